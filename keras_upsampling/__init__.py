@@ -1,0 +1,19 @@
+"""Upsampling for Keras 3 decoders, without checkerboards."""
+
+from keras_upsampling.layers.upsample import Upsample1D, Upsample2D, Upsample3D
+from keras_upsampling.layers.upsample_conv import (
+    UpsampleConv1D,
+    UpsampleConv2D,
+    UpsampleConv3D,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Upsample1D",
+    "Upsample2D",
+    "Upsample3D",
+    "UpsampleConv1D",
+    "UpsampleConv2D",
+    "UpsampleConv3D",
+]

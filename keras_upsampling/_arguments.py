@@ -1,0 +1,107 @@
+"""Arguments, normalised and checked once, with one voice for errors.
+
+Every message says what was received, what was expected, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+
+from keras_upsampling._types import Shape
+
+
+def positive_int(value: Any, name: str) -> int:
+    """Return `value` as a plain positive integer.
+
+    Raises:
+        TypeError: it is not an integer (a float such as `2.0`, a bool, text).
+        ValueError: it is zero or negative.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r} of type "
+            f"{type(value).__name__}; integers are needed, for example {name}=2."
+        )
+    number = operator.index(value)
+    if number < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={number}; use 1 or more."
+        )
+    return number
+
+
+def positive_ints(value: Any, rank: int, name: str) -> tuple[int, ...]:
+    """Return one positive integer per axis, from one for all or a sequence of `rank`.
+
+    Raises:
+        TypeError: an entry is not an integer.
+        ValueError: an entry is not positive, or there are not `rank` of them.
+    """
+    if isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1):
+        entries = tuple(value)
+        if len(entries) != rank:
+            raise ValueError(
+                f"`{name}` must be one positive integer or {rank}, one per axis. "
+                f"Received: {name}={entries} with {len(entries)} entries."
+            )
+    else:
+        entries = (value,) * rank
+    return tuple(positive_int(entry, name) for entry in entries)
+
+
+def one_of(value: Any, known: Sequence[str], name: str) -> str:
+    """Return `value` in lower case if it is one of the `known` words.
+
+    Raises:
+        ValueError: it is not; the message lists the known ones.
+    """
+    word = value.lower() if isinstance(value, str) else value
+    if word not in known:
+        raise ValueError(
+            f"Unknown `{name}`. Received: {name}={value!r}; "
+            f"expected one of: {', '.join(map(repr, known))}."
+        )
+    return word
+
+
+def data_format_or_default(value: Any) -> str:
+    """Return `value` checked, or Keras's setting for None."""
+    if value is None:
+        return keras.config.image_data_format()
+    return one_of(value, ("channels_last", "channels_first"), "data_format")
+
+
+def spatial_axes(rank: int, data_format: str) -> tuple[int, ...]:
+    """Return the positions of the spatial axes in a batched tensor."""
+    first = 1 if data_format == "channels_last" else 2
+    return tuple(range(first, first + rank))
+
+
+def channel_axis(rank: int, data_format: str) -> int:
+    """Return the position of the channel axis in a batched tensor."""
+    return rank + 1 if data_format == "channels_last" else 1
+
+
+def check_rank(shape: Sequence[int | None], rank: int, data_format: str) -> Shape:
+    """Return `shape` as a tuple if it has batch, channels and `rank` spatial axes.
+
+    Raises:
+        ValueError: it has not; the message spells out the shape that is expected.
+    """
+    shape = tuple(shape)
+    if len(shape) != rank + 2:
+        spatial = ("depth", "height", "width")[-rank:] if rank > 1 else ("length",)
+        names = (
+            ("batch", *spatial, "channels")
+            if data_format == "channels_last"
+            else ("batch", "channels", *spatial)
+        )
+        raise ValueError(
+            f"Expected an input with {rank + 2} axes ({', '.join(names)}). "
+            f"Received an input of shape {shape} with {len(shape)}."
+        )
+    return shape

@@ -1,0 +1,266 @@
+"""`UpsampleConv1D`, `UpsampleConv2D`, `UpsampleConv3D`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import activations, constraints, initializers, ops, regularizers
+
+from keras_upsampling._arguments import (
+    channel_axis,
+    check_rank,
+    data_format_or_default,
+    one_of,
+    positive_int,
+    positive_ints,
+    spatial_axes,
+)
+from keras_upsampling._types import (
+    DataFormat,
+    InterpolationName,
+    IntPerAxis,
+    PaddingName,
+    Shape,
+    Tensor,
+)
+from keras_upsampling.maths.interpolation import TWO_D_NAMES, interpolation_names
+from keras_upsampling.maths.padding import PADDINGS, convolved_length, kernel_extent
+from keras_upsampling.ops.upsample_conv import upsample_conv
+
+
+class _UpsampleConv(keras.Layer):
+    """Upsampling and convolution in `rank` dimensions; the subclasses fix the rank."""
+
+    rank: int
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: IntPerAxis,
+        size: IntPerAxis = 2,
+        *,
+        interpolation: InterpolationName = "nearest",
+        padding: PaddingName = "same",
+        data_format: DataFormat | None = None,
+        dilation_rate: IntPerAxis = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.filters = positive_int(filters, "filters")
+        self.kernel_size = positive_ints(kernel_size, self.rank, "kernel_size")
+        self.size = positive_ints(size, self.rank, "size")
+        name = one_of(interpolation, interpolation_names(self.rank), "interpolation")
+        self.interpolation = TWO_D_NAMES.get(name, name)
+        self.padding = one_of(padding, PADDINGS, "padding")
+        self.data_format = data_format_or_default(data_format)
+        self.dilation_rate = positive_ints(dilation_rate, self.rank, "dilation_rate")
+        self.groups = positive_int(groups, "groups")
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.input_spec = keras.InputSpec(ndim=self.rank + 2)
+        if self.filters % self.groups:
+            raise ValueError(
+                "`filters` must be divisible by `groups`. "
+                f"Received: filters={self.filters}, groups={self.groups}."
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        self.compute_output_shape(input_shape)  # refuses shapes that cannot work
+        axis = channel_axis(self.rank, self.data_format)
+        channels = input_shape[axis]
+        if channels is None:
+            raise ValueError(
+                "The number of channels must be known to make the kernel. Received an input of "
+                f"shape {tuple(input_shape)}, channels on axis {axis}; give "
+                "`keras.Input` that size, or set `data_format` if the channels are elsewhere."
+            )
+        if channels % self.groups:
+            raise ValueError(
+                "The input's channels must be divisible by `groups`. Received an input of shape "
+                f"{tuple(input_shape)} with {channels} channels, and groups={self.groups}."
+            )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*self.kernel_size, channels // self.groups, self.filters),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.filters,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+        self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={axis: channels})
+
+    def call(self, inputs: Tensor) -> Tensor:
+        outputs = upsample_conv(
+            inputs,
+            self.kernel,
+            self.size,
+            interpolation=self.interpolation,
+            padding=self.padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        if self.bias is not None:
+            shape = [1] * (self.rank + 2)
+            shape[channel_axis(self.rank, self.data_format)] = self.filters
+            outputs = outputs + ops.reshape(self.bias, shape)
+        return self.activation(outputs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape = list(check_rank(input_shape, self.rank, self.data_format))
+        for i, axis in enumerate(spatial_axes(self.rank, self.data_format)):
+            length = shape[axis]
+            shape[axis] = convolved_length(
+                None if length is None else length * self.size[i],
+                kernel_extent(self.kernel_size[i], self.dilation_rate[i]),
+                self.padding,
+            )
+        shape[channel_axis(self.rank, self.data_format)] = self.filters
+        return tuple(shape)
+
+    def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "size": self.size,
+            "interpolation": self.interpolation,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_upsampling")
+class UpsampleConv2D(_UpsampleConv):
+    """Enlarges feature maps and convolves them: the decoder block without checkerboards.
+
+    Equal to `Upsample2D(size, interpolation=interpolation)` followed by
+    `keras.layers.Conv2D(filters, kernel_size)` with the same weights. `kernel` and `bias` have
+    that layer's names, shapes and order, so `get_weights` and `set_weights` carry over both ways.
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Of the convolution on the enlarged map: one integer, or `(height, width)`.
+        size: Factor for both axes, or `(height, width)`. Positive integers.
+        interpolation: `"nearest"`, `"linear"`, `"cubic"`, `"lanczos3"` or `"lanczos5"`;
+            `"bilinear"` and `"bicubic"` are understood, see `Upsample2D`.
+        padding: Of the enlarged map. `"same"` (zeros) and `"valid"` (none) as in Keras;
+            `"reflect"`, `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`, for borders
+            without a rim of zeros. All but `"valid"` keep the enlarged map's size.
+        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
+        dilation_rate: Step between the kernel's taps on the enlarged map.
+        groups: Number of groups the channels are split into; divides them and `filters`.
+        activation: As in `keras.layers.Conv2D`; likewise the arguments below.
+        use_bias: Whether to add a bias.
+        kernel_initializer: Of `kernel`, `(*kernel_size, channels // groups, filters)`.
+        bias_initializer: Of `bias`, `(filters,)`.
+        kernel_regularizer: Penalty on the kernel.
+        bias_regularizer: Penalty on the bias.
+        activity_regularizer: Penalty on the output.
+        kernel_constraint: Projection of the kernel after each training step.
+        bias_constraint: Projection of the bias after each training step.
+        **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
+        `data_format="channels_first"`. Height and width may be `None`.
+
+    Output shape:
+        The same, with `filters` channels, `size[0] * height` and `size[1] * width`; under
+        `"valid"` less `(kernel_size - 1) * dilation_rate`.
+
+    Raises:
+        TypeError: a number that must be an integer is not.
+        ValueError: unknown interpolation, padding or data format; a number below 1; `filters`
+            or channels not divisible by `groups`; channels unknown; an input that has not four
+            axes; a map too small for the kernel (`"valid"`) or for its reflection.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_upsampling import UpsampleConv2D
+        >>> features = np.zeros((1, 7, 7, 64))
+        >>> layer = UpsampleConv2D(32, 3, activation="relu")
+        >>> tuple(layer(features).shape)
+        (1, 14, 14, 32)
+
+    Reference:
+        Odena, Dumoulin, Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill.
+    """
+
+    rank = 2
+
+
+@keras.saving.register_keras_serializable(package="keras_upsampling")
+class UpsampleConv1D(_UpsampleConv):
+    """Enlarges signals and convolves them; otherwise as `UpsampleConv2D`.
+
+    Takes `(batch, length, channels)`, or `(batch, channels, length)` with
+    `data_format="channels_first"`; gives `size * length` samples of `filters` channels.
+    Equal to `Upsample1D` followed by `keras.layers.Conv1D`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_upsampling import UpsampleConv1D
+        >>> signal = np.zeros((1, 50, 16))
+        >>> tuple(UpsampleConv1D(8, 5, size=4)(signal).shape)
+        (1, 200, 8)
+    """
+
+    rank = 1
+
+
+@keras.saving.register_keras_serializable(package="keras_upsampling")
+class UpsampleConv3D(_UpsampleConv):
+    """Enlarges volumes and convolves them; otherwise as `UpsampleConv2D`.
+
+    Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,
+    width)` with `data_format="channels_first"`; gives `filters` channels, every spatial axis
+    `size` times as long. Equal to `Upsample3D` followed by `keras.layers.Conv3D`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_upsampling import UpsampleConv3D
+        >>> volume = np.zeros((1, 4, 6, 6, 8))
+        >>> tuple(UpsampleConv3D(4, 3, size=(1, 2, 2))(volume).shape)
+        (1, 4, 12, 12, 4)
+    """
+
+    rank = 3

@@ -1,0 +1,1 @@
+"""What is true on paper: NumPy and the standard library only."""

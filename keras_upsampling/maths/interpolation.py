@@ -1,0 +1,94 @@
+"""The interpolation kernels: a table of records that check themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+# Lanczos kernels sum to one only nearly (within 1 %); resampling scales the taps
+# to sum to one exactly. A kernel further off than this is a mistake in its formula.
+_SUM_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """One interpolation kernel.
+
+    Attributes:
+        name: What it is called in every rank.
+        radius: Half the width of its support, in input pixels.
+        weight: The kernel as a function of the distance from the sampled position,
+            in input pixels; works on arrays.
+
+    Raises:
+        ValueError: the kernel is not even, does not vanish outside its support, does
+            not keep the samples it interpolates, or does not sum to one.
+    """
+
+    name: str
+    radius: float
+    weight: Callable[[np.ndarray], np.ndarray]
+
+    def __post_init__(self) -> None:
+        distance = np.linspace(0, self.radius + 2, 1001)
+        integers = np.arange(-int(self.radius) - 1, int(self.radius) + 2)
+        between = np.linspace(0, 1, 101)[:, None]
+        laws = {
+            "be even": np.allclose(self.weight(distance), self.weight(-distance), atol=1e-12),
+            "vanish outside its radius": not self.weight(distance[distance > self.radius]).any(),
+            "be 1 at 0 and 0 at every other integer": np.allclose(
+                self.weight(integers.astype(float)), integers == 0, atol=1e-12
+            ),
+            "sum to one": np.allclose(
+                self.weight(between - integers).sum(axis=1), 1, atol=_SUM_TOLERANCE
+            ),
+        }
+        for law, holds in laws.items():
+            if not holds:
+                raise ValueError(f"The interpolation kernel {self.name!r} must {law}.")
+
+
+def _box(x: np.ndarray) -> np.ndarray:
+    # Half at the jump keeps it even; whole factors never sample there.
+    return np.where(np.abs(x) < 0.5, 1.0, np.where(np.abs(x) == 0.5, 0.5, 0.0))
+
+
+def _triangle(x: np.ndarray) -> np.ndarray:
+    return np.maximum(0.0, 1.0 - np.abs(x))
+
+
+def _keys(x: np.ndarray) -> np.ndarray:
+    # Keys 1981 with a = -0.5, the only value that reproduces parabolas.
+    x = np.abs(x)
+    inner = (1.5 * x - 2.5) * x**2 + 1.0
+    outer = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return np.where(x < 1, inner, np.where(x < 2, outer, 0.0))
+
+
+def _lanczos(radius: int) -> Callable[[np.ndarray], np.ndarray]:
+    def weight(x: np.ndarray) -> np.ndarray:
+        return np.where(np.abs(x) < radius, np.sinc(x) * np.sinc(x / radius), 0.0)
+
+    return weight
+
+
+INTERPOLATIONS: dict[str, Interpolation] = {
+    record.name: record
+    for record in (
+        Interpolation("nearest", 0.5, _box),
+        Interpolation("linear", 1.0, _triangle),
+        Interpolation("cubic", 2.0, _keys),
+        Interpolation("lanczos3", 3.0, _lanczos(3)),
+        Interpolation("lanczos5", 5.0, _lanczos(5)),
+    )
+}
+
+# What two of them are called in two dimensions.
+TWO_D_NAMES = {"bilinear": "linear", "bicubic": "cubic"}
+
+
+def interpolation_names(rank: int) -> tuple[str, ...]:
+    """Return the names understood in `rank` dimensions."""
+    return (*INTERPOLATIONS, *(TWO_D_NAMES if rank == 2 else ()))
