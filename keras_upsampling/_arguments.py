@@ -41,7 +41,8 @@ def positive_ints(value: Any, rank: int, name: str) -> tuple[int, ...]:
         TypeError: an entry is not an integer.
         ValueError: an entry is not positive, or there are not `rank` of them.
     """
-    if isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1):
+    scalar = isinstance(value, str) or getattr(value, "shape", None) == ()
+    if isinstance(value, Iterable) and not scalar:
         entries = tuple(value)
         if len(entries) != rank:
             raise ValueError(

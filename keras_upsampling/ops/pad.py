@@ -15,17 +15,18 @@ from keras_upsampling._types import Tensor
 
 def _mirror(row: Tensor, last: Tensor) -> Tensor:
     # Back and forth between 0 and `last`, each end met once: 0 1 2 1 0 1 ...
-    # An axis of one sample has no period; any divisor sends every row to its only sample.
-    return last - ops.abs(ops.mod(row, ops.maximum(2 * last, 1)) - last)
+    # An axis of one sample has no period; the divisor is then 1.
+    return last - abs(row % ((2 * last + 1 + abs(2 * last - 1)) // 2) - last)
 
 
 # Which row of an axis, `last` the index of its last, stands at position `row` outside it.
+# In plain arithmetic, so that it holds for numbers and, where a length is unknown, tensors.
 _SOURCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "edge": lambda row, last: ops.clip(row, 0, last),
-    "wrap": lambda row, last: ops.mod(row, last + 1),
+    "edge": lambda row, last: (abs(row) - abs(row - last) + last) // 2,
+    "wrap": lambda row, last: row % (last + 1),
     "reflect": _mirror,
-    # Each end met twice: the mirror of an axis whose samples are two apart.
-    "symmetric": lambda row, last: _mirror(2 * row + 1, 2 * last + 1) // 2,
+    # Each end met twice: in half samples, the mirrors stand half a sample beyond the ends.
+    "symmetric": lambda row, last: _mirror(2 * row + 1, 2 * last + 2) // 2,
 }
 
 
@@ -59,13 +60,12 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
     for axis, (before, after) in enumerate(widths):
         if not before and not after:
             continue
-        length = ops.shape(x)[axis]
-        # Only the border is gathered: gathering the whole axis would copy the interior by
-        # index, and its gradient would scatter it.
-        parts = [x]
-        if before:
-            parts.insert(0, ops.take(x, source(ops.arange(-before, 0), length - 1), axis=axis))
-        if after:
-            parts.append(ops.take(x, source(ops.arange(after) + length, length - 1), axis=axis))
-        x = ops.concatenate(parts, axis=axis)
+        last = ops.shape(x)[axis] - 1
+        rows = [source(row, last) for row in range(-before, 0)]
+        rows += [source(last + row, last) for row in range(1, after + 1)]
+        # Slices, not one gather: the interior is not copied by index, the gradient is no
+        # scatter, and exporters understand it.
+        leading = (slice(None),) * axis
+        border = [x[(*leading, slice(row, row + 1))] for row in rows]
+        x = ops.concatenate([*border[:before], x, *border[before:]], axis=axis)
     return x

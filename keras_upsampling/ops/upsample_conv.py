@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 from keras import ops
 
 from keras_upsampling._arguments import (
@@ -71,6 +72,10 @@ def upsample_conv(
     check_rank(x.shape, rank, data_format)
     padding = one_of(padding, PADDINGS, "padding")
     dilation_rate = positive_ints(dilation_rate, rank, "dilation_rate")
+    # TensorFlow convolves channels first on GPUs only; there is less to turn before enlarging.
+    turned = keras.backend.backend() == "tensorflow" and data_format == "channels_first"
+    if turned:
+        x, data_format = ops.moveaxis(x, 1, -1), "channels_last"
     x = resample(x, size, interpolation=interpolation, data_format=data_format)
 
     widths = [(0, 0)] * len(x.shape)
@@ -80,10 +85,11 @@ def upsample_conv(
         widths[axis] = pad_widths(extent, padding)
     if padding not in ("same", "valid"):
         x = pad(x, widths, padding)
-    return ops.conv(
+    y = ops.conv(
         x,
         kernel,
         padding="same" if padding == "same" else "valid",
         data_format=data_format,
         dilation_rate=dilation_rate,
     )
+    return ops.moveaxis(y, -1, 1) if turned else y
