@@ -1,0 +1,75 @@
+"""The few lines of the tests that differ between backends."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+BACKEND = keras.backend.backend()
+
+
+def float64_allowed():
+    """A context in which float64 means float64; JAX needs to be told."""
+    if BACKEND == "jax":
+        import jax
+
+        return jax.enable_x64(True)
+    return contextlib.nullcontext()
+
+
+def to_numpy(tensor):
+    """A NumPy array in float64, whatever the tensor's dtype."""
+    return (
+        keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")).astype(float)
+        if (keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16"))
+        else np.asarray(keras.ops.convert_to_numpy(tensor), dtype=float)
+    )
+
+
+def evaluate(function, *arguments):
+    """`function(*arguments)`; on JAX compiled at once, not operation by operation."""
+    if BACKEND == "jax":
+        import jax
+
+        function = jax.jit(function)
+    return function(*arguments)
+
+
+def gradients(function, arguments, cotangent):
+    """Gradients of `sum(function(*arguments) * cotangent)`, as NumPy arrays."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            loss = tf.reduce_sum(function(*arguments) * cotangent)
+        found = tape.gradient(loss, arguments)
+    elif BACKEND == "jax":
+        import jax
+
+        def loss(*arguments):
+            return (function(*arguments) * cotangent).sum()
+
+        # Compiled at once: one by one, every operation would be compiled for every shape.
+        found = jax.jit(jax.grad(loss, argnums=tuple(range(len(arguments)))))(*arguments)
+    else:
+        arguments = [argument.detach().requires_grad_() for argument in arguments]
+        (function(*arguments) * cotangent).sum().backward()
+        found = [argument.grad for argument in arguments]
+    return [to_numpy(gradient) for gradient in found]
+
+
+def jitted(function):
+    """`function`, compiled by the backend: XLA, or a graph without breaks on PyTorch."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(function)
+    import torch
+
+    # Traced as for the compiler, and run without one; a break in the graph is an error.
+    return torch.compile(function, backend="eager", fullgraph=True)

@@ -1,0 +1,244 @@
+"""The one contract that every layer of the library passes, on every backend.
+
+A `Contract` says how to make a layer and what to feed it; `CHECKS` are what must then
+hold. `tests/test_contract.py` crosses the two, and refuses a public layer without a contract.
+"""
+
+import contextlib
+import inspect
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.backends import BACKEND, evaluate, gradients, jitted, to_numpy
+
+DATA = Path(__file__).parent / "data"
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A layer, ready to be held to the contract.
+
+    Attributes:
+        name: What the case is called, and its saved models with it.
+        make: Makes the layer; takes keywords that override (`dtype`, `data_format`).
+        shape: Of the input, `(batch, *spatial, channels)`.
+    """
+
+    name: str
+    make: Callable[..., keras.Layer]
+    shape: tuple
+
+    def input(self):
+        """A fixed input of that shape."""
+        return np.random.default_rng(0).standard_normal(self.shape).astype("float32")
+
+    def model(self, spatial=None, **overrides):
+        """A functional model of this layer alone, with seeded weights."""
+        keras.utils.set_random_seed(0)
+        spatial = self.shape[1:-1] if spatial is None else spatial
+        inputs = keras.Input((*spatial, self.shape[-1]))
+        return keras.Model(inputs, self.make(**overrides)(inputs))
+
+
+def config_round_trip(contract):
+    layer = contract.make()
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is type(layer)
+    assert again.get_config() == layer.get_config()
+    named = set(inspect.signature(type(layer).__init__).parameters) - {"self", "kwargs"}
+    assert named <= set(layer.get_config()), "an argument is missing from get_config"
+
+
+def defaults_are_what_the_signature_says(contract):
+    layer = contract.make()
+    required = {
+        name: getattr(layer, name)
+        for name, parameter in inspect.signature(type(layer).__init__).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        and name != "self"
+    }
+    plain = type(layer)(**required)
+    for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
+        if parameter.default in (inspect.Parameter.empty, None):
+            continue
+        given = type(layer)(**{**required, name: parameter.default})
+        assert given.get_config()[name] == plain.get_config()[name]
+
+
+def symbolic_shape_is_eager_shape(contract):
+    x = contract.input()
+    layer = contract.make()
+    layer.build(x.shape)
+    eager = evaluate(layer, keras.ops.convert_to_tensor(x))
+    spec = layer.compute_output_spec(keras.KerasTensor(x.shape, "float32"))
+    assert spec.shape == tuple(eager.shape) == layer.compute_output_shape(x.shape)
+    assert spec.dtype == keras.backend.standardize_dtype(eager.dtype)
+    unknown = (None,) * (len(x.shape) - 1) + x.shape[-1:]
+    for found, known in zip(layer.compute_output_shape(unknown), eager.shape, strict=True):
+        assert found in (None, known)
+    assert layer.compute_output_shape(unknown)[-1] == eager.shape[-1]
+
+
+def unknown_sizes_run_at_any_size(contract):
+    model = contract.model(spatial=(None,) * (len(contract.shape) - 2))
+    fixed = contract.model()
+    fixed.set_weights(model.get_weights())
+    x = contract.input()
+    expected = to_numpy(fixed(x))
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    wider = np.concatenate([x, x], axis=1)
+    assert model.predict(wider, verbose=0).shape == contract.make().compute_output_shape(
+        wider.shape
+    )
+
+
+def both_data_formats(contract):
+    x = contract.input()
+    last = contract.make(data_format="channels_last")
+    first = contract.make(data_format="channels_first")
+    expected = to_numpy(last(x))
+    turned = np.moveaxis(x, -1, 1)
+    first.build(turned.shape)
+    first.set_weights(last.get_weights())
+    found = to_numpy(evaluate(first, keras.ops.convert_to_tensor(turned)))
+    np.testing.assert_allclose(np.moveaxis(found, 1, -1), expected, atol=1e-5)
+    assert first.compute_output_shape(turned.shape) == found.shape
+
+
+def mixed_precision(contract):
+    x = contract.input()
+    exact = contract.model()
+    for policy, tolerance in (("mixed_float16", 4e-3), ("mixed_bfloat16", 3e-2)):
+        model = contract.model(dtype=policy)
+        model.set_weights(exact.get_weights())
+        found = model(x)
+        assert keras.backend.standardize_dtype(found.dtype) == policy.removeprefix("mixed_")
+        assert all(variable.dtype == "float32" for variable in model.variables)
+        expected = to_numpy(exact(x))
+        np.testing.assert_allclose(
+            to_numpy(found), expected, atol=tolerance * max(1, abs(expected).max())
+        )
+
+
+def _trains(contract, **compile_options):
+    # A dense layer before it, so that a layer without weights has a gradient to pass on.
+    inputs = keras.Input(contract.shape[1:])
+    hidden = keras.layers.Dense(contract.shape[-1])(inputs)
+    model = keras.Model(inputs, contract.make(**compile_options.pop("layer", {}))(hidden))
+    model.compile("sgd", "mse", **compile_options)
+    before = [np.array(weight) for weight in model.get_weights()]
+    x = contract.input()
+    y = np.ones(model.compute_output_shape(x.shape))
+    losses = model.fit(x, y, batch_size=len(x), epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert np.isfinite(new).all()
+        assert not np.array_equal(old, new)
+
+
+def training_step(contract):
+    _trains(contract)
+
+
+def training_step_in_mixed_precision(contract):
+    _trains(contract, layer={"dtype": "mixed_bfloat16"})
+
+
+def jit_compiled(contract):
+    model = contract.model()
+    x = keras.ops.convert_to_tensor(contract.input())
+    expected = model(x)
+    found = jitted(model)(x)
+    cotangent = keras.ops.ones(expected.shape)
+    (slope,) = gradients(jitted(model), [x], cotangent)
+    np.testing.assert_allclose(to_numpy(found), to_numpy(expected), atol=1e-5)
+    (eager_slope,) = gradients(model, [x], cotangent)
+    np.testing.assert_allclose(slope, eager_slope, atol=1e-4)
+
+
+def training_step_jit_compiled(contract):
+    if BACKEND == "torch":
+        pytest.skip("needs a C++ compiler; `jit_compiled` traces the same graphs without one")
+    _trains(contract, jit_compile=True)
+
+
+def saves_and_loads(contract, tmp_path):
+    model = contract.model()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    x = contract.input()
+    np.testing.assert_array_equal(to_numpy(again(x)), to_numpy(model(x)))
+
+
+def loads_what_any_backend_saved(contract, tmp_path):
+    """`python -m tests.saved_models` writes what is read here."""
+    for saved_on in BACKENDS:
+        with zipfile.ZipFile(DATA / f"saved_on_{saved_on}.zip") as archive:
+            archive.extract(f"{contract.name}.keras", tmp_path)
+            expected = np.load(io.BytesIO(archive.read(f"{contract.name}.npy")))
+        model = keras.saving.load_model(tmp_path / f"{contract.name}.keras", safe_mode=True)
+        np.testing.assert_allclose(to_numpy(model(contract.input())), expected, atol=1e-5)
+
+
+def exports(contract, tmp_path):
+    model = contract.model()
+    x = contract.input()
+    expected = to_numpy(model(x))
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # The exporters warn of their own ways: of tracing, folding, and what they will leave.
+        warnings.simplefilter("ignore")
+        found = _exported(model, x, tmp_path)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def _exported(model, x, path):
+    """What `model` gives for `x` after a trip through the backend's own format."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        model.export(path / "saved_model", format="tf_saved_model", verbose=False)
+        loaded = tf.saved_model.load(path / "saved_model")
+        return loaded.serve(x).numpy()
+    if BACKEND == "jax":
+        import jax
+
+        # Keras writes JAX models as SavedModels, with TensorFlow's help; the program it
+        # would put in is this one.
+        exported = jax.export.export(jax.jit(model))(x)
+        return np.asarray(jax.export.deserialize(exported.serialize()).call(x))
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    signature = [keras.InputSpec(shape=x.shape, dtype="float32")]
+    model.export(path / "model.onnx", format="onnx", input_signature=signature, verbose=False)
+    session = ReferenceEvaluator(onnx.load(path / "model.onnx"))
+    return session.run(None, {session.input_names[0]: x})[0]
+
+
+CHECKS = (
+    config_round_trip,
+    defaults_are_what_the_signature_says,
+    symbolic_shape_is_eager_shape,
+    unknown_sizes_run_at_any_size,
+    both_data_formats,
+    mixed_precision,
+    training_step,
+    training_step_in_mixed_precision,
+    training_step_jit_compiled,
+    jit_compiled,
+    saves_and_loads,
+    loads_what_any_backend_saved,
+    exports,
+)

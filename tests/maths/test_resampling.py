@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_upsampling.maths.resampling import (
+    phase_taps,
+    resampling_blocks,
+    resampling_matrix,
+)
+from tests.oracle import upsampling_matrix
+from tests.strategies import INTERPOLATIONS
+
+factors = st.integers(1, 6)
+names = st.sampled_from(INTERPOLATIONS)
+
+
+@given(length=st.integers(1, 20), size=factors, name=names)
+def test_matrix_is_the_definition(length, size, name):
+    np.testing.assert_allclose(
+        resampling_matrix(length, size, name),
+        upsampling_matrix(length, size, name),
+        atol=1e-13,
+    )
+
+
+@given(length=st.integers(1, 40), size=factors, name=names, block=st.integers(11, 20))
+def test_blocks_put_together_are_the_matrix(length, size, name, block):
+    taps = phase_taps(size, name)
+    blocks = resampling_blocks(length, size, name, block)
+    width = blocks.shape[2]
+    whole = np.zeros((len(blocks) * size * block, len(blocks) * block + width))
+    for b, weights in enumerate(blocks):
+        rows = slice(b * size * block, (b + 1) * size * block)
+        whole[rows, b * block : b * block + width] = weights
+    whole = whole[: size * length, -taps.first : length - taps.first]
+    np.testing.assert_allclose(whole, upsampling_matrix(length, size, name), atol=1e-13)
+
+
+@given(size=factors, name=names)
+def test_phases_mirror_each_other_and_sum_to_one(size, name):
+    taps = phase_taps(size, name)
+    assert taps.first <= 0 <= taps.last
+    np.testing.assert_allclose(taps.weights.sum(axis=1), 1, atol=1e-14)
+    dense = np.zeros((size, 2 * max(-taps.first, taps.last) + 1))
+    start = dense.shape[1] // 2 + taps.first
+    dense[:, start : start + taps.weights.shape[1]] = taps.weights
+    np.testing.assert_allclose(dense, dense[::-1, ::-1], atol=1e-14)
+
+
+def test_shared_tables_cannot_be_written_to():
+    with pytest.raises(ValueError, match="read-only"):
+        phase_taps(2, "linear").weights[0, 0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        resampling_blocks(4, 2, "linear", 4)[0, 0, 0] = 1

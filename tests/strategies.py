@@ -1,0 +1,88 @@
+"""Hypothesis strategies: what a user may ask for, small enough to shrink well."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+INTERPOLATIONS = ("nearest", "linear", "cubic", "lanczos3", "lanczos5")
+PADDINGS = ("same", "valid", "reflect", "symmetric", "edge", "wrap")
+DTYPES = ("float32", "float64")
+DATA_FORMATS = ("channels_last", "channels_first")
+
+
+@dataclass(frozen=True)
+class UpsampleCase:
+    spatial: tuple
+    size: tuple
+    interpolation: str
+    channels: int
+    data_format: str
+    dtype: str
+    seed: int
+    batch: int = 2
+
+    def input(self):
+        """An input in float64, channels last."""
+        shape = (self.batch, *self.spatial, self.channels)
+        return np.random.default_rng(self.seed).standard_normal(shape)
+
+
+@dataclass(frozen=True)
+class ConvCase(UpsampleCase):
+    kernel_size: tuple = ()
+    dilation: tuple = ()
+    groups: int = 1
+    filters: int = 1
+    padding: str = "same"
+
+    def weights(self):
+        """A kernel and a bias in float64."""
+        rng = np.random.default_rng(self.seed + 1)
+        shape = (*self.kernel_size, self.channels // self.groups, self.filters)
+        return rng.standard_normal(shape), rng.standard_normal(self.filters)
+
+
+def _common(draw):
+    rank = draw(st.integers(1, 3))
+    # Long enough on one axis to meet the blocks of the banded matrix, now and then.
+    longest = {1: 70, 2: 8, 3: 4}[rank]
+    spatial = draw(st.tuples(*[st.integers(1, longest)] * rank))
+    return {
+        "spatial": spatial,
+        "size": draw(st.tuples(*[st.integers(1, 4)] * rank)),
+        "interpolation": draw(st.sampled_from(INTERPOLATIONS)),
+        "data_format": draw(st.sampled_from(DATA_FORMATS)),
+        "dtype": draw(st.sampled_from(DTYPES)),
+        "seed": draw(st.integers(0, 99)),
+    }
+
+
+@st.composite
+def upsample_cases(draw):
+    return UpsampleCase(**_common(draw), channels=draw(st.integers(1, 4)))
+
+
+@st.composite
+def conv_cases(draw):
+    common = _common(draw)
+    rank = len(common["spatial"])
+    groups = draw(st.integers(1, 3))
+    padding = draw(st.sampled_from(PADDINGS))
+    kernel_size, dilation = [], []
+    for length, factor in zip(common["spatial"], common["size"], strict=True):
+        enlarged = length * factor
+        step = draw(st.integers(1, 3))
+        largest = {"valid": enlarged, "reflect": 2 * enlarged - 1}.get(padding, 99)
+        taps = min(5 if rank < 3 else 3, (largest - 1) // step + 1)
+        kernel_size.append(draw(st.integers(1, taps)))
+        dilation.append(step)
+    return ConvCase(
+        **common,
+        channels=groups * draw(st.integers(1, 2)),
+        kernel_size=tuple(kernel_size),
+        dilation=tuple(dilation),
+        groups=groups,
+        filters=groups * draw(st.integers(1, 2)),
+        padding=padding,
+    )

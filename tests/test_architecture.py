@@ -1,0 +1,93 @@
+"""The layout holds: what imports what, what is public, what an import costs."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import keras
+import pytest
+
+import keras_upsampling
+
+PACKAGE = Path(keras_upsampling.__file__).parent
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+# From the bottom up; a file imports only from rows above its own (lower numbers), or its own.
+ROWS = {"_types": 0, "_arguments": 1, "maths": 2, "ops": 3, "layers": 4, "": 5}
+
+
+def row(module):
+    """The row of a module, by the first part of its name inside the package."""
+    part = module.removeprefix("keras_upsampling").removeprefix(".").split(".")[0]
+    return ROWS[part]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+def name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_point_one_way(path):
+    for imported in imports(path):
+        if imported.split(".")[0] == "keras_upsampling":
+            assert row(imported) <= row(name(path)), f"{name(path)} imports {imported}"
+        assert not imported.startswith("keras.src"), f"{name(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "maths").glob("*.py")), ids=name)
+def test_arithmetic_needs_numpy_and_the_standard_library_alone(path):
+    for imported in imports(path):
+        top = imported.split(".")[0]
+        inside = imported.startswith("keras_upsampling.maths")
+        assert inside or top == "numpy" or top in sys.stdlib_module_names, imported
+
+
+def test_public_names_are_all_there_is():
+    public = {
+        attribute
+        for attribute, value in vars(keras_upsampling).items()
+        if not attribute.startswith("_") and not isinstance(value, type(sys))
+    }
+    assert public == set(keras_upsampling.__all__)
+    assert sorted(keras_upsampling.__all__) == keras_upsampling.__all__
+
+
+def test_public_names_are_documented_with_an_example():
+    for attribute in keras_upsampling.__all__:
+        assert ">>> " in getattr(keras_upsampling, attribute).__doc__, attribute
+
+
+def test_the_version_stands_in_one_place():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    changelog = (PACKAGE.parent / "CHANGELOG.md").read_text()
+    assert f"## [{keras_upsampling.__version__}]" in changelog
+
+
+def test_importing_loads_the_backend_in_use_and_nothing_heavy():
+    backend = keras.backend.backend()
+    others = {"tensorflow", "jax", "torch"} - {backend}
+    program = (
+        "import sys, keras_upsampling\n"
+        f"print(sorted(set(sys.modules) & {others | {'matplotlib', 'scipy', 'IPython'}!r}))\n"
+        "from keras_upsampling import UpsampleConv2D\n"
+        "print('keras' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    # JAX brings SciPy along by itself.
+    loaded = "['scipy']" if backend == "jax" else "[]"
+    assert found.stdout.splitlines() == [loaded, "True"]

@@ -1,0 +1,69 @@
+import inspect
+from functools import partial
+
+import keras
+import pytest
+
+import keras_upsampling
+from keras_upsampling import (
+    Upsample1D,
+    Upsample2D,
+    Upsample3D,
+    UpsampleConv1D,
+    UpsampleConv2D,
+    UpsampleConv3D,
+)
+from tests.contract import CHECKS, Contract
+from tests.strategies import INTERPOLATIONS
+
+CONTRACTS = [
+    Contract("upsample_1d", partial(Upsample1D, 3, interpolation="linear"), (2, 5, 3)),
+    *(
+        Contract(
+            f"upsample_2d_{name}", partial(Upsample2D, (2, 3), interpolation=name), (2, 4, 5, 3)
+        )
+        for name in INTERPOLATIONS
+    ),
+    Contract("upsample_3d", partial(Upsample3D, 2, interpolation="linear"), (2, 2, 3, 4, 2)),
+    Contract("upsample_conv_1d", partial(UpsampleConv1D, 4, 3, padding="wrap"), (2, 6, 3)),
+    Contract("upsample_conv_2d", partial(UpsampleConv2D, 4, 3), (2, 4, 5, 3)),
+    Contract(
+        "upsample_conv_2d_all_options",
+        partial(
+            UpsampleConv2D,
+            filters=4,
+            kernel_size=(2, 3),
+            size=(3, 2),
+            interpolation="cubic",
+            padding="symmetric",
+            dilation_rate=(1, 2),
+            groups=2,
+            activation="tanh",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            kernel_regularizer=keras.regularizers.L2(1e-4),
+            kernel_constraint="max_norm",
+        ),
+        (2, 4, 5, 6),
+    ),
+    Contract(
+        "upsample_conv_3d",
+        partial(UpsampleConv3D, 4, 2, (1, 2, 2), interpolation="linear", padding="edge"),
+        (2, 2, 3, 4, 2),
+    ),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
+def test_contract(contract, check, request):
+    arguments = {"contract": contract}
+    if "tmp_path" in inspect.signature(check).parameters:
+        arguments["tmp_path"] = request.getfixturevalue("tmp_path")
+    check(**arguments)
+
+
+def test_every_public_layer_has_a_contract():
+    public = {getattr(keras_upsampling, name) for name in keras_upsampling.__all__}
+    layers = {thing for thing in public if issubclass(thing, keras.Layer)}
+    assert layers == {type(contract.make()) for contract in CONTRACTS}

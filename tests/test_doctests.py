@@ -1,0 +1,30 @@
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import keras_upsampling
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(keras_upsampling.__path__, "keras_upsampling.")
+    if not module.name.endswith("__main__")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
+    results = doctest.testmod(importlib.import_module(name))
+    assert results.failed == 0
+
+
+def test_there_are_examples_to_run():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    examples = [
+        test
+        for name in MODULES
+        for test in finder.find(importlib.import_module(name))
+        if test.examples
+    ]
+    assert len(examples) >= len(keras_upsampling.__all__)

@@ -1,0 +1,519 @@
+import importlib
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras.layers import Conv2D, MaxPooling2D, UpSampling2D
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+TRAINING_PROGRAMS = ["mnist_autoencoder", "compare_decoders"]
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Import an example as `python examples/NAME.py` would find it."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module
+
+
+def random_digits(count, seed):
+    """Noise with black, white and grey pixels in the layout of MNIST."""
+    rng = np.random.default_rng(seed)
+    return np.clip(rng.integers(-150, 400, (count, 28, 28)), 0, 255).astype("uint8")
+
+
+@pytest.fixture
+def arrays():
+    return {"x_train": random_digits(20, seed=1), "x_test": random_digits(9, seed=2)}
+
+
+@pytest.fixture
+def data(tmp_path, arrays):
+    path = tmp_path / "tiny.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def picture(path):
+    """Read a PNG, and make sure that it shows something."""
+    from matplotlib.image import imread
+
+    pixels = imread(path)
+    height, width, _ = pixels.shape
+    assert 200 < height < 2000
+    assert 500 < width < 2000
+    assert len(np.unique(pixels[..., :3].reshape(-1, 3), axis=0)) > 50
+    return pixels
+
+
+def slow_cross_entropy(targets, predictions):
+    """Mean of -t log p - (1 - t) log(1 - p), pixel by pixel."""
+    losses = []
+    for t, p in zip(targets.ravel().tolist(), predictions.ravel().tolist(), strict=True):
+        loss = 0.0
+        if t > 0:
+            loss -= t * math.log(p)
+        if t < 1:
+            loss -= (1 - t) * math.log(1 - p)
+        losses.append(loss)
+    return math.fsum(losses) / len(losses)
+
+
+# The network of the tutorial
+
+
+def test_autoencoder_has_the_parameters_and_shapes_of_the_tutorial(example):
+    model = example("mnist_autoencoder").build_autoencoder()
+
+    assert model.count_params() == 1393
+    assert [layer.output.shape[1:] for layer in model.layers] == [
+        (28, 28, 8),
+        (14, 14, 8),
+        (14, 14, 8),
+        (7, 7, 8),
+        (4, 4, 8),
+        (4, 4, 8),
+        (7, 7, 8),
+        (14, 14, 8),
+        (28, 28, 1),
+    ]
+    assert [layer.kernel_size for layer in model.layers if hasattr(layer, "kernel")] == [(2, 2)] * 7
+
+
+def test_autoencoder_equals_plain_keras_with_the_same_weights(example):
+    model = example("mnist_autoencoder").build_autoencoder()
+    plain = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            Conv2D(8, 2, padding="same", activation="relu"),
+            MaxPooling2D(2, padding="same"),
+            Conv2D(8, 2, padding="same", activation="relu"),
+            MaxPooling2D(2, padding="same"),
+            Conv2D(8, 2, strides=2, padding="same", activation="relu"),
+            Conv2D(8, 2, padding="same", activation="relu"),
+            UpSampling2D(2, interpolation="bilinear"),
+            Conv2D(8, 2, padding="valid", activation="relu"),
+            UpSampling2D(2, interpolation="bilinear"),
+            Conv2D(8, 2, padding="same", activation="relu"),
+            UpSampling2D(2, interpolation="bilinear"),
+            Conv2D(1, 2, padding="same", activation="sigmoid"),
+        ]
+    )
+    enlarged = [layer.output.shape[1:] for layer in plain.layers if "up_sampling" in layer.name]
+    assert enlarged == [(8, 8, 8), (14, 14, 8), (28, 28, 8)]
+    rng = np.random.default_rng(0)
+    # Biases too, which start at zero, and small enough that neither relu nor sigmoid saturates.
+    weights = [rng.uniform(-0.3, 0.4, weight.shape) for weight in model.get_weights()]
+    model.set_weights(weights)
+    plain.set_weights(weights)
+    digits = example("digits").load("sample").test[:10]
+
+    outputs = model.predict(digits, verbose=0)
+
+    assert np.ptp(outputs) > 0.05
+    np.testing.assert_allclose(outputs, plain.predict(digits, verbose=0), rtol=0, atol=1e-6)
+
+
+def test_compared_networks_differ_in_the_decoder_only(example):
+    compare = example("compare_decoders")
+    one, other = (compare.build(name, seed=3) for name in compare.DECODERS)
+
+    assert one.count_params() == other.count_params() == 1393
+    encoder = slice(0, 6)
+    for layer, twin in zip(one.layers[encoder], other.layers[encoder], strict=True):
+        assert {**layer.get_config(), "name": ""} == {**twin.get_config(), "name": ""}
+        for weight, same in zip(layer.get_weights(), twin.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, same)
+    assert one.layers[5].output.shape == other.layers[5].output.shape == (None, 4, 4, 8)
+    kinds = [
+        {type(layer).__name__ for layer in model.layers[6:] if layer.weights}
+        for model in (one, other)
+    ]
+    assert kinds == [{"UpsampleConv2D"}, {"Conv2DTranspose"}]
+    sizes = [
+        [layer.output.shape[1] for layer in model.layers[6:] if layer.weights]
+        for model in (one, other)
+    ]
+    assert sizes == [[7, 14, 28], [8, 14, 28]]
+
+
+def test_seed_decides_the_start(example):
+    compare = example("compare_decoders")
+    name = next(iter(compare.DECODERS))
+    first, again, other = (compare.build(name, seed).get_weights() for seed in (0, 0, 1))
+
+    for weight, same in zip(first, again, strict=True):
+        np.testing.assert_array_equal(weight, same)
+    assert all(np.any(a != b) for a, b in zip(first, other, strict=True) if a.ndim == 4)
+
+
+# The programs
+
+
+@pytest.mark.parametrize("program", TRAINING_PROGRAMS)
+def test_training_program_reports_and_draws(example, program, arrays, data, tmp_path, capsys):
+    output = tmp_path / "new" / "folder"
+    main = example(program).main
+    arguments = ["--data", str(data), "--epochs", "1", "--seed", "5", "--output", str(output)]
+
+    main(arguments)
+    printed = capsys.readouterr().out
+
+    assert f"Digits: 20 training and 9 test digits, from {data}\n" in printed
+    assert f"Picture: {output / program}.png\n" in printed
+    assert [path.name for path in output.iterdir()] == [f"{program}.png"]
+    picture(output / f"{program}.png")
+
+    train, validation, test = (
+        part / 255 for part in (*np.split(arrays["x_train"], [16]), arrays["x_test"])
+    )
+    rows = losses(printed)
+    floor = [slow_cross_entropy(part, part) for part in (train, validation, test)]
+    constant = [
+        slow_cross_entropy(part, np.full(part.shape, train.mean()))
+        for part in (train, validation, test)
+    ]
+    np.testing.assert_allclose(rows.pop("lowest possible"), floor, atol=6e-5)
+    np.testing.assert_allclose(rows.pop("constant prediction"), constant, atol=6e-5)
+    models = {
+        "mnist_autoencoder": {"autoencoder"},
+        "compare_decoders": {"upsample, convolve", "transposed"},
+    }
+    assert set(rows) == models[program]
+    for model in rows.values():
+        assert np.all(np.array(model) > floor)
+        assert np.all(np.array(model) < 5)
+
+
+def losses(printed):
+    """Read the rows of the table of losses back."""
+    table = printed.split("Binary cross-entropy")[1]
+    rows = re.findall(r"^(\S.*?)  +(?:1,393  +)?(\d\.\d+)  +(\d\.\d+)  +(\d\.\d+)$", table, re.M)
+    return {name: [float(number) for number in numbers] for name, *numbers in rows}
+
+
+def test_losses_are_those_of_the_trained_model(example, data):
+    autoencoder, digits = example("mnist_autoencoder"), example("digits").load(str(data))
+    parts = autoencoder.split(digits)
+    assert [len(part) for part in parts] == [16, 4, 9]
+    model = autoencoder.build_autoencoder()
+    before = model.get_weights()
+
+    reported = autoencoder.train(model, parts, epochs=1, seed=0)
+
+    assert all(np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True))
+    measured = [slow_cross_entropy(part, model.predict(part, verbose=0)) for part in parts]
+    np.testing.assert_allclose(reported, measured, rtol=1e-5)
+    assert model.optimizer.name == "adam"
+
+
+@pytest.mark.parametrize("program", TRAINING_PROGRAMS)
+def test_defaults_are_those_of_the_tutorial(example, program, monkeypatch, tmp_path):
+    asked = {}
+
+    def train(_, parts, **options):
+        asked.update(options, lengths=[len(part) for part in parts])
+        raise InterruptedError
+
+    monkeypatch.chdir(tmp_path)
+    module = example(program)
+    monkeypatch.setattr(module, "train", train)
+    with pytest.raises(InterruptedError):
+        module.main([])
+    assert asked == {"epochs": 25, "seed": 0, "lengths": [4000, 1000, 1000]}
+    assert example("mnist_autoencoder").BATCH_SIZE == 25
+    assert (tmp_path / "output").is_dir()
+
+
+@pytest.mark.parametrize("program", TRAINING_PROGRAMS)
+def test_failed_download_names_the_ways_out(example, program, monkeypatch, tmp_path, capsys):
+    def load_data():
+        raise Exception("URL fetch failure on somewhere")
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", load_data)
+    with pytest.raises(SystemExit) as stop:
+        example(program).main(["--data", "keras", "--output", str(tmp_path)])
+    message = capsys.readouterr().err
+    assert stop.value.code not in (None, 0)
+    assert "URL fetch failure on somewhere" in message
+    assert "--data sample" in message
+    assert "--data PATH" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "argument --epochs: '0' is not an integer from 1 up"),
+        (["--epochs", "2.5"], "argument --epochs: '2.5' is not an integer from 1 up"),
+        (["--seed", "-1"], "argument --seed: '-1' is not an integer from 0 up"),
+        (["--data", "missing.npz"], "There is no file missing.npz"),
+        (["--output", "occupied"], "argument --output: .*occupied"),
+    ],
+)
+@pytest.mark.parametrize("program", TRAINING_PROGRAMS)
+def test_bad_arguments_are_refused(
+    example, program, arguments, message, monkeypatch, tmp_path, capsys
+):
+    (tmp_path / "occupied").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        example(program).main(arguments)
+    assert stop.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+INTERPOLATIONS = ["nearest", "linear", "cubic", "lanczos3", "lanczos5"]
+
+
+@pytest.mark.parametrize("interpolation", [*INTERPOLATIONS, "all"])
+def test_upsample_image(example, interpolation, tmp_path, capsys):
+    program = example("upsample_image")
+    program.main(["--interpolation", interpolation, "--output", str(tmp_path)])
+    shown = INTERPOLATIONS if interpolation == "all" else [interpolation]
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"{name}: (1, 2, 2, 1) -> (1, 64, 64, 1)" for name in shown),
+        f"Picture: {tmp_path / 'upsample_image.png'}",
+    ]
+    height, width, _ = picture(tmp_path / "upsample_image.png").shape
+    assert (height > 600) == (interpolation == "all")  # two rows of images
+    assert width > height
+
+
+def test_upsample_image_interpolates_linearly(example):
+    program = example("upsample_image")
+    centres = (np.arange(64) + 0.5) / 32 - 0.5
+    rows, columns = np.interp(centres, [0, 1], [0, 1]), np.interp(centres, [0, 1], [0, 0.5])
+    enlarged = program.enlarge(program.image(), "linear")
+    np.testing.assert_allclose(enlarged[0, :, :, 0], rows[:, None] + columns, atol=1e-6)
+
+
+def test_images_share_a_colour_scale_with_a_bar(example):
+    figure = example("upsample_image").draw(
+        {"low": np.array([0.0, 1.0]).reshape(1, 1, 2, 1), "high": np.full((1, 2, 2, 1), 3.0)}
+    )
+    low, high, bar = figure.axes
+    assert [low.get_title(), high.get_title(), bar.get_ylabel()] == ["low", "high", "value"]
+    assert low.images[0].get_clim() == high.images[0].get_clim() == (0, 3)
+
+
+def test_upsample_image_refuses_an_unknown_interpolation(example, capsys):
+    with pytest.raises(SystemExit) as stop:
+        example("upsample_image").main(["--interpolation", "sinc"])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert all(name in message for name in ["'sinc'", *INTERPOLATIONS, "all"])
+
+
+def test_programs_run_as_files_from_anywhere(tmp_path):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "upsample_image.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    picture(tmp_path / "output" / "upsample_image.png")
+
+
+# Digits
+
+
+def test_sample_is_small_and_balanced():
+    path = EXAMPLES / "data" / "mnist_sample.npz"
+    assert path.stat().st_size <= 1_300_000
+    with np.load(path) as sample:
+        assert sorted(sample) == ["x_test", "x_train", "y_test", "y_train"]
+        for part, per_class in (("train", 500), ("test", 100)):
+            images, labels = sample[f"x_{part}"], sample[f"y_{part}"]
+            assert images.shape == (10 * per_class, 28, 28)
+            assert images.dtype == labels.dtype == np.uint8
+            assert np.bincount(labels).tolist() == [per_class] * 10
+            assert len(np.unique(images, axis=0)) == len(images)
+        # What validation gets is balanced as well, and in no order.
+        assert np.bincount(sample["y_train"][4000:]).tolist() == [100] * 10
+        assert np.any(sample["y_train"][:10] != sample["y_train"][10:20])
+
+
+def test_loading_the_sample(example):
+    digits = example("digits").load("sample")
+    with np.load(EXAMPLES / "data" / "mnist_sample.npz") as sample:
+        np.testing.assert_allclose(digits.train[..., 0] * 255, sample["x_train"], atol=1e-4)
+        np.testing.assert_allclose(digits.test[..., 0] * 255, sample["x_test"], atol=1e-4)
+    assert digits.train.shape == (5000, 28, 28, 1)
+    assert digits.train.dtype == digits.test.dtype == "float32"
+    assert digits.description.startswith("5,000 training and 1,000 test MNIST digits, the sample")
+
+
+def test_loading_what_keras_downloads(example, monkeypatch, arrays):
+    parts = tuple((x, np.zeros(len(x), "uint8")) for x in arrays.values())
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: parts)
+    digits = example("digits").load("keras")
+    np.testing.assert_allclose(digits.train[..., 0] * 255, arrays["x_train"], atol=1e-4)
+    np.testing.assert_allclose(digits.test[..., 0] * 255, arrays["x_test"], atol=1e-4)
+    assert digits.description == "20 training and 9 test MNIST digits, from keras.datasets.mnist"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"x_test": None}, "is not a .npz file with x_train and x_test: .*x_test"),
+        ({"x_test": np.zeros((3, 28, 27), "uint8")}, r"x_test .*\(3, 28, 27\) and dtype uint8"),
+        ({"x_train": np.zeros((3, 784), "uint8")}, r"x_train .*\(3, 784\)"),
+        ({"x_train": np.zeros((3, 28, 28))}, "x_train .*dtype float64"),
+        ({"x_test": np.zeros((0, 28, 28), "uint8")}, "x_test holds no digits"),
+        ({"x_train": np.zeros((1, 28, 28), "uint8")}, "x_train holds one digit"),
+    ],
+)
+def test_loading_refuses_other_arrays(example, tmp_path, arrays, changed, message):
+    arrays = {name: array for name, array in (arrays | changed).items() if array is not None}
+    np.savez(tmp_path / "other.npz", **arrays)
+    digits = example("digits")
+    with pytest.raises(digits.DigitsError, match=message):
+        digits.load(str(tmp_path / "other.npz"))
+
+
+def test_loading_refuses_other_files(example, tmp_path):
+    digits = example("digits")
+    (tmp_path / "note.npz").write_text("not arrays")
+    with pytest.raises(digits.DigitsError, match=r"note\.npz is not a \.npz file with x_train"):
+        digits.load(str(tmp_path / "note.npz"))
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    with pytest.raises(digits.DigitsError, match=r"single\.npy is not a \.npz file with x_train"):
+        digits.load(str(tmp_path / "single.npy"))
+    with pytest.raises(digits.DigitsError, match=r"There is no file .*sample, keras or a \.npz"):
+        digits.load(str(tmp_path))
+
+
+def test_drawing_a_sample(example, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES / "data")
+    drawing = example("draw_sample")
+    monkeypatch.setattr(drawing, "PER_CLASS", {"train": 6, "test": 2})
+    source = {}
+    for part, count in (("train", 200), ("test", 80)):
+        source[f"x_{part}"] = random_digits(count, seed=count)
+        source[f"y_{part}"] = (np.arange(count) % 10).astype("uint8")
+    np.savez(tmp_path / "source.npz", **source)
+
+    def draw(name, *arguments):
+        path = tmp_path / name
+        drawing.main([str(tmp_path / "source.npz"), "--output", str(path), *arguments])
+        return path
+
+    first, again, other = draw("a.npz"), draw("b.npz", "--seed", "0"), draw("c.npz", "--seed", "1")
+    assert {path.name for path in tmp_path.iterdir()} == {"source.npz", "a.npz", "b.npz", "c.npz"}
+    assert first.read_bytes() == again.read_bytes()
+    with np.load(first) as drawn, np.load(other) as others:
+        assert np.any(drawn["x_train"] != others["x_train"])
+        for part, per_class in (("train", 6), ("test", 2)):
+            images, labels = drawn[f"x_{part}"], drawn[f"y_{part}"]
+            tens = labels.reshape(per_class, 10)
+            assert np.sort(tens, axis=1).tolist() == [list(range(10))] * per_class
+            assert np.any(tens[:-1] != tens[1:])
+            kept = {
+                (image.tobytes(), label)
+                for image, label in zip(source[f"x_{part}"], source[f"y_{part}"], strict=True)
+            }
+            taken = {(image.tobytes(), label) for image, label in zip(images, labels, strict=True)}
+            assert len(taken) == 10 * per_class
+            assert taken <= kept
+
+
+def test_drawing_more_than_there_is(example, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES / "data")
+    labels = np.arange(99) % 10
+    with pytest.raises(ValueError, match="10 digits of class 9 are wanted, the source has 9"):
+        example("draw_sample").draw(random_digits(99, 0), labels, 10, np.random.default_rng(0))
+
+
+# Losses to compare with
+
+
+def test_entropy_is_the_least_cross_entropy(example):
+    entropy = example("digits").entropy
+    targets = random_digits(4, seed=0)[..., None].astype("float32") / 255
+    least = slow_cross_entropy(targets, targets)
+    assert least > 0.1
+    assert entropy(targets) == pytest.approx(least, rel=1e-6)
+    assert entropy((targets > 0.5).astype("float32")) == 0
+    for moved in (np.clip(targets + 0.01, 1e-7, 1 - 1e-7), np.clip(targets - 0.01, 1e-7, 0.999)):
+        assert slow_cross_entropy(targets, moved) > entropy(targets)
+
+
+def test_constant_loss_predicts_the_mean_of_the_training_digits(example):
+    constant_loss = example("digits").constant_loss
+    train = random_digits(5, seed=0)[..., None].astype("float32") / 255
+    test = train[:2] ** 2  # of another mean
+    expected = slow_cross_entropy(test, np.full(test.shape, train.mean(dtype="float64")))
+    assert constant_loss(train, test) == pytest.approx(expected, rel=1e-6)
+    assert constant_loss(train * 0, test * 0) == pytest.approx(0, abs=1e-6)
+    assert constant_loss(train, test) > constant_loss(test, test)
+
+
+# Pictures and tables
+
+
+def test_rows_of_digits_are_labelled(example):
+    images = random_digits(3, seed=0)[..., None] / 255
+    figure = example("digits").draw_rows(
+        {"given": images, "made": images[::-1]}, "title\n" + "/long/path" * 30
+    )
+    axes = np.reshape(figure.axes, (2, 3))
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["given", "made"]
+    for column in range(3):
+        np.testing.assert_array_equal(axes[0, column].images[0].get_array(), images[column, ..., 0])
+        np.testing.assert_array_equal(
+            axes[1, column].images[0].get_array(), images[2 - column, ..., 0]
+        )
+        assert axes[1, column].images[0].get_clim() == (0, 1)
+    title, *path = figure.get_suptitle().split("\n")
+    assert title == "title"
+    assert "".join(path) == "/long/path" * 30
+    figure.draw_without_rendering()
+    extent = figure._suptitle.get_window_extent()
+    assert extent.x0 >= 0
+    assert extent.x1 <= figure.bbox.x1
+
+
+def test_a_failed_picture_leaves_the_old_one(example, tmp_path):
+    from matplotlib.figure import Figure
+
+    class Failing(Figure):
+        def savefig(self, path, **options):
+            super().savefig(path, **options)
+            raise OSError("disk full")
+
+    path = tmp_path / "picture.png"
+    path.write_text("old")
+    with pytest.raises(OSError, match="disk full"):
+        example("digits").save_picture(Failing(), path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    example("digits").save_picture(Figure(), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_table_lines_up(example):
+    table = example("digits").table(
+        ["parameters", "test"], {"a": ["1,000", 0.25], "longer": ["", 12.34567]}
+    )
+    assert table.splitlines() == [
+        "        parameters     test",
+        "a            1,000   0.2500",
+        "longer              12.3457",
+    ]
+
+
+def test_without_matplotlib_programs_say_so_before_working(example, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    program = example("upsample_image")
+    with pytest.raises(SystemExit) as stop:
+        program.main(["--output", str(tmp_path / "unused")])
+    assert stop.value.code == 2
+    assert "pip install matplotlib" in capsys.readouterr().err
+    assert not (tmp_path / "unused").exists()
