@@ -6,12 +6,14 @@ Every message says what was received, what was expected, and how to mend it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_upsampling._types import Shape
+from keras_upsampling._types import Shape, Tensor
+from keras_upsampling.maths.interpolation import TWO_D_NAMES, interpolation_names
 
 
 def positive_int(value: Any, name: str) -> int:
@@ -21,12 +23,15 @@ def positive_int(value: Any, name: str) -> int:
         TypeError: it is not an integer (a float such as `2.0`, a bool, text).
         ValueError: it is zero or negative.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except Exception:  # arrays and tensors that are not integers raise errors of their own
+        number = None
+    if number is None:
         raise TypeError(
             f"`{name}` must be a positive integer. Received: {name}={value!r} of type "
             f"{type(value).__name__}; integers are needed, for example {name}=2."
         )
-    number = operator.index(value)
     if number < 1:
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={number}; use 1 or more."
@@ -41,13 +46,12 @@ def positive_ints(value: Any, rank: int, name: str) -> tuple[int, ...]:
         TypeError: an entry is not an integer.
         ValueError: an entry is not positive, or there are not `rank` of them.
     """
-    scalar = isinstance(value, str) or getattr(value, "shape", None) == ()
-    if isinstance(value, Iterable) and not scalar:
+    if isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) == 1:
         entries = tuple(value)
         if len(entries) != rank:
             raise ValueError(
-                f"`{name}` must be one positive integer or {rank}, one per axis. "
-                f"Received: {name}={entries} with {len(entries)} entries."
+                f"`{name}` must be a positive integer, or {rank} of them, one per axis. "
+                f"Received: {name}={entries}."
             )
     else:
         entries = (value,) * rank
@@ -61,12 +65,37 @@ def one_of(value: Any, known: Sequence[str], name: str) -> str:
         ValueError: it is not; the message lists the known ones.
     """
     word = value.lower() if isinstance(value, str) else value
-    if word not in known:
+    if not isinstance(word, str) or word not in known:
         raise ValueError(
             f"Unknown `{name}`. Received: {name}={value!r}; "
             f"expected one of: {', '.join(map(repr, known))}."
         )
     return word
+
+
+def interpolation_name(value: Any, rank: int) -> str:
+    """Return the name in every rank of an interpolation that is known in `rank` dimensions.
+
+    Raises:
+        ValueError: it is unknown; the message lists the known ones.
+    """
+    word = one_of(value, interpolation_names(rank), "interpolation")
+    return TWO_D_NAMES.get(word, word)
+
+
+def concrete_tensor(value: Any, layers: str) -> Tensor:
+    """Return `value` as a tensor.
+
+    Raises:
+        TypeError: it is symbolic, a place in a functional model; the message names the
+            `layers` to use there.
+    """
+    if isinstance(value, keras.KerasTensor):
+        raise TypeError(
+            f"Expected a tensor or an array. Received the symbolic {value!r}; in a functional "
+            f"model, use {layers}."
+        )
+    return ops.convert_to_tensor(value)
 
 
 def data_format_or_default(value: Any) -> str:

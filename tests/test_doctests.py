@@ -7,9 +7,7 @@ import pytest
 import keras_upsampling
 
 MODULES = sorted(
-    module.name
-    for module in pkgutil.walk_packages(keras_upsampling.__path__, "keras_upsampling.")
-    if not module.name.endswith("__main__")
+    module.name for module in pkgutil.walk_packages(keras_upsampling.__path__, "keras_upsampling.")
 )
 
 

@@ -9,16 +9,15 @@ import keras
 from keras_upsampling._arguments import (
     check_rank,
     data_format_or_default,
-    one_of,
+    interpolation_name,
     positive_ints,
     spatial_axes,
 )
 from keras_upsampling._types import DataFormat, InterpolationName, IntPerAxis, Shape, Tensor
-from keras_upsampling.maths.interpolation import TWO_D_NAMES, interpolation_names
 from keras_upsampling.ops.resample import resample
 
 
-class _Upsample(keras.Layer):
+class Upsample(keras.Layer):
     """Upsampling in `rank` dimensions; the subclasses fix the rank."""
 
     rank: int
@@ -33,8 +32,7 @@ class _Upsample(keras.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.size = positive_ints(size, self.rank, "size")
-        name = one_of(interpolation, interpolation_names(self.rank), "interpolation")
-        self.interpolation = TWO_D_NAMES.get(name, name)
+        self.interpolation = interpolation_name(interpolation, self.rank)
         self.data_format = data_format_or_default(data_format)
         self.input_spec = keras.InputSpec(ndim=self.rank + 2)
 
@@ -74,7 +72,7 @@ class _Upsample(keras.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
-class Upsample2D(_Upsample):
+class Upsample2D(Upsample):
     """Enlarges images and feature maps by whole factors.
 
     `keras.layers.UpSampling2D` with the same numbers on every backend (those it gives on
@@ -82,7 +80,8 @@ class Upsample2D(_Upsample):
     `Upsample3D` beside it that know the same interpolations.
 
     Sampling positions are half-pixel centres. At the borders, taps outside the map are
-    dropped and the others scaled up to sum to one, so constants stay constant.
+    dropped and the others scaled to sum to one, so constants stay constant. Numbers must be
+    finite: but for nearest, a NaN or an infinity may spread along its row and column.
 
     Args:
         size: Factor for both axes, or `(height, width)`. Positive integers.
@@ -121,7 +120,7 @@ class Upsample2D(_Upsample):
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
-class Upsample1D(_Upsample):
+class Upsample1D(Upsample):
     """Enlarges signals and sequences by a whole factor; otherwise as `Upsample2D`.
 
     Takes `(batch, length, channels)`, or `(batch, channels, length)` with
@@ -140,7 +139,7 @@ class Upsample1D(_Upsample):
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
-class Upsample3D(_Upsample):
+class Upsample3D(Upsample):
     """Enlarges volumes and clips by whole factors; otherwise as `Upsample2D`.
 
     Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,

@@ -11,6 +11,7 @@ from keras_upsampling._arguments import (
     channel_axis,
     check_rank,
     data_format_or_default,
+    interpolation_name,
     one_of,
     positive_int,
     positive_ints,
@@ -24,13 +25,12 @@ from keras_upsampling._types import (
     Shape,
     Tensor,
 )
-from keras_upsampling.maths.interpolation import TWO_D_NAMES, interpolation_names
 from keras_upsampling.maths.padding import PADDINGS, convolved_length, kernel_extent
 from keras_upsampling.ops.upsample_conv import upsample_conv
 
 
-class _UpsampleConv(keras.Layer):
-    """Upsampling and convolution in `rank` dimensions; the subclasses fix the rank."""
+class UpsampleConv(keras.Layer):
+    """Upsampling and convolving in `rank` dimensions; the subclasses fix the rank."""
 
     rank: int
 
@@ -60,8 +60,7 @@ class _UpsampleConv(keras.Layer):
         self.filters = positive_int(filters, "filters")
         self.kernel_size = positive_ints(kernel_size, self.rank, "kernel_size")
         self.size = positive_ints(size, self.rank, "size")
-        name = one_of(interpolation, interpolation_names(self.rank), "interpolation")
-        self.interpolation = TWO_D_NAMES.get(name, name)
+        self.interpolation = interpolation_name(interpolation, self.rank)
         self.padding = one_of(padding, PADDINGS, "padding")
         self.data_format = data_format_or_default(data_format)
         self.dilation_rate = positive_ints(dilation_rate, self.rank, "dilation_rate")
@@ -115,6 +114,7 @@ class _UpsampleConv(keras.Layer):
         self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={axis: channels})
 
     def call(self, inputs: Tensor) -> Tensor:
+        inputs = ops.cast(inputs, self.compute_dtype)  # integers, which Keras leaves as they are
         outputs = upsample_conv(
             inputs,
             self.kernel,
@@ -169,12 +169,13 @@ class _UpsampleConv(keras.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
-class UpsampleConv2D(_UpsampleConv):
+class UpsampleConv2D(UpsampleConv):
     """Enlarges feature maps and convolves them: the decoder block without checkerboards.
 
     Equal to `Upsample2D(size, interpolation=interpolation)` followed by
-    `keras.layers.Conv2D(filters, kernel_size)` with the same weights. `kernel` and `bias` have
-    that layer's names, shapes and order, so `get_weights` and `set_weights` carry over both ways.
+    `keras.layers.Conv2D(filters, kernel_size, padding=padding)` with the same weights (mind that
+    `Conv2D` is `"valid"` by default). `kernel` and `bias` have that layer's names, shapes and
+    order, so `get_weights` and `set_weights` carry over both ways.
 
     Args:
         filters: Number of output channels.
@@ -229,7 +230,7 @@ class UpsampleConv2D(_UpsampleConv):
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
-class UpsampleConv1D(_UpsampleConv):
+class UpsampleConv1D(UpsampleConv):
     """Enlarges signals and convolves them; otherwise as `UpsampleConv2D`.
 
     Takes `(batch, length, channels)`, or `(batch, channels, length)` with
@@ -248,7 +249,7 @@ class UpsampleConv1D(_UpsampleConv):
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
-class UpsampleConv3D(_UpsampleConv):
+class UpsampleConv3D(UpsampleConv):
     """Enlarges volumes and convolves them; otherwise as `UpsampleConv2D`.
 
     Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,

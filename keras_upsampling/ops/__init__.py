@@ -1,4 +1,4 @@
-"""Stateless operations on tensors, `keras.ops` only: what a backend runs."""
+"""Stateless operations on tensors: what a backend runs, by `keras.ops`."""
 
 from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.resample import resample

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from keras import ops
 
-from keras_upsampling._arguments import one_of
+from keras_upsampling._arguments import concrete_tensor, one_of
 from keras_upsampling._types import Tensor
 
 
@@ -42,7 +42,9 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
         The padded tensor, in the dtype of `x`.
 
     Raises:
-        ValueError: unknown mode, or not one pair of widths per axis.
+        TypeError: `x` is symbolic.
+        ValueError: unknown mode, a negative width, not one pair of widths per axis, or an
+            axis of no samples.
 
     Example:
         >>> from keras import ops
@@ -52,6 +54,7 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
         [2, 3, 1, 2, 3, 1]
     """
     source = _SOURCES[one_of(mode, tuple(_SOURCES), "mode")]
+    x = concrete_tensor(x, "the `padding` of UpsampleConv1D, UpsampleConv2D or UpsampleConv3D")
     if len(widths) != len(x.shape):
         raise ValueError(
             f"`widths` must have one pair per axis. Received {len(widths)} pairs "
@@ -60,6 +63,11 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
     for axis, (before, after) in enumerate(widths):
         if not before and not after:
             continue
+        if before < 0 or after < 0 or x.shape[axis] == 0:
+            raise ValueError(
+                "An axis of at least one sample can be padded with 0 samples or more. Received "
+                f"widths {(before, after)} for axis {axis} of an input of shape {tuple(x.shape)}."
+            )
         last = ops.shape(x)[axis] - 1
         rows = [source(row, last) for row in range(-before, 0)]
         rows += [source(last + row, last) for row in range(1, after + 1)]

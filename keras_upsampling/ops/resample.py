@@ -1,22 +1,19 @@
 """Separable upsampling by whole factors, with the same numbers on every backend.
 
-Axis by axis, in one of four ways with one result. Which is quickest was measured with
-`UpSampling2D` beside it, on a 2-core CPU, float32, factors 2 and 4, from 7x7x64 to
-256x256x16, forward and training step:
+Axis by axis, in one of four ways with one result:
 
 - *repeat*: nearest is a copy; `ops.repeat` is what `UpSampling2D` uses too.
-- *resize*: TensorFlow and PyTorch have a kernel of their own for linear interpolation,
-  2 to 20 times as fast as anything composed of other operations.
-- *shifts*: a weighted sum of shifted copies for each phase. XLA fuses the sums, so linear
-  on JAX is 2 to 7 times as fast as Keras's pair of matrix products. It is also the way that
-  needs no known length, and that `torch.compile` and `torch.export` understand.
-- *products*: the banded matrix of the axis, cut into blocks along its diagonal. For cubic
-  and Lanczos, on JAX level with Keras up to 64 samples and 1.5 to 5 times as fast at 256; on
-  PyTorch 1 to 11 times as fast as its own cubic.
+- *resize*: TensorFlow and PyTorch have a kernel of their own for linear interpolation, much
+  quicker than anything composed of other operations. It is taken where it is exact.
+- *shifts*: a weighted sum of shifted copies for each phase. XLA fuses the sums, so on JAX this
+  is the quickest for linear by small factors. It is also the way that needs no known length,
+  and that `torch.compile` and `torch.export` understand.
+- *products*: the banded matrix of the axis, cut into blocks along its diagonal: matrix products
+  are quick everywhere, their gradient too, and the blocks keep long axes from costing more.
 
-TensorFlow's own kernels for cubic and Lanczos are left alone though their forward pass is
-quicker: they do not compile under XLA, and cubic rounds its weights to a table, wrong by up
-to 3e-3 where the factor is no power of two.
+TensorFlow's own kernels for cubic and Lanczos are left alone, though they are quicker: they do
+not compile under XLA, and whether XLA will compile a graph cannot be known while it is traced.
+Its cubic also rounds the weights to a table, which only powers of two meet exactly.
 """
 
 from __future__ import annotations
@@ -28,20 +25,24 @@ import keras
 from keras import ops
 
 from keras_upsampling._arguments import (
-    check_rank,
+    concrete_tensor,
     data_format_or_default,
-    one_of,
+    interpolation_name,
     positive_ints,
     spatial_axes,
 )
 from keras_upsampling._types import IntPerAxis, Tensor
-from keras_upsampling.maths.interpolation import TWO_D_NAMES, interpolation_names
 from keras_upsampling.maths.resampling import resampling_blocks, resampling_matrix
+from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.tables import phase_taps, traced_by_torch
 
-# Samples of the input per block of the banded matrix. Smaller blocks waste less on zeros,
-# larger ones make better matrix products; 16, 32 and 64 were tried.
+# Samples of the input per block of the banded matrix: smaller blocks waste less on zeros,
+# larger ones make better matrix products.
 _BLOCK = 32
+
+# The largest factor to take shifts for: their phases are spelt out one by one, and compiling
+# them takes the longer the more there are.
+_SHIFTS = 4
 
 
 def resample(
@@ -54,8 +55,9 @@ def resample(
     """Enlarge the spatial axes of a batch by whole factors.
 
     Sampling positions are half-pixel centres; at the borders, taps that fall outside are
-    dropped and the others scaled up to sum to one. The numbers are those of
-    `keras.layers.UpSampling2D` on JAX, on every backend and in every rank.
+    dropped and the others scaled to sum to one. The numbers are those of
+    `keras.layers.UpSampling2D` on JAX, on every backend and in every rank. They must be finite:
+    but for nearest, a NaN or an infinity may spread along its axis.
 
     Args:
         x: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
@@ -70,8 +72,9 @@ def resample(
         Tensor with every spatial axis `size` times as long.
 
     Raises:
-        TypeError: a factor is not an integer.
-        ValueError: unknown interpolation, factor below 1, or `x` of the wrong rank.
+        TypeError: a factor is not an integer, or `x` is symbolic or complex.
+        ValueError: unknown interpolation, a factor below 1, or `x` of the wrong rank or with an
+            axis of no samples.
 
     Example:
         >>> from keras import ops
@@ -86,17 +89,22 @@ def resample(
         Duchon 1979, "Lanczos filtering in one and two dimensions".
     """
     data_format = data_format_or_default(data_format)
-    x = ops.convert_to_tensor(x)
+    x = concrete_tensor(x, "Upsample1D, Upsample2D or Upsample3D")
     rank = len(x.shape) - 2
     if rank not in (1, 2, 3):
         raise ValueError(
             "Expected an input with one, two or three spatial axes besides batch and channels. "
             f"Received an input of shape {tuple(x.shape)}."
         )
-    check_rank(x.shape, rank, data_format)
     size = positive_ints(size, rank, "size")
-    name = one_of(interpolation, interpolation_names(rank), "interpolation")
-    return _resample(x, size, TWO_D_NAMES.get(name, name), spatial_axes(rank, data_format))
+    interpolation = interpolation_name(interpolation, rank)
+    axes = spatial_axes(rank, data_format)
+    if any(x.shape[axis] == 0 for axis in axes):
+        raise ValueError(
+            "Every spatial axis must have at least one sample. "
+            f"Received an input of shape {tuple(x.shape)}."
+        )
+    return _resample(x, size, interpolation, axes)
 
 
 def _resample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[int]) -> Tensor:
@@ -108,6 +116,12 @@ def _resample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence
             x = ops.repeat(x, factor, axis=axis)
         return x
 
+    if "complex" in keras.backend.standardize_dtype(x.dtype):
+        raise TypeError(
+            "Complex numbers can be enlarged by nearest only. Received "
+            f"interpolation={interpolation!r} and an input of dtype {x.dtype}; enlarge the real "
+            "and the imaginary part apart."
+        )
     if not keras.backend.is_float_dtype(x.dtype):
         x = ops.cast(x, keras.config.floatx())
     dtype = keras.backend.standardize_dtype(x.dtype)
@@ -116,7 +130,7 @@ def _resample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence
     if interpolation == "linear" and _resize_is_exact(x, size, axes):
         return ops.cast(_by_resize(x, size, axes), dtype)
     for axis, factor in enlarged:
-        way = _by_shifts if _shifts_pay(x, axis, interpolation) else _by_products
+        way = _by_shifts if _takes_shifts(x, axis, factor, interpolation) else _by_products
         x = way(x, axis, factor, interpolation)
     return ops.cast(x, dtype)
 
@@ -136,11 +150,12 @@ def _resize_is_exact(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> boo
     )
 
 
-def _shifts_pay(x: Tensor, axis: int, interpolation: str) -> bool:
+def _takes_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> bool:
     # Compiled by PyTorch, the sums are fused, and no array of NumPy's may take part.
     if not isinstance(x.shape[axis], int) or traced_by_torch():
         return True
-    return keras.backend.backend() == "jax" and interpolation == "linear"
+    jax = keras.backend.backend() == "jax"
+    return jax and interpolation == "linear" and factor <= _SHIFTS
 
 
 def _by_resize(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> Tensor:
@@ -177,24 +192,27 @@ def _by_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> Tensor:
     first, weights = phase_taps(factor, interpolation)
     window = len(weights[0])
 
-    def sums(x: Tensor) -> Tensor:
-        widths = [(0, 0)] * len(x.shape)
-        widths[axis] = (-first, first + window - 1)
-        padded = ops.pad(x, widths)
+    widths = [(0, 0)] * len(x.shape)
+    widths[axis] = (-first, first + window - 1)
+
+    def sums(padded: Tensor) -> Tensor:
         before = (slice(None),) * axis
         shifted = [padded[(*before, slice(t, t - window + 1 or None))] for t in range(window)]
         phases = [
             sum(weight * copy for weight, copy in zip(row, shifted, strict=True) if weight)
             for row in weights
         ]
-        shape = list(ops.shape(x))
-        shape[axis] *= factor
+        shape = list(ops.shape(padded))
+        shape[axis] = (shape[axis] - window + 1) * factor
         return ops.reshape(ops.stack(phases, axis=axis + 1), shape)
 
+    if interpolation == "linear":
+        # Of two taps that sum to one, giving one's weight to the other is repeating the edge.
+        return sums(pad(x, widths, "edge"))
     # The padding is zero, so what the taps inside sum to is what the same sums make of ones.
     ones = [1] * len(x.shape)
     ones[axis] = ops.shape(x)[axis]
-    return sums(x) * (1 / sums(ops.ones(ones, dtype=x.dtype)))
+    return sums(ops.pad(x, widths)) * (1 / sums(ops.pad(ops.ones(ones, dtype=x.dtype), widths)))
 
 
 def _by_products(x: Tensor, axis: int, factor: int, interpolation: str) -> Tensor:

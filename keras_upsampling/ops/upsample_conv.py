@@ -6,7 +6,9 @@ import keras
 from keras import ops
 
 from keras_upsampling._arguments import (
+    channel_axis,
     check_rank,
+    concrete_tensor,
     data_format_or_default,
     one_of,
     positive_ints,
@@ -36,8 +38,9 @@ def upsample_conv(
     """Enlarge a batch by whole factors, then convolve it.
 
     Args:
-        x: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
-            `data_format="channels_first"`; one, two or three spatial axes.
+        x: Tensor of the kernel's dtype, `(batch, *spatial, channels)`, or
+            `(batch, channels, *spatial)` with `data_format="channels_first"`; one, two or
+            three spatial axes.
         kernel: Tensor `(*kernel_size, channels // groups, filters)`, as in `keras.ops.conv`:
             fewer channels than `x` has make a grouped convolution.
         size: Factor for every axis, or one per axis.
@@ -53,9 +56,10 @@ def upsample_conv(
         the kernel's extent minus one under `"valid"`.
 
     Raises:
-        TypeError: a factor or a dilation is not an integer.
+        TypeError: a factor or a dilation is not an integer, or `x` is symbolic.
         ValueError: unknown interpolation or padding, a number below 1, `x` or `kernel` of the
-            wrong rank, or an axis too short for the padding.
+            wrong rank, channels that do not match, or an axis of known length that is too
+            short for the padding.
 
     Example:
         >>> from keras import ops
@@ -67,9 +71,21 @@ def upsample_conv(
     Reference:
         Odena, Dumoulin, Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill.
     """
+    x = concrete_tensor(x, "UpsampleConv1D, UpsampleConv2D or UpsampleConv3D")
     data_format = data_format_or_default(data_format)
     rank = len(kernel.shape) - 2
-    check_rank(x.shape, rank, data_format)
+    if rank not in (1, 2, 3):
+        raise ValueError(
+            "Expected a kernel of shape (*kernel_size, channels // groups, filters) with one, two "
+            f"or three spatial axes. Received a kernel of shape {tuple(kernel.shape)}."
+        )
+    channels = check_rank(x.shape, rank, data_format)[channel_axis(rank, data_format)]
+    if isinstance(channels, int) and channels % kernel.shape[-2]:
+        raise ValueError(
+            "The input's channels must be the kernel's, or a multiple of them for groups. Received "
+            f"an input of shape {tuple(x.shape)} with {channels} channels, and a kernel of shape "
+            f"{tuple(kernel.shape)} for {kernel.shape[-2]}."
+        )
     padding = one_of(padding, PADDINGS, "padding")
     dilation_rate = positive_ints(dilation_rate, rank, "dilation_rate")
     # TensorFlow convolves channels first on GPUs only; there is less to turn before enlarging.

@@ -72,7 +72,9 @@ def test_weights_carry_over_to_and_from_keras(rank, padding, kernel_size):
     assert [w.name for w in ours.weights] == [w.name for w in theirs.weights] == ["kernel", "bias"]
     ours.set_weights(theirs.get_weights())
     np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(theirs(x)), atol=1e-5)
+    ours.set_weights([weight + 0.1 for weight in ours.get_weights()])
     theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(theirs(x)), atol=1e-5)
 
 
 def test_signature_has_the_names_and_defaults_of_conv():
@@ -102,8 +104,10 @@ def test_regularizers_constraints_and_activity_are_applied():
     )
     layer(x)
     assert len(layer.losses) == 3
-    assert layer.kernel.constraint is not None
-    assert layer.bias.constraint is not None
+    np.testing.assert_array_equal(to_numpy(layer.bias), 1)
+    assert isinstance(layer.kernel.constraint, keras.constraints.NonNeg)
+    assert isinstance(layer.bias.constraint, keras.constraints.MaxNorm)
+    assert isinstance(layer.kernel.regularizer, keras.regularizers.L2)
     again = UpsampleConv2D.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
     assert isinstance(again.activity_regularizer, keras.regularizers.L1)
@@ -130,7 +134,7 @@ def test_replicating_paddings_leave_no_rim_on_a_constant(padding):
         ({"filters": 0}, ValueError, r"`filters` .*filters=0"),
         ({"filters": 2.5}, TypeError, r"`filters` .*integers are needed"),
         ({"kernel_size": (3, 0)}, ValueError, r"`kernel_size` .*kernel_size=0"),
-        ({"kernel_size": (3, 3, 3)}, ValueError, r"`kernel_size` .*or 2, one per axis"),
+        ({"kernel_size": (3, 3, 3)}, ValueError, r"`kernel_size` .*or 2 of them, one per axis"),
         ({"size": 1.5}, TypeError, r"`size` .*integers are needed"),
         ({"dilation_rate": -1}, ValueError, r"`dilation_rate`"),
         ({"groups": 3}, ValueError, r"divisible by `groups`. Received: filters=4, groups=3"),

@@ -54,5 +54,9 @@ def test_keeps_the_dtype():
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="'edge', 'wrap', 'reflect', 'symmetric'"):
         pad(ops.zeros(3), [(1, 1)], "constant")
+    with pytest.raises(ValueError, match=r"Received widths \(-1, 1\) for axis 0"):
+        pad(ops.zeros(3), [(-1, 1)], "edge")
+    with pytest.raises(ValueError, match="at least one sample"):
+        pad(ops.zeros(0), [(1, 1)], "edge")
     with pytest.raises(ValueError, match="1 pairs for an input with 2 axes"):
         pad(ops.zeros((3, 3)), [(1, 1)], "edge")

@@ -147,7 +147,27 @@ def test_averages_of_integers_are_floats():
 def test_the_input_is_refused_by_name():
     with pytest.raises(ValueError, match=r"one, two or three spatial axes.*\(2, 3\)"):
         resample(ops.zeros((2, 3)), 2)
-    with pytest.raises(ValueError, match="`size` must be one positive integer or 2"):
+    with pytest.raises(ValueError, match="`size` must be a positive integer, or 2 of them"):
         resample(ops.zeros((1, 2, 2, 1)), (2, 2, 2))
     with pytest.raises(ValueError, match="'channels_last', 'channels_first'"):
         resample(ops.zeros((1, 2, 2, 1)), 2, data_format="last")
+    with pytest.raises(ValueError, match=r"at least one sample.*\(1, 0, 2, 1\)"):
+        resample(ops.zeros((1, 0, 2, 1)), 2, interpolation="cubic")
+    with pytest.raises(TypeError, match=r"symbolic .*use Upsample1D, Upsample2D or Upsample3D"):
+        resample(keras.Input((4, 4, 1)), 2)
+    with pytest.raises(TypeError, match="real and the imaginary part apart"):
+        resample(np.zeros((1, 2, 1), "complex64"), 2, interpolation="linear")
+
+
+def test_empty_batches_pass_through():
+    for interpolation in INTERPOLATIONS:
+        found = resample(ops.zeros((0, 3, 4, 2)), 2, interpolation=interpolation)
+        assert tuple(found.shape) == (0, 6, 8, 2)
+
+
+def test_keras_setting_of_the_data_format_is_heeded():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        assert tuple(resample(ops.zeros((1, 3, 2, 2)), 2).shape) == (1, 3, 4, 4)
+    finally:
+        keras.config.set_image_data_format("channels_last")

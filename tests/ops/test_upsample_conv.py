@@ -84,6 +84,10 @@ def test_bad_arguments_are_refused_before_the_backend_sees_them():
         upsample_conv(x, kernel, 2, padding="valid")
     with pytest.raises(ValueError, match="`padding='reflect'` would add 4 samples to an axis of 4"):
         upsample_conv(x, kernel, 2, padding="reflect", dilation_rate=2)
+    with pytest.raises(ValueError, match=r"kernel of shape \(\*kernel_size.*Received .*\(5, 5\)"):
+        upsample_conv(x, ops.zeros((5, 5)), 2)
+    with pytest.raises(ValueError, match=r"with 1 channels, and a kernel .* for 2"):
+        upsample_conv(x, ops.zeros((5, 5, 2, 1)), 2)
     with pytest.raises(ValueError, match=r"input with 4 axes .batch, height, width, channels"):
         upsample_conv(ops.zeros((1, 2, 1)), kernel, 2)
     with pytest.raises(ValueError, match="Unknown `padding`"):
