@@ -73,3 +73,25 @@ def jitted(function):
 
     # Traced as for the compiler, and run without one; a break in the graph is an error.
     return torch.compile(function, backend="eager", fullgraph=True)
+
+
+def tensor_sizes(function, *arguments):
+    """How many numbers each tensor holds that `function` makes on its way, compiled."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        graph = tf.function(function).get_concrete_function(*arguments).graph
+        outputs = [output for node in graph.get_operations() for output in node.outputs]
+        return [output.shape.num_elements() or 0 for output in outputs]
+    if BACKEND == "jax":
+        import jax
+
+        equations = jax.make_jaxpr(function)(*arguments).eqns
+        inner = [equation.params.get("jaxpr") for equation in equations]
+        for closed in filter(None, inner):
+            equations = [*equations, *getattr(closed, "jaxpr", closed).eqns]
+        return [out.aval.size for equation in equations for out in equation.outvars]
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    nodes = make_fx(function)(*arguments).graph.nodes
+    return [node.meta["val"].numel() for node in nodes if hasattr(node.meta.get("val"), "numel")]

@@ -43,7 +43,7 @@ class ConvCase(UpsampleCase):
         return rng.standard_normal(shape), rng.standard_normal(self.filters)
 
 
-def _common(draw):
+def _common(draw, interpolations=INTERPOLATIONS):
     rank = draw(st.integers(1, 3))
     # Long enough on one axis to meet the blocks of the banded matrix, now and then.
     longest = {1: 70, 2: 8, 3: 4}[rank]
@@ -51,7 +51,7 @@ def _common(draw):
     return {
         "spatial": spatial,
         "size": draw(st.tuples(*[st.integers(1, 4)] * rank)),
-        "interpolation": draw(st.sampled_from(INTERPOLATIONS)),
+        "interpolation": draw(st.sampled_from(interpolations)),
         "data_format": draw(st.sampled_from(DATA_FORMATS)),
         "dtype": draw(st.sampled_from(DTYPES)),
         "seed": draw(st.integers(0, 99)),
@@ -64,15 +64,16 @@ def upsample_cases(draw):
 
 
 @st.composite
-def conv_cases(draw):
-    common = _common(draw)
+def conv_cases(draw, interpolations=INTERPOLATIONS, plain=False):
+    """Cases of upsampling and convolving; `plain` ones without groups and dilation."""
+    common = _common(draw, interpolations)
     rank = len(common["spatial"])
-    groups = draw(st.integers(1, 3))
+    groups = 1 if plain else draw(st.integers(1, 3))
     padding = draw(st.sampled_from(PADDINGS))
     kernel_size, dilation = [], []
     for length, factor in zip(common["spatial"], common["size"], strict=True):
         enlarged = length * factor
-        step = draw(st.integers(1, 3))
+        step = 1 if plain else draw(st.integers(1, 3))
         largest = {"valid": enlarged, "reflect": 2 * enlarged - 1}.get(padding, 99)
         taps = min(5 if rank < 3 else 3, (largest - 1) // step + 1)
         kernel_size.append(draw(st.integers(1, taps)))

@@ -175,7 +175,8 @@ class UpsampleConv2D(UpsampleConv):
     Equal to `Upsample2D(size, interpolation=interpolation)` followed by
     `keras.layers.Conv2D(filters, kernel_size, padding=padding)` with the same weights (mind that
     `Conv2D` is `"valid"` by default). `kernel` and `bias` have that layer's names, shapes and
-    order, so `get_weights` and `set_weights` carry over both ways.
+    order, so `get_weights` and `set_weights` carry over both ways. Where it was measured to be
+    quicker (nearest, on a CPU), both are done in one step, without the enlarged map in between.
 
     Args:
         filters: Number of output channels.

@@ -1,0 +1,24 @@
+from itertools import product
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+
+from keras_upsampling.ops.interleave import interleave
+from tests.backends import evaluate, to_numpy
+
+
+@given(size=st.lists(st.integers(1, 3), min_size=1, max_size=3), groups=st.integers(1, 2))
+def test_channels_are_group_then_phase_then_depth(size, groups):
+    spatial, depth = (2, 3, 2)[: len(size)], 2
+    x = np.random.default_rng(0).standard_normal((2, *spatial, groups * np.prod(size) * depth))
+    expected = np.zeros((2, *np.multiply(spatial, size), groups * depth))
+    for place in product(*map(range, expected.shape[1:-1])):
+        low = tuple(p // s for p, s in zip(place, size, strict=True))
+        phase = np.ravel_multi_index([p % s for p, s in zip(place, size, strict=True)], size)
+        for group, d in product(range(groups), range(depth)):
+            channel = (group * np.prod(size) + phase) * depth + d
+            expected[(slice(None), *place, group * depth + d)] = x[(slice(None), *low, channel)]
+    found = evaluate(lambda x: interleave(x, size, groups), ops.convert_to_tensor(x, "float32"))
+    np.testing.assert_allclose(to_numpy(found), expected, atol=1e-6)
