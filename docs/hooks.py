@@ -25,14 +25,25 @@ _UNUSED = re.compile(r"mathjax|mermaid", re.IGNORECASE)
 
 
 def on_startup(**_) -> None:
-    """Keep TensorFlow's start-up notes out of the notebook's output."""
+    """Let the notebook show its figures, and not TensorFlow's start-up notes."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # Whatever the caller has set, say for a machine without a screen: figures go on the page.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 
 
 def on_page_content(html: str, page, **_) -> str:
-    """Drop the scripts for formulas and diagrams from notebook pages."""
+    """Drop the scripts for formulas and diagrams from notebook pages; miss no figure."""
     if page.file.src_uri.endswith(".md"):
         return html
+    drawn = Path(page.file.abs_src_path).read_text("utf-8").count("plt.show()")
+    shown = html.count('src="data:image/png')
+    if shown < drawn:
+        log.warning(
+            "%s: %d figures were drawn and %d are on the page",
+            page.file.src_uri,
+            drawn,
+            shown,
+        )
     return _SCRIPT.sub(
         lambda match: "" if _UNUSED.search(match[0]) else match[0], html
     )
