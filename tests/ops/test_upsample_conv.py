@@ -118,21 +118,27 @@ def test_methods_refuse_what_they_cannot_do(case):
             check(case, method)
 
 
-PLAIN = {"spatial": (6, 5), "size": (2, 3), "interpolation": "nearest", "channels": 4, "seed": 0}
-
-
-@pytest.mark.parametrize("padding", ["same", "edge"])
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_compiles(method, padding):
-    case = ConvCase(
-        **PLAIN,
-        data_format="channels_first",
+def plain_case(padding, data_format):
+    """A case that every method can do."""
+    return ConvCase(
+        spatial=(6, 5),
+        size=(2, 3),
+        interpolation="nearest",
+        channels=4,
+        seed=0,
+        data_format=data_format,
         dtype="float32",
         kernel_size=(3, 2),
         dilation=(1, 1),
         filters=3,
         padding=padding,
     )
+
+
+@pytest.mark.parametrize("padding", ["same", "edge"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_compiles(method, padding):
+    case = plain_case(padding, "channels_first")
     x, (kernel, _) = case.input(), case.weights()
     tensors = [
         ops.convert_to_tensor(to_format(x, case.data_format), dtype="float32"),
@@ -157,15 +163,7 @@ def test_unknown_lengths_give_the_same(method, padding):
         pytest.skip("only TensorFlow's graphs run with lengths unknown")
     import tensorflow as tf
 
-    case = ConvCase(
-        **PLAIN,
-        data_format="channels_last",
-        dtype="float32",
-        kernel_size=(3, 2),
-        dilation=(1, 1),
-        filters=3,
-        padding=padding,
-    )
+    case = plain_case(padding, "channels_last")
     x, (kernel, _) = case.input(), case.weights()
     kernel = kernel.astype("float32")
     function = tf.function(
