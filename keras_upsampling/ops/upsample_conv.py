@@ -139,8 +139,9 @@ def upsample_conv(
         method = _choose(x, kernel, task)
     elif one_of(method, tuple(_METHODS), "method") not in _possible(task):
         raise ValueError(
-            f"method={method!r} cannot do interpolation={task.interpolation!r} with "
-            f"padding={padding!r}, dilation_rate={dilation_rate} and groups={task.groups}. "
+            f"method={method!r} cannot do {rank} dimensions with "
+            f"interpolation={task.interpolation!r}, padding={padding!r}, "
+            f"dilation_rate={dilation_rate} and groups={task.groups}. "
             f"Possible here: {', '.join(map(repr, _possible(task)))}."
         )
     # TensorFlow convolves channels first on GPUs only, and the one-step ways are written for
@@ -162,8 +163,10 @@ def _possible(task: _Task) -> tuple[str, ...]:
     reflected = [max(widths) for widths in task.widths]
     if task.padding == "reflect" and any(r >= s for r, s in zip(reflected, task.size, strict=True)):
         return ("resize",)
-    if task.groups > 1 or max(task.dilation_rate) > 1:
-        return ("resize", "phases")  # Keras's transposed convolution has neither
+    # Keras's transposed convolution has neither groups nor dilation, and TensorFlow's pooling
+    # in three dimensions knows float32 alone.
+    if task.groups > 1 or max(task.dilation_rate) > 1 or len(task.size) == 3:
+        return ("resize", "phases")
     return ("resize", "phases", "box")
 
 

@@ -61,7 +61,7 @@ def possible(case, method):
         for k, d, s in zip(case.kernel_size, case.dilation, case.size, strict=True)
     )
     one_step = case.interpolation == "nearest" and not (case.padding == "reflect" and reflected)
-    plain = case.groups == 1 and set(case.dilation) == {1}
+    plain = case.groups == 1 and set(case.dilation) == {1} and len(case.spatial) < 3
     return {"resize": True, "phases": one_step, "box": one_step and plain}[method]
 
 
