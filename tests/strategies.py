@@ -43,15 +43,15 @@ class ConvCase(UpsampleCase):
         return rng.standard_normal(shape), rng.standard_normal(self.filters)
 
 
-def _common(draw, interpolations=INTERPOLATIONS):
-    rank = draw(st.integers(1, 3))
+def _common(draw, most_rank=3, shortest=1):
+    rank = draw(st.integers(1, most_rank))
     # Long enough on one axis to meet the blocks of the banded matrix, now and then.
-    longest = {1: 70, 2: 8, 3: 4}[rank]
-    spatial = draw(st.tuples(*[st.integers(1, longest)] * rank))
+    longest = {1: 70, 2: 8, 3: 4}[rank] + shortest - 1
+    spatial = draw(st.tuples(*[st.integers(shortest, longest)] * rank))
     return {
         "spatial": spatial,
         "size": draw(st.tuples(*[st.integers(1, 4)] * rank)),
-        "interpolation": draw(st.sampled_from(interpolations)),
+        "interpolation": draw(st.sampled_from(INTERPOLATIONS)),
         "data_format": draw(st.sampled_from(DATA_FORMATS)),
         "dtype": draw(st.sampled_from(DTYPES)),
         "seed": draw(st.integers(0, 99)),
@@ -64,16 +64,16 @@ def upsample_cases(draw):
 
 
 @st.composite
-def conv_cases(draw, interpolations=INTERPOLATIONS, plain=False):
-    """Cases of upsampling and convolving; `plain` ones without groups and dilation."""
-    common = _common(draw, interpolations)
+def conv_cases(draw, most_rank=3, most_groups=3, most_dilation=3, shortest=1):
+    """Cases of upsampling and convolving."""
+    common = _common(draw, most_rank, shortest)
     rank = len(common["spatial"])
-    groups = 1 if plain else draw(st.integers(1, 3))
+    groups = draw(st.integers(1, most_groups))
     padding = draw(st.sampled_from(PADDINGS))
     kernel_size, dilation = [], []
     for length, factor in zip(common["spatial"], common["size"], strict=True):
         enlarged = length * factor
-        step = 1 if plain else draw(st.integers(1, 3))
+        step = draw(st.integers(1, most_dilation))
         largest = {"valid": enlarged, "reflect": 2 * enlarged - 1}.get(padding, 99)
         taps = min(5 if rank < 3 else 3, (largest - 1) // step + 1)
         kernel_size.append(draw(st.integers(1, taps)))

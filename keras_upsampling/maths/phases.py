@@ -1,30 +1,31 @@
 """Upsampling and convolving as one step, on one axis: which tap meets which sample.
 
-Nearest upsampling by `size` and a convolution with `before` samples padded in front make
+An axis enlarged by `size` and padded with `before` samples in front, then convolved, is
 
-    y[o] = sum_t w[t] * x[floor((o + d * t - before) / size)]
+    y[o] = sum_t w[t] * u[o + d * t - before],    u[size * i + p] = sum_l h_p[l] * x[i + first + l]
 
-with `x` padded where the index leaves it. Let `o - before = size * j + p`, so that the first tap
-falls on sample `j`. Then all phases `p = 0 .. size - 1` see the same window of samples,
-`j .. j + window - 1`, and phase `p` weighs sample `j + l` by the sum of the taps `t` with
-`floor((p + d * t) / size) = l`. So one convolution of `x`, with `size` times as many filters,
-makes every phase; interleaved, they are `y`, from sample `crop` on.
+Let `o - before = size * j + p`. Then all phases `p = 0 .. size - 1` see one window of samples of
+`x`, from `j + first` on: tap `t` falls on phase `(p + d * t) % size` of what sample
+`j + (p + d * t) // size` was enlarged to, which is a weighted sum of samples in the window. So
+one convolution of `x`, with `size` times as many filters, makes every phase; interleaved, they
+are `y`, from sample `crop` on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from keras_upsampling.maths.padding import kernel_extent
 
 
 class Phases(NamedTuple):
-    """One axis of nearest upsampling and convolving, as one convolution per phase.
+    """One axis of upsampling and convolving, as one convolution per phase.
 
     Attributes:
         window: How many samples of the input each phase sees.
-        matrix: `size * window` rows of `kernel_size` zeros and ones: which taps of the kernel
-            fall on each sample of the window, phase by phase.
+        matrix: `size * window` rows of `kernel_size` numbers: what every tap of the kernel adds
+            to the weight of each sample of the window, phase by phase.
         before: How many samples to pad the input with in front.
         after: How many behind.
         crop: Index of the first interleaved sample that belongs to the output.
@@ -37,25 +38,39 @@ class Phases(NamedTuple):
     crop: int
 
 
-def nearest_phases(
-    size: int, kernel_size: int, dilation_rate: int, widths: tuple[int, int]
+def axis_phases(
+    first: int,
+    weights: Sequence[Sequence[float]],
+    kernel_size: int,
+    dilation_rate: int,
+    widths: tuple[int, int],
 ) -> Phases:
-    """Return the phases of nearest upsampling and a convolution.
+    """Return the phases of upsampling and a convolution.
 
     Args:
-        size: Factor of the axis.
+        first: Offset of the first sample that the upsampling weighs, at most 0; as `weights`
+            from `maths.resampling.phase_taps`.
+        weights: The weights of every phase.
         kernel_size: Taps of the convolution.
         dilation_rate: Step between them, on the enlarged axis.
         widths: Samples padded before and after the enlarged axis.
     """
+    size, taps = len(weights), len(weights[0])
     before, after = widths
-    window = (size - 1 + dilation_rate * (kernel_size - 1)) // size + 1
-    matrix = tuple(
-        tuple(float((phase + dilation_rate * t) // size == sample) for t in range(kernel_size))
-        for phase in range(size)
-        for sample in range(window)
-    )
+    window = (size - 1 + dilation_rate * (kernel_size - 1)) // size + taps
+    rows = [[0.0] * kernel_size for _ in range(size * window)]
+    for p in range(size):
+        for t in range(kernel_size):
+            sample, phase = divmod(p + dilation_rate * t, size)
+            for tap, weight in enumerate(weights[phase]):
+                rows[p * window + sample + tap][t] += weight
     # The last output starts `extent` before the end of the padded axis.
     last = (after - kernel_extent(kernel_size, dilation_rate)) // size
     front = -(-before // size)
-    return Phases(window, matrix, before=front, after=last + window, crop=size * front - before)
+    return Phases(
+        window,
+        tuple(map(tuple, rows)),
+        before=front - first,
+        after=last + first + window,
+        crop=size * front - before,
+    )

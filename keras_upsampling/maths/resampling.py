@@ -56,6 +56,39 @@ def phase_taps(size: int, interpolation: str) -> PhaseTaps:
     return PhaseTaps(first=int(offsets[used[0]]), weights=weights)
 
 
+@dataclass(frozen=True)
+class AxisFilter:
+    """Upsampling as a filter over the samples with `size - 1` zeros between them.
+
+    With `z[size * i] = x[i]`, output sample `m` is `sum(weights[d] * z[m - first - d])` in the
+    interior.
+
+    Attributes:
+        first: Offset of the first weight; at most 0.
+        weights: The filter, from end to end; it reads the same backwards.
+        reach: How many output samples at each end the edge rule changes.
+    """
+
+    first: int
+    weights: tuple[float, ...]
+    reach: int
+
+
+def axis_filter(size: int, interpolation: str) -> AxisFilter:
+    """Return the filter that enlarges an axis `size` times."""
+    taps = phase_taps(size, interpolation)
+    # Phase `p` weighs the sample at offset `l` by what the filter has at `p - size * l`.
+    by_offset = {
+        phase - size * (taps.first + tap): float(weight)
+        for (phase, tap), weight in np.ndenumerate(taps.weights)
+        if weight
+    }
+    first, last = min(by_offset), max(by_offset)
+    weights = tuple(by_offset.get(offset, 0.0) for offset in range(first, last + 1))
+    # Output `m` meets sample -1 by the weight at `m + size`.
+    return AxisFilter(first, weights, reach=max(0, last - size + 1))
+
+
 @lru_cache(maxsize=64)
 def resampling_blocks(length: int, size: int, interpolation: str, block: int) -> np.ndarray:
     """Return the matrix that enlarges one axis, cut along its diagonal.

@@ -104,10 +104,11 @@ def resample(
             "Every spatial axis must have at least one sample. "
             f"Received an input of shape {tuple(x.shape)}."
         )
-    return _resample(x, size, interpolation, axes)
+    return enlarge(x, size, interpolation, axes)
 
 
-def _resample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[int]) -> Tensor:
+def enlarge(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[int]) -> Tensor:
+    """`resample` with every argument checked."""
     # The last axis first: it is the one whose products are small, so it is better
     # done while the others are short.
     enlarged = [(axis, factor) for axis, factor in zip(axes, size, strict=True) if factor > 1][::-1]
@@ -126,13 +127,15 @@ def _resample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence
         x = ops.cast(x, keras.config.floatx())
     dtype = keras.backend.standardize_dtype(x.dtype)
     # Half precision would round at every tap; the sums are made in float32 at least.
-    x = ops.cast(x, "float64" if dtype == "float64" else "float32")
+    precise = dtype if dtype in ("float32", "float64") else "float32"
+    if precise != dtype:
+        x = ops.cast(x, precise)
     if interpolation == "linear" and _resize_is_exact(x, size, axes):
-        return ops.cast(_by_resize(x, size, axes), dtype)
+        x, enlarged = _by_resize(x, size, axes), []
     for axis, factor in enlarged:
         way = _by_shifts if _takes_shifts(x, axis, factor, interpolation) else _by_products
         x = way(x, axis, factor, interpolation)
-    return ops.cast(x, dtype)
+    return x if precise == dtype else ops.cast(x, dtype)
 
 
 def _resize_is_exact(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> bool:
@@ -161,50 +164,59 @@ def _takes_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> bool
 def _by_resize(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> Tensor:
     """Linear, by the backend's own kernel for pairs of axes."""
     channels_last = axes[0] == 1
-    batch, channels = ops.shape(x)[0], ops.shape(x)[-1 if channels_last else 1]
+    lengths = [x.shape[axis] for axis in axes]
+    enlarged = [length * factor for length, factor in zip(lengths, size, strict=True)]
 
-    def enlarge(x: Tensor, lengths: Sequence[int], factors: Sequence[int]) -> Tensor:
-        # The last two axes are enlarged; one before them joins the batch or the channels.
-        *lead, rows, columns = lengths
-        if channels_last:
-            x = ops.reshape(x, (batch * math.prod(lead), rows, columns, channels))
-        else:
-            x = ops.reshape(x, (batch, channels * math.prod(lead), rows, columns))
+    def resize(x: Tensor, target: Sequence[int]) -> Tensor:
         return ops.image.resize(
             x,
-            (rows * factors[0], columns * factors[1]),
+            target,
             interpolation="bilinear",
             data_format="channels_last" if channels_last else "channels_first",
         )
 
-    lengths = [x.shape[axis] for axis in axes]
-    enlarged = [length * factor for length, factor in zip(lengths, size, strict=True)]
-    flat = len(axes) == 1
-    x = enlarge(x, (*lengths, 1) if flat else lengths, (*size, 1) if flat else size[-2:])
-    if len(axes) == 3 and size[0] > 1:
-        x = enlarge(x, (lengths[0], enlarged[1] * enlarged[2]), (size[0], 1))
+    if len(axes) == 2:
+        return resize(x, enlarged)
+
+    batch, channels = ops.shape(x)[0], ops.shape(x)[-1 if channels_last else 1]
+
+    def pair(rows: int, columns: int, lead: int = 1) -> tuple[Tensor, ...]:
+        """Two axes for the kernel; one before them joins the batch or the channels."""
+        if channels_last:
+            return (batch * lead, rows, columns, channels)
+        return (batch, channels * lead, rows, columns)
+
+    if len(axes) == 1:
+        x = resize(ops.reshape(x, pair(lengths[0], 1)), (enlarged[0], 1))
+    else:
+        depth, rows, columns = lengths
+        x = resize(ops.reshape(x, pair(rows, columns, depth)), enlarged[1:])
+        if size[0] > 1:
+            flat = enlarged[1] * enlarged[2]
+            x = resize(ops.reshape(x, pair(depth, flat)), (enlarged[0], flat))
     shape = (batch, *enlarged, channels) if channels_last else (batch, channels, *enlarged)
     return ops.reshape(x, shape)
 
 
-def _by_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> Tensor:
-    """One axis, as a weighted sum of shifted copies for each phase."""
+def phase_planes(x: Tensor, axis: int, factor: int, interpolation: str) -> list[Tensor]:
+    """Enlarge one axis; return its phases apart, each as long as the axis of `x`.
+
+    Output sample `factor * i + p` of the enlarged axis is sample `i` of phase `p`.
+    """
+    if interpolation == "nearest":
+        return [x] * factor
     first, weights = phase_taps(factor, interpolation)
     window = len(weights[0])
-
     widths = [(0, 0)] * len(x.shape)
     widths[axis] = (-first, first + window - 1)
 
-    def sums(padded: Tensor) -> Tensor:
+    def sums(padded: Tensor) -> list[Tensor]:
         before = (slice(None),) * axis
         shifted = [padded[(*before, slice(t, t - window + 1 or None))] for t in range(window)]
-        phases = [
+        return [
             sum(weight * copy for weight, copy in zip(row, shifted, strict=True) if weight)
             for row in weights
         ]
-        shape = list(ops.shape(padded))
-        shape[axis] = (shape[axis] - window + 1) * factor
-        return ops.reshape(ops.stack(phases, axis=axis + 1), shape)
 
     if interpolation == "linear":
         # Of two taps that sum to one, giving one's weight to the other is repeating the edge.
@@ -212,7 +224,17 @@ def _by_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> Tensor:
     # The padding is zero, so what the taps inside sum to is what the same sums make of ones.
     ones = [1] * len(x.shape)
     ones[axis] = ops.shape(x)[axis]
-    return sums(ops.pad(x, widths)) * (1 / sums(ops.pad(ops.ones(ones, dtype=x.dtype), widths)))
+    inside = sums(ops.pad(ops.ones(ones, dtype=x.dtype), widths))
+    return [
+        phase * (1 / part) for phase, part in zip(sums(ops.pad(x, widths)), inside, strict=True)
+    ]
+
+
+def _by_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> Tensor:
+    """One axis, as a weighted sum of shifted copies for each phase."""
+    shape = list(ops.shape(x))
+    shape[axis] *= factor
+    return ops.reshape(ops.stack(phase_planes(x, axis, factor, interpolation), axis + 1), shape)
 
 
 def _by_products(x: Tensor, axis: int, factor: int, interpolation: str) -> Tensor:

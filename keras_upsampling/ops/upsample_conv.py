@@ -26,22 +26,9 @@ from keras_upsampling.maths.padding import (
     kernel_extent,
     pad_widths,
 )
-from keras_upsampling.maths.phases import nearest_phases
-from keras_upsampling.ops.interleave import interleave
-from keras_upsampling.ops.pad import pad
-from keras_upsampling.ops.resample import resample
-
-
-class _Task(NamedTuple):
-    """What to do, every argument checked; `widths` are the padding of the enlarged map."""
-
-    size: tuple[int, ...]
-    interpolation: str
-    padding: str
-    widths: tuple[tuple[int, int], ...]
-    dilation_rate: tuple[int, ...]
-    groups: int
-    data_format: str
+from keras_upsampling.ops import ways
+from keras_upsampling.ops.devices import on_cpu
+from keras_upsampling.ops.ways import Task
 
 
 def upsample_conv(
@@ -71,8 +58,9 @@ def upsample_conv(
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
         dilation_rate: Step between the kernel's taps on the enlarged map, for every axis or
             one per axis.
-        method: For tests and measurements: `"resize"`, `"phases"` or `"box"`. The result is the
-            same. By default the way that was quickest where it was measured.
+        method: For tests and measurements: `"resize"`, `"phases"`, `"products"` or
+            `"transposed"`. The result is the same. By default the way that was quickest where it
+            was measured.
 
     Returns:
         Tensor in the dtype of `x` with `filters` channels; every spatial axis is `size` times
@@ -126,23 +114,24 @@ def upsample_conv(
     for axis, factor, extent in zip(spatial_axes(rank, data_format), size, extents, strict=True):
         length = x.shape[axis] if isinstance(x.shape[axis], int) else None
         convolved_length(None if length is None else length * factor, extent, padding)
-    task = _Task(
+    task = Task(
         size=size,
         interpolation=interpolation_name(interpolation, rank),
         padding=padding,
         widths=tuple(pad_widths(extent, padding) for extent in extents),
+        kernel_size=tuple(kernel.shape[:rank]),
         dilation_rate=dilation_rate,
         groups=channels // kernel.shape[-2],
         data_format=data_format,
     )
     if method is None:
-        method = _choose(x, kernel, task)
-    elif one_of(method, tuple(_METHODS), "method") not in _possible(task):
+        method = _choose(x, task)
+    elif one_of(method, tuple(METHODS), "method") not in _possible(x, task):
         raise ValueError(
             f"method={method!r} cannot do {rank} dimensions with "
             f"interpolation={task.interpolation!r}, padding={padding!r}, "
             f"dilation_rate={dilation_rate} and groups={task.groups}. "
-            f"Possible here: {', '.join(map(repr, _possible(task)))}."
+            f"Possible here: {', '.join(map(repr, _possible(x, task)))}."
         )
     # TensorFlow convolves channels first on GPUs only, and the one-step ways are written for
     # channels last: the input is turned while it is small.
@@ -150,185 +139,160 @@ def upsample_conv(
     turned = data_format == "channels_first" and (tensorflow or method != "resize")
     if turned:
         x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
-    y = _METHODS[method](x, kernel, task)
+    y = METHODS[method](x, kernel, task)
     return ops.moveaxis(y, -1, 1) if turned else y
 
 
-def _possible(task: _Task) -> tuple[str, ...]:
+def _possible(x: Tensor, task: Task) -> tuple[str, ...]:
     """The methods that are exact for a task."""
-    if task.interpolation != "nearest":
-        return ("resize",)
+    nearest = task.interpolation == "nearest"
     # A reflection that stays within the copies of the edge sample is that sample again;
     # further in, no padding of the input expresses it.
-    reflected = [max(widths) for widths in task.widths]
-    if task.padding == "reflect" and any(r >= s for r, s in zip(reflected, task.size, strict=True)):
-        return ("resize",)
-    # Keras's transposed convolution has neither groups nor dilation, and TensorFlow's pooling
-    # in three dimensions knows float32 alone.
-    if task.groups > 1 or max(task.dilation_rate) > 1 or len(task.size) == 3:
-        return ("resize", "phases")
-    return ("resize", "phases", "box")
+    expressed = nearest and (
+        task.padding != "reflect"
+        or all(max(widths) < s for widths, s in zip(task.widths, task.size, strict=True))
+    )
+    composed = expressed or (not nearest and _borders_fit(x, task))
+    exact = {
+        "resize": True,
+        "phases": composed,
+        "products": task.groups == 1 and (expressed or (not nearest and task.around == "zeros")),
+        # Keras's transposed convolution has neither groups nor dilation, its depthwise
+        # convolution no third dimension.
+        "transposed": composed
+        and task.groups == 1
+        and max(task.dilation_rate) == 1
+        and task.rank < 3,
+    }
+    return tuple(method for method in METHODS if exact[method])
+
+
+def _borders_fit(x: Tensor, task: Task) -> bool:
+    """Whether the borders can be made apart: of what is near, and with something between."""
+    if task.padding == "wrap":
+        return False
+    lengths = [x.shape[axis] for axis in spatial_axes(task.rank, task.data_format)]
+    return all(
+        isinstance(n, int) and n >= border.inputs and n * s > 2 * max(border.enlarged)
+        for n, s, border in zip(lengths, task.size, ways.borders(task), strict=True)
+    )
 
 
 # What a length is taken to be where it is not known yet, the batch's included.
 _TYPICAL_LENGTH = 32
 
 
-def _choose(x: Tensor, kernel: Tensor, task: _Task) -> str:
+def _choose(x: Tensor, task: Task) -> str:
     """The method that was quickest where it was measured; the most careful one elsewhere.
 
-    Measured against resize-then-convolve on a 2-core CPU in float32, forward and training step,
-    from 7x7x64 to 256x256x16, factors 2 to 8, kernels of 2 to 5 taps.
+    Measured on a 2-core CPU in float32, with `python -m keras_upsampling bench --method ...`;
+    figures below are how many times as fast as resizing a method is, forward | training step,
+    at s=2 and k=3 unless said. GPUs and half precision were not measured: they resize.
     """
-    *kernel_size, channels, _ = kernel.shape
-    rank = len(kernel_size)
-    possible = _possible(task)
+    possible = _possible(x, task)
     precise = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
-    if "phases" not in possible or not precise or not _on_cpu(x):
-        return "resize"  # not measured, or not possible
-    if max(kernel_size) == 1 or max(task.size) == 1:
-        return "resize"  # nothing to gain
-
-    lengths = [x.shape[0], *(x.shape[axis] for axis in spatial_axes(rank, task.data_format))]
-    known = [length if isinstance(length, int) else _TYPICAL_LENGTH for length in lengths]
-    samples = math.prod(known)
-    enlarged = samples * math.prod(task.size) * channels
-    backend = keras.backend.backend()
-    if backend == "jax":
-        # Transposed convolutions are slow to train. With few samples to convolve, composing
-        # the kernel costs more than it saves.
-        return "phases" if samples >= 64 else "resize"
-    if backend == "torch" or rank == 3:
-        # Here composing, padding and interleaving have a fixed cost, which a large enlarged
-        # input earns back; TensorFlow trains transposed convolutions slowly in three dimensions.
-        return "phases" if enlarged >= 1_000_000 else "resize"
-    if rank == 1 or samples < 64:
-        return "resize"  # one axis has little to gain on TensorFlow
-    # The box has the fewest products, but passes over the output once more, which many channels
-    # and a short kernel earn back.
-    return "box" if "box" in possible and channels >= 32 and max(kernel_size) <= 3 else "phases"
-
-
-def _on_cpu(x: Tensor) -> bool:
-    if keras.backend.backend() == "torch":  # Keras does not list its devices
-        return x.device.type == "cpu"
-    return all(device.startswith("cpu") for device in keras.distribution.list_devices())
-
-
-def _pad_input(x: Tensor, task: _Task, widths: list[tuple[int, int]]) -> Tensor:
-    """Pad the input so that its enlarged map is padded as the task says."""
-    widths = [(0, 0), *widths, (0, 0)]
-    if not any(before or after for before, after in widths):
-        return x
-    if task.padding in ("same", "valid"):
-        return ops.pad(x, widths)
-    return pad(x, widths, "edge" if task.padding == "reflect" else task.padding)
-
-
-def _resize(x: Tensor, kernel: Tensor, task: _Task) -> Tensor:
-    """Enlarge, then convolve: what the other ways must equal."""
-    x = resample(x, task.size, interpolation=task.interpolation, data_format=task.data_format)
-    if task.padding not in ("same", "valid"):
-        widths = [(0, 0)] * len(x.shape)
-        for axis, width in zip(
-            spatial_axes(len(task.size), task.data_format), task.widths, strict=True
-        ):
-            widths[axis] = width
-        x = pad(x, widths, task.padding)
-    return ops.conv(
-        x,
-        ops.cast(kernel, x.dtype),
-        padding="same" if task.padding == "same" else "valid",
-        data_format=task.data_format,
-        dilation_rate=task.dilation_rate,
+    if not precise or not on_cpu(x) or max(task.size) == 1:
+        return "resize"
+    axes = [*spatial_axes(task.rank, task.data_format), channel_axis(task.rank, task.data_format)]
+    *spatial, channels = (
+        n if isinstance(n := x.shape[axis], int) else _TYPICAL_LENGTH for axis in axes
     )
-
-
-def _phases(x: Tensor, kernel: Tensor, task: _Task) -> Tensor:
-    """One convolution of the input with a kernel per phase, then the phases interleaved."""
-    rank, filters = len(task.size), kernel.shape[-1]
-    axes = [
-        nearest_phases(s, k, d, w)
-        for s, k, d, w in zip(
-            task.size, kernel.shape[:rank], task.dilation_rate, task.widths, strict=True
-        )
-    ]
-    lengths = [
-        ops.shape(x)[1 + i] * task.size[i] + sum(task.widths[i])
-        - kernel_extent(kernel.shape[i], task.dilation_rate[i]) + 1
-        for i in range(rank)
-    ]  # fmt: skip
-
-    # (k0, k1, channels, filters) -> (s0, w0, s1, w1, channels, filters), axis by axis.
-    composed, front = kernel, 1
-    dtype = keras.backend.standardize_dtype(kernel.dtype)
-    for i, axis in enumerate(axes):
-        matrix = ops.convert_to_tensor(axis.matrix, dtype=dtype)
-        # Not `ops.matmul`, which answers float64 in float32.
-        composed = matrix @ ops.reshape(composed, (front, kernel.shape[i], -1))
-        front *= len(axis.matrix)
-    windows = [axis.window for axis in axes]
-    split = [part for pair in zip(task.size, windows, strict=True) for part in pair]
-    composed = ops.reshape(
-        composed, (*split, kernel.shape[-2], task.groups, filters // task.groups)
+    batch = x.shape[0] if isinstance(x.shape[0], int) else _TYPICAL_LENGTH
+    samples = batch * math.prod(spatial)
+    shape = _Shape(
+        samples=samples,
+        shortest=min(spatial),
+        channels=channels,
+        enlarged=samples * math.prod(task.size) * channels,
     )
-    # -> (w0, w1, channels, group, s0, s1, filters): phases before filters in each group.
-    odd, even = range(1, 2 * rank, 2), range(0, 2 * rank, 2)
-    composed = ops.transpose(composed, (*odd, 2 * rank, 2 * rank + 1, *even, 2 * rank + 2))
-    composed = ops.reshape(composed, (*windows, kernel.shape[-2], math.prod(task.size) * filters))
-
-    x = _pad_input(x, task, [(axis.before, axis.after) for axis in axes])
-    y = ops.conv(x, ops.cast(composed, x.dtype), padding="valid", data_format="channels_last")
-    y = interleave(y, task.size, task.groups)
-    return _crop(y, [axis.crop for axis in axes], lengths)
+    preferred = _PREFERRED[keras.backend.backend()](shape, task)
+    return preferred if preferred in possible else "resize"
 
 
-def _box(x: Tensor, kernel: Tensor, task: _Task) -> Tensor:
-    """A transposed convolution with the kernel itself, then a box over its output.
+class _Shape(NamedTuple):
+    """What of the input's shape decides; `enlarged` is how many numbers its enlarged map has."""
 
-    Nearest upsampling is zeros put between the samples, then a box of `size`; boxes and the
-    kernel may change places, and with the kernel first there are the fewest products.
-    """
-    rank = len(task.size)
-    kernel_size = kernel.shape[:rank]
-    lengths, starts, widths, inputs = [], [], [], []
-    for i, (s, k, (before, after)) in enumerate(
-        zip(task.size, kernel_size, task.widths, strict=True)
-    ):
-        zeros = task.padding in ("same", "valid")
-        front, back = (0, 0) if zeros else (-(-before // s), -(-after // s))
-        inputs.append((front, back))
-        length = ops.shape(x)[1 + i] * s + before + after - k + 1
-        # Output `o` is the box over samples `o + start .. o + start + s - 1` of the transposed
-        # convolution, which has `s * (n - 1) + max(k, s)` of them; missing ones are zero.
-        start = k - s - before + s * front
-        missing = after + s - max(k, s) - s * back
-        lengths.append(length + s - 1)
-        starts.append(max(start, 0))
-        widths.append((max(-start, 0), max(missing, 0)))
-    x = _pad_input(x, task, inputs)
-    flipped = ops.flip(ops.cast(kernel, x.dtype), axis=tuple(range(rank)))
-    y = ops.conv_transpose(
-        x,
-        ops.swapaxes(flipped, -1, -2),
-        strides=task.size,
-        padding="valid",
-        data_format="channels_last",
-    )
-    if any(before or after for before, after in widths):
-        y = ops.pad(y, [(0, 0), *widths, (0, 0)])
-    y = _crop(y, starts, lengths)
-    y = ops.average_pool(y, task.size, strides=1, padding="valid", data_format="channels_last")
-    return y * math.prod(task.size)
+    samples: int
+    shortest: int
+    channels: int
+    enlarged: int
 
 
-def _crop(x: Tensor, starts: list[int], lengths: list[Tensor]) -> Tensor:
-    slices = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    return x[(slice(None), *slices)]
+def _worth_borders(shape: _Shape, task: Task) -> bool:
+    # Made apart, they cost too much on short axes: 7x7x64, linear, 0.8 | 0.7 on TensorFlow and
+    # 0.5 | 0.6 on PyTorch; 32x32x64, lanczos3, 0.8 | 0.7.
+    depth = max(border.inputs for border in ways.borders(task))
+    return shape.shortest >= max(32, 8 * depth)
 
 
-_METHODS: dict[str, Callable[[Tensor, Tensor, _Task], Tensor]] = {
-    "resize": _resize,
-    "phases": _phases,
-    "box": _box,
+def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
+    # Convolutions of many channels are quick, passes over the map are dear.
+    if task.interpolation != "nearest":
+        # 64x64x256: 3.3 | 3.1; 256x256x16, few channels: 0.7 | 2.5 transposed, 1.0 | 1.4 by phases.
+        if task.rank != 2 or not _worth_borders(shape, task):
+            return "resize"
+        plain = max(task.size) == 2 and max(task.kernel_size) <= 3
+        if shape.channels >= (128 if plain else 64):
+            return "transposed"  # 32x32x64: 0.9 to 1.2 | 1.1, s=4: 1.7 | 2.2
+        large = shape.channels < 32 and shape.shortest >= 128 and max(task.size) < 4
+        return "phases" if large else "resize"
+    if task.rank == 1:
+        # 2048x64: 1.0 | 1.7, s=4: 1.3 | 3.1.
+        return "transposed" if shape.enlarged >= 500_000 and min(task.size) > 2 else "resize"
+    if task.rank == 3:
+        # 24x24x24x32: 1.3 | 5.4; four of 7x7x7x32, s=4: 0.6 | 1.4, with k=5: 2.0 | 6.3.
+        many = shape.samples >= 4000 or min(task.kernel_size) > 4
+        return "phases" if many and shape.enlarged >= 1_000_000 else "resize"
+    if shape.enlarged < 100_000:
+        return "resize"  # 25x7x7x8: 1.0 | 0.9
+    if max(task.kernel_size) == 1:
+        return "products"  # 64x64x256: 2.0 | 3.0
+    # 64x64x256: 3.8 | 5.4. Few channels do not earn the pass over the output back (256x256x16:
+    # 1.2 | 4.9, phases 2.3 | 3.5), nor do long kernels (k=5, 32x32x64: 2.0 | 3.2 against
+    # phases' 2.4 | 4.1) unless the factor is large.
+    few = shape.channels < 32 or (max(task.kernel_size) > 4 and min(task.size) < 3)
+    return "phases" if few or task.groups > 1 or max(task.dilation_rate) > 1 else "transposed"
+
+
+def _preferred_on_jax(shape: _Shape, task: Task) -> str:
+    # XLA fuses the sums of shifts, and has no quick gradient of convolutions: products, 3.2 |
+    # 5.5 (linear 4.6 | 3.2, three dimensions 8 to 50). Of transposed convolutions: 0.1 to 0.5.
+    few = shape.channels < 32 and max(task.kernel_size) > 4  # 256x256x16, k=5: 0.8, phases 2.6
+    nearest = task.interpolation == "nearest"
+    if nearest and (few or task.groups > 1):
+        return "phases" if shape.samples >= 64 else "resize"
+    # Compiling takes the longer the more taps there are.
+    return "products" if math.prod(task.kernel_size) <= _MOST_PRODUCTS else "resize"
+
+
+_MOST_PRODUCTS = 125
+
+
+def _preferred_on_torch(shape: _Shape, task: Task) -> str:
+    large = shape.enlarged >= 1_000_000
+    if task.interpolation != "nearest":
+        wide = task.rank == 2 and _worth_borders(shape, task)
+        return "transposed" if wide and large else "resize"  # 64x64x256: 3.0 | 2.9
+    if task.rank != 2 or task.groups > 1 or max(task.dilation_rate) > 1:
+        # 24x24x24x32: 3.7 | 2.9, 2048x64: 1.6 | 1.4, but 7x7x7x32: 1.0 | 1.2.
+        return "phases" if large else "resize"
+    if shape.enlarged < 200_000:
+        return "resize"  # 25x7x7x8: 0.7 | 0.8
+    if max(task.kernel_size) == 1:
+        return "products"  # 64x64x256: 7.3 | 5.0
+    return "transposed"  # 3.1 | 2.9; 64x64x256 4.2 | 4.2
+
+
+_PREFERRED = {
+    "tensorflow": _preferred_on_tensorflow,
+    "jax": _preferred_on_jax,
+    "torch": _preferred_on_torch,
+}
+
+
+METHODS: dict[str, Callable[[Tensor, Tensor, Task], Tensor]] = {
+    "resize": ways.resize,
+    "phases": ways.phases,
+    "products": ways.products,
+    "transposed": ways.transposed,
 }

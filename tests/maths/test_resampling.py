@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_upsampling.maths.resampling import (
+    axis_filter,
     phase_taps,
     resampling_blocks,
     resampling_matrix,
@@ -46,6 +47,25 @@ def test_phases_mirror_each_other_and_sum_to_one(size, name):
     start = dense.shape[1] // 2 + taps.first
     dense[:, start : start + taps.weights.shape[1]] = taps.weights
     np.testing.assert_allclose(dense, dense[::-1, ::-1], atol=1e-14)
+
+
+@given(length=st.integers(1, 30), size=factors, name=names)
+def test_the_filter_behind_zeros_is_the_matrix_but_for_what_the_edge_rule_reaches(
+    length, size, name
+):
+    found = axis_filter(size, name)
+    filtered = np.zeros((size * length, length))
+    for output, sample in np.ndindex(filtered.shape):
+        tap = output - size * sample - found.first
+        if 0 <= tap < len(found.weights):
+            filtered[output, sample] = found.weights[tap]
+    wrong = np.abs(filtered - upsampling_matrix(length, size, name)).max(axis=1) > 1e-13
+    assert not wrong[found.reach : size * length - found.reach].any()
+    if 0 < found.reach <= length:  # no further than it does
+        assert wrong[found.reach - 1]
+        assert wrong[size * length - found.reach]
+    np.testing.assert_allclose(found.weights, found.weights[::-1], atol=1e-14)
+    assert found.weights[0] != 0
 
 
 def test_shared_tables_cannot_be_written_to():

@@ -1,0 +1,334 @@
+"""The ways to upsample and convolve in one, with one signature and one result.
+
+All but the first take channels last. `docs/one_step.md` derives why they are the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_upsampling._arguments import spatial_axes
+from keras_upsampling._types import Tensor
+from keras_upsampling.maths.padding import kernel_extent
+from keras_upsampling.maths.phases import axis_phases
+from keras_upsampling.ops.interleave import interleave
+from keras_upsampling.ops.pad import pad
+from keras_upsampling.ops.resample import enlarge, phase_planes
+from keras_upsampling.ops.tables import axis_filter, phase_taps
+
+
+class Task(NamedTuple):
+    """What to do, every argument checked; `widths` are the padding of the enlarged map."""
+
+    size: tuple[int, ...]
+    interpolation: str
+    padding: str
+    widths: tuple[tuple[int, int], ...]
+    kernel_size: tuple[int, ...]
+    dilation_rate: tuple[int, ...]
+    groups: int
+    data_format: str
+
+    @property
+    def rank(self) -> int:
+        """How many spatial axes there are."""
+        return len(self.size)
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """How many samples of each enlarged axis the kernel spans."""
+        return tuple(map(kernel_extent, self.kernel_size, self.dilation_rate))
+
+    @property
+    def around(self) -> str:
+        """What stands around the enlarged map: zeros (or nothing), or `numpy.pad`'s mode."""
+        return "zeros" if self.padding in ("same", "valid") else self.padding
+
+    def output_length(self, length: Tensor, i: int) -> Tensor:
+        """Length of axis `i` of the output, from that of the input."""
+        return length * self.size[i] + sum(self.widths[i]) - self.extents[i] + 1
+
+
+def resize(x: Tensor, kernel: Tensor, task: Task) -> Tensor:
+    """Enlarge, then convolve: what the other ways must equal."""
+    axes = spatial_axes(task.rank, task.data_format)
+    x = enlarge(x, task.size, task.interpolation, axes)
+    if task.around != "zeros":
+        widths = [(0, 0)] * len(x.shape)
+        for axis, width in zip(axes, task.widths, strict=True):
+            widths[axis] = width
+        x = pad(x, widths, task.padding)
+    return ops.conv(
+        x,
+        ops.cast(kernel, x.dtype),
+        padding="same" if task.padding == "same" else "valid",
+        data_format=task.data_format,
+        dilation_rate=task.dilation_rate,
+    )
+
+
+def phases(x: Tensor, kernel: Tensor, task: Task) -> Tensor:
+    """One convolution of the input with a kernel per phase, then the phases interleaved."""
+    axes = [
+        axis_phases(*phase_taps(s, task.interpolation), k, d, widths)
+        for s, k, d, widths in zip(
+            task.size, task.kernel_size, task.dilation_rate, task.widths, strict=True
+        )
+    ]
+    composed = ops.cast(_compose(kernel, axes, task), x.dtype)
+    apart = [border.outputs for border in borders(task)]
+    lengths = [task.output_length(n, i) - 2 * apart[i] for i, n in enumerate(ops.shape(x)[1:-1])]
+    padded = _pad(x, [(axis.before, axis.after) for axis in axes], _around_input(task))
+    y = _run(ops.conv, padded, composed, padding="valid")
+    y = interleave(y, task.size, task.groups)
+    y = _crop(y, [axis.crop + cut for axis, cut in zip(axes, apart, strict=True)], lengths)
+    return _with_borders(y, x, kernel, task)
+
+
+def _compose(kernel: Tensor, axes: Sequence[Any], task: Task) -> Tensor:
+    """Return the kernel of all phases, `(*windows, channels, phases * filters)` for one group."""
+    rank, (channels, filters) = task.rank, kernel.shape[-2:]
+    # (k0, k1, channels, filters) -> (s0, w0, s1, w1, channels, filters), axis by axis.
+    composed, front = kernel, 1
+    for k, axis in zip(task.kernel_size, axes, strict=True):
+        matrix = ops.convert_to_tensor(
+            axis.matrix, dtype=keras.backend.standardize_dtype(kernel.dtype)
+        )
+        # Not `ops.matmul`, which answers float64 in float32.
+        composed = matrix @ ops.reshape(composed, (front, k, -1))
+        front *= len(axis.matrix)
+    windows = [axis.window for axis in axes]
+    split = [part for pair in zip(task.size, windows, strict=True) for part in pair]
+    composed = ops.reshape(composed, (*split, channels, task.groups, filters // task.groups))
+    # -> (w0, w1, channels, group, s0, s1, filters): phases before filters in each group.
+    odd, even = range(1, 2 * rank, 2), range(0, 2 * rank, 2)
+    composed = ops.transpose(composed, (*odd, 2 * rank, 2 * rank + 1, *even, 2 * rank + 2))
+    return ops.reshape(composed, (*windows, channels, math.prod(task.size) * filters))
+
+
+def products(x: Tensor, kernel: Tensor, task: Task) -> Tensor:
+    """A product of the input with every tap of the kernel, then sums of shifted phases.
+
+    Upsampling does not mix channels, so the kernel's taps can be met before it.
+    """
+    batch, *spatial, channels = ops.shape(x)
+    flat = ops.reshape(x, (-1, channels))
+    kernel = ops.cast(kernel, x.dtype)
+
+    def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
+        """What the `taps` of the axes behind the first ones add, those first ones done."""
+        if axes == 0:
+            return ops.reshape(flat @ kernel[taps], (batch, *spatial, kernel.shape[-1]))
+        maps = [enlarged(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
+        return _sum_of_shifts(maps, axes - 1, task)
+
+    return enlarged(task.rank, ())
+
+
+def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
+    """Enlarge axis `i` of the map of every tap, and add them up, each from where its tap falls."""
+    axis, size, (before, after) = i + 1, task.size[i], task.widths[i]
+    length = ops.shape(maps[0])[axis]
+    # Output `size * j + p` meets, by tap `t`, this phase of the enlarged map, at sample `j + q`.
+    met = [
+        [divmod(p + task.dilation_rate[i] * t - before, size) for t in range(len(maps))]
+        for p in range(size)
+    ]
+    shifts = [q for row in met for q, _ in row]
+    # How many samples more than the input the output, and each phase of it, has.
+    more = before + after - task.extents[i] + 1
+    more_a_phase = -(-more // size)
+    front, back = max(0, -min(shifts)), max(0, max(shifts) + more_a_phase)
+
+    widths = [(front, back) if j == i else (0, 0) for j in range(task.rank)]
+    # Nearest's phases are all the input, and what stands around them is what would around it.
+    around = _around_input(task) if task.interpolation == "nearest" else "zeros"
+    planes = [
+        [_pad(plane, widths, around) for plane in phase_planes(x, axis, size, task.interpolation)]
+        for x in maps
+    ]
+
+    def phase(row: Sequence[tuple[int, int]]) -> Tensor:
+        parts = [
+            plane[p][(slice(None),) * axis + (slice(front + q, front + q + length + more_a_phase),)]
+            for plane, (q, p) in zip(planes, row, strict=True)
+        ]
+        return functools.reduce(lambda a, b: a + b, parts)
+
+    y = ops.stack([phase(row) for row in met], axis=axis + 1)
+    shape = list(ops.shape(maps[0]))
+    shape[axis] = (length + more_a_phase) * size
+    return ops.reshape(y, shape)[(slice(None),) * axis + (slice(0, length * size + more),)]
+
+
+def transposed(x: Tensor, kernel: Tensor, task: Task) -> Tensor:
+    """A transposed convolution with the kernel itself, then the interpolation's own filter.
+
+    Upsampling is zeros put between the samples, then a filter; that and the kernel may change
+    places, and with the kernel first there are the fewest products. Nearest's filter is a box.
+    """
+    around, apart = _around_input(task), [border.outputs for border in borders(task)]
+    filters, copies, zeros, starts, lengths = [], [], [], [], []
+    for i, (k, s) in enumerate(zip(task.kernel_size, task.size, strict=True)):
+        first, weights, _ = axis_filter(s, task.interpolation)
+        before, after = task.widths[i]
+        # How many samples beyond the ends of the input the outputs meet.
+        front, back = (
+            0 if around == "zeros" else max(0, -((apart[i] + first - width) // s))
+            for width in (before, after)
+        )
+        # Output `o` is the filter over samples `o + start ...` of the transposed convolution,
+        # which has `s * (n - 1) + max(k, s)` of them; beyond those it is zero.
+        start = k - before - first - len(weights) + s * front + apart[i]
+        missing = after - first + s - max(k, s) - s * back - apart[i]
+        # Sums and products of constants are what `torch.compile` can make a tensor of.
+        filters.append([1.0 * weight for weight in weights])
+        copies.append((front, back))
+        zeros.append((max(0, -start), max(0, missing)))
+        starts.append(max(0, start))
+        length = task.output_length(ops.shape(x)[1 + i], i) - 2 * apart[i]
+        lengths.append(length + len(weights) - 1)
+
+    flipped = ops.flip(kernel, axis=tuple(range(task.rank)))
+    y = _run(
+        ops.conv_transpose,
+        _pad(x, copies, around),
+        ops.cast(ops.swapaxes(flipped, -1, -2), x.dtype),
+        strides=task.size,
+        padding="valid",
+    )
+    y = _filter(_crop(_pad(y, zeros, "zeros"), starts, lengths), filters)
+    return _with_borders(y, x, kernel, task)
+
+
+# Up to how many weights a filter of all axes is run in one pass over the map, in place of a pass
+# for each axis.
+_ONE_PASS = 16
+
+
+def _filter(y: Tensor, filters: Sequence[Sequence[float]]) -> Tensor:
+    """Run every channel through one filter per axis; no padding."""
+    kernels = []
+    for i, weights in enumerate(filters):
+        shape = [1] * (len(filters) + 2)
+        shape[i] = len(weights)
+        kernels.append(ops.reshape(ops.convert_to_tensor(weights, dtype=y.dtype), shape))
+    if math.prod([len(weights) for weights in filters]) <= _ONE_PASS:
+        kernels = [functools.reduce(lambda a, b: a * b, kernels)]
+    for kernel in kernels:
+        shape = [*kernel.shape[:-2], y.shape[-1], 1]
+        y = _run(ops.depthwise_conv, y, ops.broadcast_to(kernel, shape), padding="valid")
+    return y
+
+
+class Border(NamedTuple):
+    """What padding, or the interpolation's edge rule, changes of one axis.
+
+    Attributes:
+        outputs: How many samples of the output, at either end.
+        enlarged: Of how many samples of the enlarged axis those are made, before and after.
+        inputs: And of how many of the input, at either end.
+    """
+
+    outputs: int
+    enlarged: tuple[int, int]
+    inputs: int
+
+
+def borders(task: Task) -> list[Border]:
+    """Return what no padding of the input expresses of every axis; for nearest, nothing."""
+    found = []
+    for s, extent, widths in zip(task.size, task.extents, task.widths, strict=True):
+        first, _, reach = axis_filter(s, task.interpolation)
+        # Linear's edge rule is the input's edge repeated.
+        changed = 0 if task.interpolation == "linear" else reach
+        # A reflection meets one sample more than it makes.
+        changed = max(changed, int(task.padding == "reflect"))
+        outputs = 0 if task.interpolation == "nearest" else max(widths) + changed
+        before, after = (outputs + extent - 1 - width for width in widths)
+        # Sample `m` of the enlarged axis has its last tap `(m - first) // s` samples in.
+        inputs = (max(before, after) - 1 - first) // s + 1
+        found.append(Border(outputs, (before, after), inputs))
+    return found
+
+
+def _with_borders(inner: Tensor, x: Tensor, kernel: Tensor, task: Task) -> Tensor:
+    """Put the outputs of the borders around the inner ones.
+
+    They are few, and made of few rows of the input: enlarged first, then convolved.
+    """
+    around = borders(task)
+    y = inner
+    # Backwards: the axes behind are whole by then, and of those before only the inner part is.
+    for i in reversed(range(task.rank)):
+        border, leading = around[i], (slice(None),) * (i + 1)
+        if not border.outputs:
+            continue
+        # Both ends at once, one behind the other in the batch.
+        ends = [slice(None, border.inputs), slice(-border.inputs, None)]
+        u = ops.concatenate([x[(*leading, end)] for end in ends], axis=0)
+        u = enlarge(u, task.size, task.interpolation, range(1, task.rank + 1))
+        seen = [slice(None, border.enlarged[0]), slice(-border.enlarged[1], None)]
+        sides = [(task.widths[i][0], 0), (0, task.widths[i][1])]
+        padded = []
+        for u_end, part, side in zip(ops.split(u, 2, axis=0), seen, sides, strict=True):
+            widths = [side if j == i else width for j, width in enumerate(task.widths)]
+            padded.append(_pad(u_end[(*leading, part)], widths, task.around))
+        u = ops.concatenate(padded, axis=0)
+        u = _run(
+            ops.conv,
+            u,
+            ops.cast(kernel, u.dtype),
+            padding="valid",
+            dilation_rate=task.dilation_rate,
+        )
+        inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around[:i]]
+        first, last = ops.split(u[(slice(None), *inside)], 2, axis=0)
+        y = ops.concatenate([first, y, last], axis=i + 1)
+    return y
+
+
+def _around_input(task: Task) -> str:
+    """What has to stand around the input."""
+    if task.interpolation == "linear":
+        return "edge"
+    # A reflection that stays within the copies of the edge sample is that sample again.
+    return "edge" if task.padding == "reflect" else task.around
+
+
+def _pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
+    """Pad the spatial axes."""
+    if not any(before or after for before, after in widths):
+        return x
+    widths = [(0, 0), *widths, (0, 0)]
+    return ops.pad(x, widths) if mode == "zeros" else pad(x, widths, mode)
+
+
+def _crop(x: Tensor, starts: Sequence[int], lengths: Sequence[Tensor]) -> Tensor:
+    slices = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    return x[(slice(None), *slices)]
+
+
+def _run(operation: Callable[..., Tensor], x: Tensor, kernel: Tensor, **options: Any) -> Tensor:
+    """Run one of Keras's convolutions on maps with channels last.
+
+    PyTorch's take channels first. Keras copies a map to turn it; a turned view costs nothing,
+    and PyTorch's kernels are quick on it.
+    """
+    if keras.backend.backend() != "torch":
+        return operation(x, kernel, data_format="channels_last", **options)
+    if 1 in kernel.shape[-2:]:
+        # The order in memory of such a kernel is ambiguous once it is turned, and where PyTorch
+        # does without oneDNN, its gradient is refused: so put it in order before.
+        rank = len(kernel.shape) - 2
+        turned = ops.transpose(kernel, (rank + 1, rank, *range(rank)))
+        turned = ops.reshape(ops.reshape(turned, (-1,)), turned.shape)
+        kernel = ops.transpose(turned, (*range(2, rank + 2), 1, 0))
+    x = ops.moveaxis(x, -1, 1)
+    return ops.moveaxis(operation(x, kernel, data_format="channels_first", **options), 1, -1)
