@@ -425,7 +425,8 @@ print("sums of the four phases:", ", ".join(f"{value:.4f}" for value in sums))
 # is going on: compared with a free kernel of 4×4, a kernel of 3×3 behind an upsampling is the
 # same operation with fewer parameters, and with the checkerboard left out.
 #
-# Today the layer computes in two steps, upsampling and then convolving, as its definition says.
+# [Upsample and convolve in one step](one_step.html) works this out, for linear interpolation too,
+# and says how the layer makes use of it.
 
 # %% [markdown]
 # ## What happens at the border

@@ -1,0 +1,122 @@
+"""The command line: `python -m keras_upsampling COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+from keras import ops
+
+from keras_upsampling import bench
+from keras_upsampling.maths.interpolation import INTERPOLATIONS
+from keras_upsampling.ops.devices import on_cpu
+from keras_upsampling.ops.upsample_conv import METHODS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_upsampling",
+        description="Upsampling for Keras 3 decoders, without checkerboards.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_bench(commands)
+    options = parser.parse_args(arguments)
+    return int(options.run(options))
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="time UpsampleConv beside what else one would use",
+        description="Times UpsampleConv beside UpSampling + Conv, ConvTranspose and sub-pixel "
+        "convolution, forward and training step, on the Keras backend that is set. Prints "
+        "tables in Markdown.",
+    )
+    parser.add_argument("--quick", action="store_true", help="a few cases, within a minute")
+    for name, kind, known in (
+        ("--rank", int, (1, 2, 3)),
+        ("--size", int, None),
+        ("--kernel-size", int, None),
+        ("--interpolation", str, tuple(INTERPOLATIONS)),
+        ("--dtype", str, ("float32", "bfloat16", "float16")),
+        ("--method", str, tuple(METHODS)),
+    ):
+        parser.add_argument(name, type=kind, choices=known, nargs="+", help=_BENCH_HELP[name])
+    parser.add_argument("--seconds", type=float, help="time for each pass of a case (default: 2)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.set_defaults(run=_bench)
+
+
+_BENCH_HELP = {
+    "--rank": "spatial axes (default: 1 2 3)",
+    "--size": "factors (default: 2 3 4)",
+    "--kernel-size": "taps of the convolution (default: 3 5)",
+    "--interpolation": "of two-dimensional cases (default: nearest linear)",
+    "--dtype": "default: float32, and half precision too on a GPU",
+    "--method": "named ways of this library to time as well",
+}
+
+# What `--quick` runs, where the command line does not say otherwise.
+_QUICK = {"ranks": (2,), "sizes": (2,), "kernel_sizes": (3,), "largest": 70_000}
+
+
+def _bench(options: argparse.Namespace) -> int:
+    chosen = {
+        "ranks": options.rank,
+        "sizes": options.size,
+        "kernel_sizes": options.kernel_size,
+        "interpolations": options.interpolation,
+        "dtypes": options.dtype or _dtypes_of_device(),
+    }
+    chosen = {name: values for name, values in chosen.items() if values}
+    cases = bench.cases(**{**(_QUICK if options.quick else {}), **chosen})
+    if not cases:
+        print(
+            "Nothing to time: all interpolations but nearest are in two dimensions.",
+            file=sys.stderr,
+        )
+        return 2
+    seconds = options.seconds or (0.5 if options.quick else 2.0)
+    results, interrupted = [], False
+    # The progress bar is not part of what is printed.
+    with contextlib.redirect_stdout(sys.stderr):
+        progress = keras.utils.Progbar(len(cases), unit_name="case")
+        progress.update(0)
+        try:
+            for case in cases:
+                results.append(bench.measure(case, methods=options.method or (), seconds=seconds))
+                progress.update(len(results))
+        except KeyboardInterrupt:
+            interrupted = True
+    if results:
+        print(bench.report(results))
+        if options.json:
+            records = {"facts": bench.facts(), "results": bench.as_records(results)}
+            _write(options.json, json.dumps(records, indent=1) + "\n")
+    return 130 if interrupted else 0
+
+
+def _dtypes_of_device() -> tuple[str, ...]:
+    half = () if on_cpu(ops.zeros(1)) else ("bfloat16", "float16")
+    return ("float32", *half)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file beside its place, then move it there: never half a file."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=path.name, delete=False
+    ) as file:
+        file.write(text)
+    os.replace(file.name, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The benchmark: what it compares is equal, what it reports is what it measured."""
+
+import json
+import statistics
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_upsampling import __main__ as command
+from keras_upsampling import bench
+from tests.backends import BACKEND, to_numpy
+
+SMALL = ((1, (4, 5), 3, 2), (2, (6,), 2, 3))
+
+
+def case(interpolation="nearest", size=2, kernel_size=3, spatial=(4, 5)):
+    return bench.Case(1, spatial, 3, 2, size, kernel_size, interpolation, "float32")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A grid that is measured in a moment."""
+    monkeypatch.setattr(bench, "SHAPES", SMALL)
+    monkeypatch.setattr(bench, "_product_rate", lambda *_: 1e9)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
+def test_this_library_is_measured_against_its_equal(interpolation):
+    models = bench.contenders(case(interpolation), methods=["resize"])
+    ours, theirs = models[bench.OURS], models[bench.KERAS]
+    theirs.set_weights(ours.get_weights())
+    models["method resize"].set_weights(ours.get_weights())
+    x = np.random.default_rng(0).standard_normal((1, 4, 5, 3)).astype("float32")
+    if interpolation != "cubic" or BACKEND != "torch":  # whose cubic is another one in Keras
+        np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(theirs(x)), atol=1e-5)
+    np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(models["method resize"](x)), atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial", [(5,), (4, 5), (2, 3, 4)])
+def test_all_contenders_make_the_same_shape(spatial):
+    one = case(spatial=spatial, size=3, kernel_size=2)
+    for name, model in bench.contenders(one).items():
+        shape = tuple(model(np.zeros(one.input_shape, "float32")).shape)
+        assert shape == (1, *(3 * n for n in spatial), 2), name
+
+
+def test_multiply_adds_are_those_of_a_kernel_per_phase():
+    assert case(size=2, kernel_size=3).multiply_adds == 4 * 5 * 16 * 3 * 2
+
+
+def test_the_grid_has_other_interpolations_where_keras_has_them():
+    grid = bench.cases()
+    assert {len(one.spatial) for one in grid} == {1, 2, 3}
+    assert {len(one.spatial) for one in grid if one.interpolation != "nearest"} == {2}
+    assert {(one.size, one.kernel_size) for one in grid} == {
+        (size, kernel_size) for size in (2, 3, 4) for kernel_size in (3, 5)
+    }
+
+
+def test_a_step_makes_the_gradients_of_input_and_weights():
+    one = case()
+    model = bench.contenders(one)[bench.KERAS]
+    x = ops.ones(one.input_shape)
+    cotangent = ops.ones(model.output_shape)
+    found = bench._PROGRAMS[BACKEND](model, x, cotangent).run()
+    to_input, *to_weights = keras.tree.flatten(found)
+    assert tuple(to_input.shape) == one.input_shape
+    assert [tuple(g.shape) for g in to_weights] == [tuple(w.shape) for w in model.weights]
+    np.testing.assert_allclose(to_numpy(to_weights[1]), 8 * 10)  # every output meets the bias
+
+
+def test_ratios_are_taken_within_a_round(monkeypatch):
+    times = {bench.OURS: [1.0, 2.0, 4.0], bench.KERAS: [3.0, 4.0, 4.0]}
+    monkeypatch.setattr(bench, "_rounds", lambda *_: times)
+    monkeypatch.setattr(bench, "_product_rate", lambda *_: case().multiply_adds)
+    kept = bench.contenders(case())
+    monkeypatch.setattr(bench, "contenders", lambda *_: {name: kept[name] for name in times})
+    result = bench.measure(case())
+    timing = result.passes[bench.FORWARD][bench.KERAS]
+    assert timing.seconds == 4.0
+    assert timing.ratio == 2.0  # of 3, 2 and 1; the ratio of the medians is 2 too, but for chance
+    assert timing.ratio_quartiles == (1.5, 2.5)
+    assert result.share[bench.OURS] == 0.5
+
+
+def test_rounds_run_everything_equally_often():
+    calls = []
+    runs = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+    times = bench._rounds(runs, seconds=0.01)
+    assert len({len(of_one) for of_one in times.values()}) == 1
+    assert len(times["a"]) >= 2
+    assert all(time > 0 for of_one in times.values() for time in of_one)
+
+
+def test_memory_is_seen():
+    one = bench.Case(1, (64, 64), 16, 16, 2, 3, "nearest", "float32")
+    model = bench.contenders(one)[bench.KERAS]
+    x = ops.ones(one.input_shape)
+    peak = bench._PROGRAMS[BACKEND](model, x, None).peak_bytes()
+    output = 4 * 128 * 128 * 16
+    assert peak is None or output <= peak <= 40 * output
+
+
+@pytest.mark.usefixtures("small")
+def test_the_command_prints_tables_and_writes_figures(capsys, tmp_path):
+    path = tmp_path / "figures.json"
+    arguments = ["bench", "--quick", "--rank", "2", "--seconds", "0.01", "--json", str(path)]
+    assert command.main(arguments) == 0
+    printed = capsys.readouterr()
+    assert "1x4x5x3 to 2, s=2, k=3, linear" in printed.out
+    assert "2/2" in printed.err  # the progress bar, apart from the tables
+    found = json.loads(path.read_text())
+    assert found["facts"]["Keras"] == keras.version()
+    ratios = [result["passes"][bench.FORWARD][bench.KERAS]["ratio"] for result in found["results"]]
+    assert len(ratios) == 2
+    line = next(line for line in printed.out.splitlines() if line.startswith("| all"))
+    assert line.split("|")[5].strip() == f"{statistics.median(ratios):.2f}"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("small")
+def test_named_methods_are_measured_beside(capsys):
+    arguments = ["bench", "--quick", "--rank", "1", "--seconds", "0.01", "--method", "phases"]
+    assert command.main(arguments) == 0
+    assert "method phases" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small")
+def test_methods_that_cannot_do_a_case_are_left_out(capsys):
+    # Its axes are too short for borders made apart.
+    arguments = ["bench", "--quick", "--rank", "2", "--interpolation", "cubic", "nearest"]
+    assert command.main([*arguments, "--seconds", "0.01", "--method", "phases"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "x4x5x3 to 2" in line]
+    cells = {("cubic" in line, line.split("|")[3].strip() == "") for line in lines[:2]}
+    assert cells == {(True, True), (False, False)}
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interruption_keeps_what_was_measured(capsys, monkeypatch):
+    measure, seen = bench.measure, []
+
+    def interrupted(case, **options):
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(case)
+        return measure(case, **options)
+
+    monkeypatch.setattr(bench, "measure", interrupted)
+    assert command.main(["bench", "--quick", "--rank", "2", "--seconds", "0.01"]) == 130
+    assert str(seen[0]) in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small")
+def test_what_cannot_be_measured_is_said(capsys):
+    assert command.main(["bench", "--rank", "1", "--interpolation", "linear"]) == 2
+    assert "in two dimensions" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["bench", "--method", "fastest"])
+    assert "invalid choice: 'fastest'" in capsys.readouterr().err
