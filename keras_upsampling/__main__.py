@@ -7,14 +7,16 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 from keras import ops
 
-from keras_upsampling import bench
+from keras_upsampling._arguments import positive_int
+from keras_upsampling.bench.cases import cases
+from keras_upsampling.bench.report import as_records, facts, report
+from keras_upsampling.bench.timing import measure
 from keras_upsampling.maths.interpolation import INTERPOLATIONS
 from keras_upsampling.ops.devices import on_cpu
 from keras_upsampling.ops.upsample_conv import METHODS
@@ -43,16 +45,32 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--quick", action="store_true", help="a few cases, within a minute")
     for name, kind, known in (
         ("--rank", int, (1, 2, 3)),
-        ("--size", int, None),
-        ("--kernel-size", int, None),
+        ("--size", _positive, None),
+        ("--kernel-size", _positive, None),
         ("--interpolation", str, tuple(INTERPOLATIONS)),
         ("--dtype", str, ("float32", "bfloat16", "float16")),
         ("--method", str, tuple(METHODS)),
     ):
         parser.add_argument(name, type=kind, choices=known, nargs="+", help=_BENCH_HELP[name])
     parser.add_argument("--seconds", type=float, help="time for each pass of a case (default: 2)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument(
+        "--json", type=_new_file, metavar="FILE", help="write the figures there as well"
+    )
     parser.set_defaults(run=_bench)
+
+
+def _positive(text: str) -> int:
+    try:
+        return positive_int(int(text), "value")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer") from None
+
+
+def _new_file(text: str) -> Path:
+    # Found out now, not after minutes of measuring.
+    if not Path(text).resolve().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder for {text!r}; make it first")
+    return Path(text)
 
 
 _BENCH_HELP = {
@@ -77,8 +95,8 @@ def _bench(options: argparse.Namespace) -> int:
         "dtypes": options.dtype or _dtypes_of_device(),
     }
     chosen = {name: values for name, values in chosen.items() if values}
-    cases = bench.cases(**{**(_QUICK if options.quick else {}), **chosen})
-    if not cases:
+    grid = cases(**{**(_QUICK if options.quick else {}), **chosen})
+    if not grid:
         print(
             "Nothing to time: all interpolations but nearest are in two dimensions.",
             file=sys.stderr,
@@ -88,18 +106,18 @@ def _bench(options: argparse.Namespace) -> int:
     results, interrupted = [], False
     # The progress bar is not part of what is printed.
     with contextlib.redirect_stdout(sys.stderr):
-        progress = keras.utils.Progbar(len(cases), unit_name="case")
+        progress = keras.utils.Progbar(len(grid), unit_name="case")
         progress.update(0)
         try:
-            for case in cases:
-                results.append(bench.measure(case, methods=options.method or (), seconds=seconds))
+            for case in grid:
+                results.append(measure(case, methods=options.method or (), seconds=seconds))
                 progress.update(len(results))
         except KeyboardInterrupt:
             interrupted = True
     if results:
-        print(bench.report(results))
+        print(report(results))
         if options.json:
-            records = {"facts": bench.facts(), "results": bench.as_records(results)}
+            records = {"facts": facts(), "results": as_records(results)}
             _write(options.json, json.dumps(records, indent=1) + "\n")
     return 130 if interrupted else 0
 
@@ -111,11 +129,9 @@ def _dtypes_of_device() -> tuple[str, ...]:
 
 def _write(path: Path, text: str) -> None:
     """Write a file beside its place, then move it there: never half a file."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=path.name, delete=False
-    ) as file:
-        file.write(text)
-    os.replace(file.name, path)
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
 
 
 if __name__ == "__main__":

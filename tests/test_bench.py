@@ -9,27 +9,30 @@ import pytest
 from keras import ops
 
 from keras_upsampling import __main__ as command
-from keras_upsampling import bench
+from keras_upsampling.bench import cases, contenders, timing
+from keras_upsampling.bench.contenders import KERAS, OURS
+from keras_upsampling.bench.programs import compiled
+from keras_upsampling.bench.timing import FORWARD
 from tests.backends import BACKEND, to_numpy
 
 SMALL = ((1, (4, 5), 3, 2), (2, (6,), 2, 3))
 
 
 def case(interpolation="nearest", size=2, kernel_size=3, spatial=(4, 5)):
-    return bench.Case(1, spatial, 3, 2, size, kernel_size, interpolation, "float32")
+    return cases.Case(1, spatial, 3, 2, size, kernel_size, interpolation, "float32")
 
 
 @pytest.fixture
 def small(monkeypatch):
     """A grid that is measured in a moment."""
-    monkeypatch.setattr(bench, "SHAPES", SMALL)
-    monkeypatch.setattr(bench, "_product_rate", lambda *_: 1e9)
+    monkeypatch.setattr(cases, "SHAPES", SMALL)
+    monkeypatch.setattr(timing, "_product_rate", lambda *_: 1e9)
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
 def test_this_library_is_measured_against_its_equal(interpolation):
-    models = bench.contenders(case(interpolation), methods=["resize"])
-    ours, theirs = models[bench.OURS], models[bench.KERAS]
+    models = contenders.contenders(case(interpolation), methods=["resize"])
+    ours, theirs = models[OURS], models[KERAS]
     theirs.set_weights(ours.get_weights())
     models["method resize"].set_weights(ours.get_weights())
     x = np.random.default_rng(0).standard_normal((1, 4, 5, 3)).astype("float32")
@@ -41,7 +44,7 @@ def test_this_library_is_measured_against_its_equal(interpolation):
 @pytest.mark.parametrize("spatial", [(5,), (4, 5), (2, 3, 4)])
 def test_all_contenders_make_the_same_shape(spatial):
     one = case(spatial=spatial, size=3, kernel_size=2)
-    for name, model in bench.contenders(one).items():
+    for name, model in contenders.contenders(one).items():
         shape = tuple(model(np.zeros(one.input_shape, "float32")).shape)
         assert shape == (1, *(3 * n for n in spatial), 2), name
 
@@ -51,7 +54,7 @@ def test_multiply_adds_are_those_of_a_kernel_per_phase():
 
 
 def test_the_grid_has_other_interpolations_where_keras_has_them():
-    grid = bench.cases()
+    grid = cases.cases()
     assert {len(one.spatial) for one in grid} == {1, 2, 3}
     assert {len(one.spatial) for one in grid if one.interpolation != "nearest"} == {2}
     assert {(one.size, one.kernel_size) for one in grid} == {
@@ -61,10 +64,10 @@ def test_the_grid_has_other_interpolations_where_keras_has_them():
 
 def test_a_step_makes_the_gradients_of_input_and_weights():
     one = case()
-    model = bench.contenders(one)[bench.KERAS]
+    model = contenders.contenders(one)[KERAS]
     x = ops.ones(one.input_shape)
     cotangent = ops.ones(model.output_shape)
-    found = bench._PROGRAMS[BACKEND](model, x, cotangent).run()
+    found = compiled(model, x, cotangent).run()
     to_input, *to_weights = keras.tree.flatten(found)
     assert tuple(to_input.shape) == one.input_shape
     assert [tuple(g.shape) for g in to_weights] == [tuple(w.shape) for w in model.weights]
@@ -72,33 +75,33 @@ def test_a_step_makes_the_gradients_of_input_and_weights():
 
 
 def test_ratios_are_taken_within_a_round(monkeypatch):
-    times = {bench.OURS: [1.0, 2.0, 4.0], bench.KERAS: [3.0, 4.0, 4.0]}
-    monkeypatch.setattr(bench, "_rounds", lambda *_: times)
-    monkeypatch.setattr(bench, "_product_rate", lambda *_: case().multiply_adds)
-    kept = bench.contenders(case())
-    monkeypatch.setattr(bench, "contenders", lambda *_: {name: kept[name] for name in times})
-    result = bench.measure(case())
-    timing = result.passes[bench.FORWARD][bench.KERAS]
-    assert timing.seconds == 4.0
-    assert timing.ratio == 2.0  # of 3, 2 and 1; the ratio of the medians is 2 too, but for chance
-    assert timing.ratio_quartiles == (1.5, 2.5)
-    assert result.share[bench.OURS] == 0.5
+    times = {OURS: [1.0, 2.0, 4.0], KERAS: [3.0, 4.0, 4.0]}
+    monkeypatch.setattr(timing, "_rounds", lambda *_: times)
+    monkeypatch.setattr(timing, "_product_rate", lambda *_: case().multiply_adds)
+    kept = contenders.contenders(case())
+    monkeypatch.setattr(timing, "contenders", lambda *_: {name: kept[name] for name in times})
+    result = timing.measure(case())
+    found = result.passes[FORWARD][KERAS]
+    assert found.seconds == 4.0
+    assert found.ratio == 2.0  # of 3, 2 and 1; the ratio of the medians is 2 too, but for chance
+    assert found.ratio_quartiles == (1.5, 2.5)
+    assert result.share[OURS] == 0.5
 
 
 def test_rounds_run_everything_equally_often():
     calls = []
     runs = {name: (lambda name=name: calls.append(name)) for name in "abc"}
-    times = bench._rounds(runs, seconds=0.01)
+    times = timing._rounds(runs, seconds=0.01)
     assert len({len(of_one) for of_one in times.values()}) == 1
     assert len(times["a"]) >= 2
     assert all(time > 0 for of_one in times.values() for time in of_one)
 
 
 def test_memory_is_seen():
-    one = bench.Case(1, (64, 64), 16, 16, 2, 3, "nearest", "float32")
-    model = bench.contenders(one)[bench.KERAS]
+    one = cases.Case(1, (64, 64), 16, 16, 2, 3, "nearest", "float32")
+    model = contenders.contenders(one)[KERAS]
     x = ops.ones(one.input_shape)
-    peak = bench._PROGRAMS[BACKEND](model, x, None).peak_bytes()
+    peak = compiled(model, x).peak_bytes()
     output = 4 * 128 * 128 * 16
     assert peak is None or output <= peak <= 40 * output
 
@@ -113,7 +116,7 @@ def test_the_command_prints_tables_and_writes_figures(capsys, tmp_path):
     assert "2/2" in printed.err  # the progress bar, apart from the tables
     found = json.loads(path.read_text())
     assert found["facts"]["Keras"] == keras.version()
-    ratios = [result["passes"][bench.FORWARD][bench.KERAS]["ratio"] for result in found["results"]]
+    ratios = [result["passes"][FORWARD][KERAS]["ratio"] for result in found["results"]]
     assert len(ratios) == 2
     line = next(line for line in printed.out.splitlines() if line.startswith("| all"))
     assert line.split("|")[5].strip() == f"{statistics.median(ratios):.2f}"
@@ -139,7 +142,7 @@ def test_methods_that_cannot_do_a_case_are_left_out(capsys):
 
 @pytest.mark.usefixtures("small")
 def test_an_interruption_keeps_what_was_measured(capsys, monkeypatch):
-    measure, seen = bench.measure, []
+    measure, seen = timing.measure, []
 
     def interrupted(case, **options):
         if seen:
@@ -147,7 +150,7 @@ def test_an_interruption_keeps_what_was_measured(capsys, monkeypatch):
         seen.append(case)
         return measure(case, **options)
 
-    monkeypatch.setattr(bench, "measure", interrupted)
+    monkeypatch.setattr(command, "measure", interrupted)
     assert command.main(["bench", "--quick", "--rank", "2", "--seconds", "0.01"]) == 130
     assert str(seen[0]) in capsys.readouterr().out
 
@@ -159,3 +162,17 @@ def test_what_cannot_be_measured_is_said(capsys):
     with pytest.raises(SystemExit, match="2"):
         command.main(["bench", "--method", "fastest"])
     assert "invalid choice: 'fastest'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "0"], "'0' is not a positive integer"),
+        (["--kernel-size", "three"], "'three' is not a positive integer"),
+        (["--json", "nowhere/figures.json"], "there is no folder for 'nowhere/figures.json'"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_measured(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["bench", *arguments])
+    assert message in capsys.readouterr().err

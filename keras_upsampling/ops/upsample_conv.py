@@ -189,7 +189,6 @@ def _choose(x: Tensor, task: Task) -> str:
     figures below are how many times as fast as resizing a method is, forward | training step,
     at s=2 and k=3 unless said. GPUs and half precision were not measured: they resize.
     """
-    possible = _possible(x, task)
     precise = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
     if not precise or not on_cpu(x) or max(task.size) == 1:
         return "resize"
@@ -206,7 +205,7 @@ def _choose(x: Tensor, task: Task) -> str:
         enlarged=samples * math.prod(task.size) * channels,
     )
     preferred = _PREFERRED[keras.backend.backend()](shape, task)
-    return preferred if preferred in possible else "resize"
+    return preferred if preferred in _possible(x, task) else "resize"
 
 
 class _Shape(NamedTuple):
@@ -228,12 +227,13 @@ def _worth_borders(shape: _Shape, task: Task) -> bool:
 def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     # Convolutions of many channels are quick, passes over the map are dear.
     if task.interpolation != "nearest":
-        # 64x64x256: 3.3 | 3.1; 256x256x16, few channels: 0.7 | 2.5 transposed, 1.0 | 1.4 by phases.
+        # 64x64x256: 3.3 | 3.1, 32x32x64: 0.9 to 1.2 | 1.1, with s=4: 1.7 | 2.2.
+        # 256x256x16, few channels: 0.7 | 2.5 transposed, 1.0 | 1.4 by phases.
         if task.rank != 2 or not _worth_borders(shape, task):
             return "resize"
         plain = max(task.size) == 2 and max(task.kernel_size) <= 3
         if shape.channels >= (128 if plain else 64):
-            return "transposed"  # 32x32x64: 0.9 to 1.2 | 1.1, s=4: 1.7 | 2.2
+            return "transposed"
         large = shape.channels < 32 and shape.shortest >= 128 and max(task.size) < 4
         return "phases" if large else "resize"
     if task.rank == 1:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 
 import keras_upsampling
+import keras_upsampling.layers.upsample_conv as layer_module
 from keras_upsampling import UpsampleConv1D, UpsampleConv2D, UpsampleConv3D
 from tests.backends import evaluate, float64_allowed, to_numpy
 from tests.oracle import upsample_conv
@@ -178,3 +179,18 @@ def test_lengths_that_come_to_light_late_are_checked_too():
         layer(np.zeros((1, 2, 2, 3)))
     with pytest.raises(ValueError, match=r"expected axis -?\d+ of input shape to have value 3"):
         layer(np.zeros((1, 9, 9, 4)))
+
+
+def test_half_precision_composes_the_kernel_in_the_dtype_of_the_variable(monkeypatch):
+    seen = []
+
+    def spy(x, kernel, *arguments, **options):
+        seen.append([keras.backend.standardize_dtype(tensor.dtype) for tensor in (x, kernel)])
+        return original(x, kernel, *arguments, **options)
+
+    original = layer_module.upsample_conv
+    monkeypatch.setattr(layer_module, "upsample_conv", spy)
+    layer = UpsampleConv2D(3, 3, dtype="mixed_bfloat16")
+    output = layer(np.ones((1, 4, 4, 2), "float32"))
+    assert seen == [["bfloat16", "float32"]]
+    assert keras.backend.standardize_dtype(output.dtype) == "bfloat16"

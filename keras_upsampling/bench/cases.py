@@ -1,0 +1,79 @@
+"""What is enlarged: the grid of cases."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Case(NamedTuple):
+    """One enlargement of one feature map, with the convolution that goes with it."""
+
+    batch: int
+    spatial: tuple[int, ...]
+    channels: int
+    filters: int
+    size: int
+    kernel_size: int
+    interpolation: str
+    dtype: str
+
+    def __str__(self) -> str:
+        spatial = "x".join(map(str, self.spatial))
+        return (
+            f"{self.batch}x{spatial}x{self.channels} to {self.filters}, s={self.size}, "
+            f"k={self.kernel_size}, {self.interpolation}"
+            + (f", {self.dtype}" if self.dtype != "float32" else "")
+        )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the feature map, channels last."""
+        return (self.batch, *self.spatial, self.channels)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of a convolution with a kernel per phase, borders not counted."""
+        taps = (self.kernel_size + self.size - 1) ** len(self.spatial)
+        return math.prod(self.input_shape) * taps * self.filters
+
+
+# Batch, spatial axes, channels, filters: from the maps of small decoders to large images.
+SHAPES: tuple[tuple[int, tuple[int, ...], int, int], ...] = (
+    (32, (7, 7), 64, 64),
+    (4, (32, 32), 64, 64),
+    (2, (56, 56), 128, 64),
+    (1, (64, 64), 256, 128),
+    (1, (256, 256), 16, 8),
+    (16, (128,), 64, 64),
+    (4, (2048,), 64, 32),
+    (4, (7, 7, 7), 32, 32),
+    (1, (16, 16, 16), 32, 16),
+)
+
+
+def cases(
+    *,
+    ranks: Sequence[int] = (1, 2, 3),
+    sizes: Sequence[int] = (2, 3, 4),
+    kernel_sizes: Sequence[int] = (3, 5),
+    interpolations: Sequence[str] = ("nearest", "linear"),
+    dtypes: Sequence[str] = ("float32",),
+    largest: float = math.inf,
+) -> list[Case]:
+    """Return the grid. All but nearest is in two dimensions, as it is in Keras.
+
+    `largest` is the most numbers that a map may have.
+    """
+    return [
+        Case(*shape, size, kernel_size, interpolation, dtype)
+        for dtype in dtypes
+        for interpolation, size, kernel_size in itertools.product(
+            interpolations, sizes, kernel_sizes
+        )
+        for shape in SHAPES
+        if len(shape[1]) in ranks and (len(shape[1]) == 2 or interpolation == "nearest")
+        if math.prod(shape[1]) * shape[2] <= largest
+    ]

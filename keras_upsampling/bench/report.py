@@ -1,0 +1,167 @@
+"""What was measured, as tables and as plain records."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+import keras_upsampling
+from keras_upsampling.bench.cases import Case
+from keras_upsampling.bench.contenders import KERAS, OURS, SUBPIXEL, TRANSPOSE_EQUAL
+from keras_upsampling.bench.timing import FORWARD, STEP, Result, Timing
+from keras_upsampling.ops.devices import on_cpu
+
+
+def facts() -> dict[str, str]:
+    """Return what the figures depend on besides the code: machine and versions."""
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line for line in lines if line.startswith("model name")).split(": ")[1]
+    backend = keras.backend.backend()
+    return {
+        "device": "CPU" if on_cpu(ops.zeros(1)) else "GPU",
+        "processor": f"{processor}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+        "Keras": keras.version(),
+        backend: str(importlib.import_module(backend).__version__),
+        "keras_upsampling": keras_upsampling.__version__,
+    }
+
+
+def as_records(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return the results as plain records, for JSON."""
+    return [
+        {
+            **result.case._asdict(),
+            "product_rate": result.product_rate,
+            "share": result.share,
+            "passes": {
+                name: {way: timing._asdict() for way, timing in timings.items()}
+                for name, timings in result.passes.items()
+            },
+        }
+        for result in results
+    ]
+
+
+# What the summary takes medians over: a name, which cases belong, and compared with what.
+_GROUPS: tuple[tuple[str, Callable[[Case], bool], str], ...] = (
+    (
+        "2-D, nearest, s=2, k=3",
+        lambda c: _plane(c, "nearest") and (c.size, c.kernel_size) == (2, 3),
+        KERAS,
+    ),
+    (
+        "2-D, nearest, s=4 or k=5",
+        lambda c: _plane(c, "nearest") and (c.size == 4 or c.kernel_size == 5),
+        KERAS,
+    ),
+    (
+        "2-D, linear, s=2, k=3",
+        lambda c: _plane(c, "linear") and (c.size, c.kernel_size) == (2, 3),
+        KERAS,
+    ),
+    ("2-D, nearest", lambda c: _plane(c, "nearest"), TRANSPOSE_EQUAL),
+    ("2-D, nearest", lambda c: _plane(c, "nearest"), SUBPIXEL),
+    ("1-D, nearest", lambda c: len(c.spatial) == 1, KERAS),
+    ("3-D, nearest", lambda c: len(c.spatial) == 3, KERAS),
+    ("all", lambda _: True, KERAS),
+)
+
+
+def _plane(case: Case, interpolation: str) -> bool:
+    return len(case.spatial) == 2 and case.interpolation == interpolation
+
+
+def report(results: Sequence[Result]) -> str:
+    """Return the results as tables in Markdown, which a terminal shows well too."""
+    # Named methods are missing where they cannot do a case.
+    fullest = max((result.passes[FORWARD] for result in results), key=len)
+    ways = [name for name in fullest if name != OURS]
+    parts = [
+        _table(("", ""), list(facts().items())),
+        "Times are of this library. Ratios are how many times as long the others take, medians "
+        "over the rounds of one run, with the quartiles: above 1, this library is faster. The "
+        "share is that of the rate of a product of two 1024x1024 matrices, counting the "
+        "multiply-adds of one convolution per phase.",
+        "### Summary",
+        _summary(results),
+    ]
+    for name in (FORWARD, STEP):
+        rows = []
+        for result in results:
+            timings = result.passes[name]
+            row = [str(result.case), f"{timings[OURS].seconds * 1e3:.2f} ms"]
+            row += [_ratio(timings.get(way)) for way in ways]
+            rows.append([*row, f"{result.share[OURS]:.2f}"] if name == FORWARD else row)
+        head = ["case", "this library", *ways, *(["share"] if name == FORWARD else [])]
+        parts += [f"### {name.capitalize()}", _table(head, rows)]
+    memory = [
+        [str(result.case), name, *(_mebibytes(timings.get(way)) for way in (OURS, *ways))]
+        for result in results
+        for name, timings in result.passes.items()
+    ]
+    if any(any(row[2:]) for row in memory):
+        parts += [
+            "### Memory",
+            "What a call needs at its peak beyond inputs and weights, in MiB: on TensorFlow the "
+            "tensors alive at once if its graph runs in order, on JAX what the compiled program "
+            "asks for, on PyTorch what the process grows by; on a GPU what was allocated.",
+            _table(["case", "pass", "this library", *ways], memory),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(results: Sequence[Result]) -> str:
+    rows = []
+    for name, belongs, other in _GROUPS:
+        chosen = [result for result in results if belongs(result.case)]
+        if not chosen:
+            continue
+        for pass_name in (FORWARD, STEP):
+            ratios = [result.passes[pass_name][other].ratio for result in chosen]
+            rows.append(
+                [
+                    name,
+                    other,
+                    pass_name,
+                    str(len(ratios)),
+                    f"{statistics.median(ratios):.2f}",
+                    f"{min(ratios):.2f}",
+                    f"{max(ratios):.2f}",
+                ]
+            )
+    return _table(["cases", "compared with", "pass", "how many", "median", "worst", "best"], rows)
+
+
+def _ratio(timing: Timing | None) -> str:
+    if timing is None:
+        return ""
+    low, high = timing.ratio_quartiles
+    return f"{timing.ratio:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _mebibytes(timing: Timing | None) -> str:
+    if timing is None or timing.peak_bytes is None:
+        return ""
+    return f"{timing.peak_bytes / 2**20:.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    return "\n".join([line(head), line(["-" * max(3, w) for w in widths]), *map(line, rows)])
