@@ -49,15 +49,15 @@ class _ByMethod(keras.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         layer = self.layer
-        outputs = upsample_conv(
+        return upsample_conv(
             inputs,
             layer.kernel,
             layer.size,
+            bias=layer.bias,
             interpolation=layer.interpolation,
             data_format=layer.data_format,
             method=self.method,
         )
-        return outputs + layer.bias
 
 
 def method_name(method: str) -> str:

@@ -123,15 +123,12 @@ class UpsampleConv(keras.Layer):
             inputs,
             self.kernel,
             self.size,
+            bias=self.bias,
             interpolation=self.interpolation,
             padding=self.padding,
             data_format=self.data_format,
             dilation_rate=self.dilation_rate,
         )
-        if self.bias is not None:
-            shape = [1] * (self.rank + 2)
-            shape[channel_axis(self.rank, self.data_format)] = self.filters
-            outputs = outputs + ops.reshape(self.bias, shape)
         return self.activation(outputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -36,6 +36,7 @@ def upsample_conv(
     kernel: Tensor,
     size: IntPerAxis = 2,
     *,
+    bias: Tensor | None = None,
     interpolation: str = "nearest",
     padding: str = "same",
     data_format: str | None = None,
@@ -52,6 +53,7 @@ def upsample_conv(
             fewer channels than `x` has make a grouped convolution. A kernel of higher
             precision than `x` is composed in its own, then cast.
         size: Factor for every axis, or one per axis.
+        bias: Tensor `(filters,)` that is added to every sample, or None.
         interpolation: As in `resample`.
         padding: Of the enlarged map: `"same"` (zeros) and `"valid"` as in Keras;
             `"reflect"`, `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`.
@@ -70,7 +72,8 @@ def upsample_conv(
         TypeError: a factor or a dilation is not an integer, or `x` is symbolic.
         ValueError: unknown interpolation, padding or method, a method that cannot do what is
             asked, a number below 1, `x` or `kernel` of the wrong rank, channels that are unknown
-            or do not match, or an axis of known length that is too short for the padding.
+            or do not match, a bias that is not one number per filter, or an axis of known length
+            that is too short for the padding.
 
     Example:
         >>> from keras import ops
@@ -107,6 +110,13 @@ def upsample_conv(
         )
     if not keras.backend.is_float_dtype(x.dtype):
         x = ops.cast(x, kernel.dtype)
+    if bias is not None:
+        if tuple(bias.shape) != (kernel.shape[-1],):
+            raise ValueError(
+                f"Expected a bias of shape ({kernel.shape[-1]},), one number for each of the "
+                f"kernel's filters. Received a bias of shape {tuple(bias.shape)}."
+            )
+        bias = ops.cast(bias, x.dtype)
     size = positive_ints(size, rank, "size")
     padding = one_of(padding, PADDINGS, "padding")
     dilation_rate = positive_ints(dilation_rate, rank, "dilation_rate")
@@ -139,7 +149,7 @@ def upsample_conv(
     turned = data_format == "channels_first" and (tensorflow or method != "resize")
     if turned:
         x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
-    y = METHODS[method](x, kernel, task)
+    y = METHODS[method](x, kernel, bias, task)
     return ops.moveaxis(y, -1, 1) if turned else y
 
 
@@ -217,32 +227,39 @@ class _Shape(NamedTuple):
     enlarged: int
 
 
-def _worth_borders(shape: _Shape, task: Task) -> bool:
-    # Made apart, they cost too much on short axes: 7x7x64, linear, 0.8 | 0.7 on TensorFlow and
-    # 0.5 | 0.6 on PyTorch; 32x32x64, lanczos3, 0.8 | 0.7.
+def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
+    # Made apart, they cost too much on short axes: at s=2, 14x14x64, linear, 0.8 | 0.8 on
+    # TensorFlow and 0.8 | 0.9 on PyTorch; 32x32x64, lanczos3, 0.8 | 0.8. Larger factors have more
+    # to save: there an axis need only be so many times as long as its border is deep.
     depth = max(border.inputs for border in ways.borders(task))
-    return shape.shortest >= max(32, 8 * depth)
+    return shape.shortest >= (max(32, 8 * depth) if min(task.size) < 3 else depths * depth)
 
 
 def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     # Convolutions of many channels are quick, passes over the map are dear.
     if task.interpolation != "nearest":
-        # 64x64x256: 3.3 | 3.1, 32x32x64: 0.9 to 1.2 | 1.1, with s=4: 1.7 | 2.2.
-        # 256x256x16, few channels: 0.7 | 2.5 transposed, 1.0 | 1.4 by phases.
-        if task.rank != 2 or not _worth_borders(shape, task):
+        # 64x64x256: 2.3 | 3.0, 32x32x64: 1.2 | 1.0, with s=4: 1.7 | 2.2; 7x7x64, s=3: 1.1 | 1.0.
+        # 256x256x16, few channels: 0.7 | 4.6 transposed, 1.1 | 2.1 by phases.
+        if task.rank != 2 or not _worth_borders(shape, task, depths=3):
             return "resize"
-        plain = max(task.size) == 2 and max(task.kernel_size) <= 3
-        if shape.channels >= (128 if plain else 64):
+        if shape.channels >= 64:
             return "transposed"
         large = shape.channels < 32 and shape.shortest >= 128 and max(task.size) < 4
         return "phases" if large else "resize"
     if task.rank == 1:
-        # 2048x64: 1.0 | 1.7, s=4: 1.3 | 3.1.
-        return "transposed" if shape.enlarged >= 500_000 and min(task.size) > 2 else "resize"
+        if shape.enlarged < 250_000:
+            return "resize"
+        # 2048x64, s=3: 1.0 | 2.4; s=2, k=5: by phases 1.4 | 1.8.
+        if min(task.size) > 2:
+            return "transposed"
+        return "phases" if max(task.kernel_size) > 4 else "resize"
     if task.rank == 3:
-        # 24x24x24x32: 1.3 | 5.4; four of 7x7x7x32, s=4: 0.6 | 1.4, with k=5: 2.0 | 6.3.
-        many = shape.samples >= 4000 or min(task.kernel_size) > 4
-        return "phases" if many and shape.enlarged >= 1_000_000 else "resize"
+        if shape.enlarged < 300_000:
+            return "resize"
+        if max(task.kernel_size) > 4:
+            return "phases"  # 16x16x16x32: 3.7 | 3.4, s=3: 3.1 | 11
+        # 16x16x16x32: 2.4 | 2.3, s=3: 5.6 | 3.9, but four of 7x7x7x32 1.3 | 0.6, s=3: 3.2 | 1.2.
+        return "products" if shape.samples >= 3000 or min(task.size) > 2 else "resize"
     if shape.enlarged < 100_000:
         return "resize"  # 25x7x7x8: 1.0 | 0.9
     if max(task.kernel_size) == 1:
@@ -271,8 +288,9 @@ _MOST_PRODUCTS = 125
 def _preferred_on_torch(shape: _Shape, task: Task) -> str:
     large = shape.enlarged >= 1_000_000
     if task.interpolation != "nearest":
-        wide = task.rank == 2 and _worth_borders(shape, task)
-        return "transposed" if wide and large else "resize"  # 64x64x256: 3.0 | 2.9
+        wide = task.rank == 2 and _worth_borders(shape, task, depths=5)
+        # 64x64x256: 3.0 | 2.9; 14x14x64, s=3: 1.2 | 1.2, but 7x7x64: 0.8 | 0.9.
+        return "transposed" if wide and large else "resize"
     if task.rank != 2 or task.groups > 1 or max(task.dilation_rate) > 1:
         # 24x24x24x32: 3.7 | 2.9, 2048x64: 1.6 | 1.4, but 7x7x7x32: 1.0 | 1.2.
         return "phases" if large else "resize"
@@ -290,7 +308,7 @@ _PREFERRED = {
 }
 
 
-METHODS: dict[str, Callable[[Tensor, Tensor, Task], Tensor]] = {
+METHODS: dict[str, Callable[[Tensor, Tensor, Tensor | None, Task], Tensor]] = {
     "resize": ways.resize,
     "phases": ways.phases,
     "products": ways.products,

@@ -40,11 +40,12 @@ ONE_STEP = METHODS[1:]
 
 
 def operation(case, method=None):
-    def run(x, kernel):
+    def run(x, kernel, bias=None):
         return upsample_conv(
             x,
             kernel,
             case.size,
+            bias=bias,
             interpolation=case.interpolation,
             padding=case.padding,
             data_format=case.data_format,
@@ -105,10 +106,10 @@ def close(found, expected, dtype):
 def check(case, method):
     """Values and gradients of one method, or its refusal, against the definition."""
     with float64_allowed():
-        x, (kernel, _) = case.input(), case.weights()
+        x, (kernel, bias) = case.input(), case.weights()
         tensors = [
-            ops.convert_to_tensor(to_format(x, case.data_format), dtype=case.dtype),
-            ops.convert_to_tensor(kernel, dtype=case.dtype),
+            ops.convert_to_tensor(array, dtype=case.dtype)
+            for array in (to_format(x, case.data_format), kernel, bias)
         ]
         if method is not None:
             short = case.interpolation != "nearest" and not roomy(case)
@@ -119,18 +120,21 @@ def check(case, method):
                 assert refused(method, case) or (short and method != "products")
                 return
             assert not refused(method, case)
-        expected = expected_output(x, kernel, 0, **definition(case))
+        expected = expected_output(x, kernel, bias, **definition(case))
         found = evaluate(operation(case, method), *tensors)
         close(to_numpy(found), to_format(expected, case.data_format), case.dtype)
 
         cotangent = np.random.default_rng(1).standard_normal(expected.shape)
-        to_input, to_kernel, _ = upsample_conv_gradients(x, kernel, cotangent, **definition(case))
+        to_input, to_kernel, to_bias = upsample_conv_gradients(
+            x, kernel, cotangent, **definition(case)
+        )
         cotangent = to_format(cotangent, case.data_format)
         found = gradients(
             operation(case, method), tensors, ops.convert_to_tensor(cotangent, dtype=case.dtype)
         )
         close(found[0], to_format(to_input, case.data_format), case.dtype)
         close(found[1], to_kernel, case.dtype)
+        close(found[2], to_bias, case.dtype)
 
 
 @given(case=conv_cases())
@@ -266,6 +270,35 @@ def test_one_step_never_holds_the_enlarged_input(interpolation):
         assert largest(method) < enlarged / 2
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_bias_goes_to_the_channels_where_an_axis_is_as_long(method):
+    # `ops.add` on TensorFlow takes a vector as long as the last axis for the bias of that axis.
+    x, kernel = ops.zeros((1, 4, 4, 4)), ops.zeros((3, 3, 4, 8))
+    found = upsample_conv(
+        x, kernel, 2, bias=ops.arange(8, dtype="float32"), data_format="channels_first",
+        method=method,
+    )  # fmt: skip
+    expected = np.broadcast_to(np.arange(8).reshape(1, 8, 1, 1), (1, 8, 8, 8))
+    np.testing.assert_array_equal(to_numpy(found), expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "convolution"),
+    [("resize", "Conv2D"), ("phases", "Conv2D"), ("transposed", "DepthwiseConv2dNative")],
+)
+def test_the_bias_stands_where_tensorflow_joins_it_to_a_convolution(method, convolution):
+    if BACKEND != "tensorflow":
+        pytest.skip("reads TensorFlow's graph")
+    import tensorflow as tf
+
+    graph = tf.function(
+        lambda *tensors: operation(plain_case("same", "channels_last"), method)(*tensors)
+    )
+    graph = graph.get_concrete_function(*map(ops.zeros, [(1, 16, 15, 4), (3, 2, 4, 3), (3,)])).graph
+    (added,) = [op for op in graph.get_operations() if op.type == "BiasAdd"]
+    assert added.inputs[0].op.type == convolution
+
+
 def test_kernels_known_when_compiling_are_composed_once():
     if BACKEND != "jax":
         pytest.skip("reads what XLA makes of a constant kernel")
@@ -293,6 +326,10 @@ def test_bad_arguments_are_refused_before_the_backend_sees_them():
         upsample_conv(x, ops.zeros((5, 5)), 2)
     with pytest.raises(ValueError, match=r"with 1 channels, and a kernel .* for 2"):
         upsample_conv(x, ops.zeros((5, 5, 2, 1)), 2)
+    with pytest.raises(
+        ValueError, match=r"bias of shape \(1,\), .* Received a bias of shape \(2,\)"
+    ):
+        upsample_conv(x, kernel, 2, bias=ops.zeros(2))
     with pytest.raises(ValueError, match=r"input with 4 axes .batch, height, width, channels"):
         upsample_conv(ops.zeros((1, 2, 1)), kernel, 2)
     with pytest.raises(ValueError, match="Unknown `padding`"):
