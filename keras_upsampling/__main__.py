@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ import keras
 from keras import ops
 
 from keras_upsampling._arguments import positive_int
-from keras_upsampling.bench.cases import cases
+from keras_upsampling.bench.cases import Case, cases
 from keras_upsampling.bench.report import as_records, facts, report
-from keras_upsampling.bench.timing import measure
+from keras_upsampling.bench.timing import Result, measure
 from keras_upsampling.maths.interpolation import INTERPOLATIONS
 from keras_upsampling.ops.devices import on_cpu
 from keras_upsampling.ops.upsample_conv import METHODS
@@ -52,9 +53,11 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("--method", str, tuple(METHODS)),
     ):
         parser.add_argument(name, type=kind, choices=known, nargs="+", help=_BENCH_HELP[name])
-    parser.add_argument("--seconds", type=float, help="time for each pass of a case (default: 2)")
     parser.add_argument(
-        "--json", type=_new_file, metavar="FILE", help="write the figures there as well"
+        "--seconds", type=_seconds, help="time for each pass of a case (default: 2)"
+    )
+    parser.add_argument(
+        "--json", type=_file, metavar="FILE", help="write the figures there as well"
     )
     parser.set_defaults(run=_bench)
 
@@ -66,11 +69,24 @@ def _positive(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer") from None
 
 
-def _new_file(text: str) -> Path:
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return seconds
+
+
+def _file(text: str) -> Path:
     # Found out now, not after minutes of measuring.
-    if not Path(text).resolve().parent.is_dir():
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
+    if not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder for {text!r}; make it first")
-    return Path(text)
+    return path
 
 
 _BENCH_HELP = {
@@ -102,24 +118,30 @@ def _bench(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
+    results: list[Result] = []
+    try:
+        _measure_all(grid, options, results)
+    except KeyboardInterrupt:
+        return 130
+    finally:  # whatever happens, what was measured is not lost
+        if results:
+            print(report(results))
+            if options.json:
+                records = {"facts": facts(), "results": as_records(results)}
+                _write(options.json, json.dumps(records, indent=1) + "\n")
+    return 0
+
+
+def _measure_all(grid: Sequence[Case], options: argparse.Namespace, results: list[Result]) -> None:
+    """Measure case after case, with a progress bar, and put what is found into `results`."""
     seconds = options.seconds or (0.5 if options.quick else 2.0)
-    results, interrupted = [], False
     # The progress bar is not part of what is printed.
     with contextlib.redirect_stdout(sys.stderr):
         progress = keras.utils.Progbar(len(grid), unit_name="case")
         progress.update(0)
-        try:
-            for case in grid:
-                results.append(measure(case, methods=options.method or (), seconds=seconds))
-                progress.update(len(results))
-        except KeyboardInterrupt:
-            interrupted = True
-    if results:
-        print(report(results))
-        if options.json:
-            records = {"facts": facts(), "results": as_records(results)}
-            _write(options.json, json.dumps(records, indent=1) + "\n")
-    return 130 if interrupted else 0
+        for case in grid:
+            results.append(measure(case, methods=options.method or (), seconds=seconds))
+            progress.update(len(results))
 
 
 def _dtypes_of_device() -> tuple[str, ...]:

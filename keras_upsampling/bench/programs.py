@@ -56,9 +56,9 @@ def _tensorflow(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Prog
 
 
 # Operations of TensorFlow whose outputs are not memory of their own: what is given to the graph,
-# and other views of what is there.
+# other views of what is there, and a bias, which is added in place.
 _GIVEN = ("Placeholder", "ReadVariableOp", "Const")
-_VIEWS = ("Reshape", "Identity", "ExpandDims", "Squeeze")
+_VIEWS = ("Reshape", "Identity", "ExpandDims", "Squeeze", "BiasAdd")
 
 
 def _peak_of_graph(graph: Any) -> int:

@@ -86,15 +86,25 @@ def _plane(case: Case, interpolation: str) -> bool:
 
 def report(results: Sequence[Result]) -> str:
     """Return the results as tables in Markdown, which a terminal shows well too."""
-    # Named methods are missing where they cannot do a case.
+    # Contenders are missing where they cannot do a case.
     fullest = max((result.passes[FORWARD] for result in results), key=len)
     ways = [name for name in fullest if name != OURS]
+    every = [
+        timing for result in results for timings in result.passes.values()
+        for timing in timings.values()
+    ]  # fmt: skip
+    rounds = [timing.rounds for timing in every]
+    rate = statistics.median(result.product_rate for result in results)
+    measured = {
+        **facts(),
+        "product of matrices": f"{rate / 1e9:.1f} thousand million multiply-adds a second",
+        "rounds": f"{min(rounds)} to {max(rounds)} for each pass of a case",
+    }
     parts = [
-        _table(("", ""), list(facts().items())),
+        _table(("", ""), list(measured.items())),
         "Times are of this library. Ratios are how many times as long the others take, medians "
         "over the rounds of one run, with the quartiles: above 1, this library is faster. The "
-        "share is that of the rate of a product of two 1024x1024 matrices, counting the "
-        "multiply-adds of one convolution per phase.",
+        "product is that of two matrices of 1024x1024, in the same rounds.",
         "### Summary",
         _summary(results),
     ]
@@ -103,10 +113,18 @@ def report(results: Sequence[Result]) -> str:
         for result in results:
             timings = result.passes[name]
             row = [str(result.case), f"{timings[OURS].seconds * 1e3:.2f} ms"]
-            row += [_ratio(timings.get(way)) for way in ways]
-            rows.append([*row, f"{result.share[OURS]:.2f}"] if name == FORWARD else row)
-        head = ["case", "this library", *ways, *(["share"] if name == FORWARD else [])]
-        parts += [f"### {name.capitalize()}", _table(head, rows)]
+            rows.append(row + [_ratio(timings.get(way)) for way in ways])
+        parts += [f"### {name.capitalize()}", _table(["case", "this library", *ways], rows)]
+    shares = [
+        [str(result.case), *(_share(result.share.get(way)) for way in (OURS, *ways))]
+        for result in results
+    ]
+    parts += [
+        "### Share of the product's rate",
+        "Of the forward pass, counting for all the multiply-adds of one convolution per phase. "
+        "More than 1 means that fewer are made.",
+        _table(["case", "this library", *ways], shares),
+    ]
     memory = [
         [str(result.case), name, *(_mebibytes(timings.get(way)) for way in (OURS, *ways))]
         for result in results
@@ -117,7 +135,8 @@ def report(results: Sequence[Result]) -> str:
             "### Memory",
             "What a call needs at its peak beyond inputs and weights, in MiB: on TensorFlow the "
             "tensors alive at once if its graph runs in order, on JAX what the compiled program "
-            "asks for, on PyTorch what the process grows by; on a GPU what was allocated.",
+            "asks for, on PyTorch what the process grows by; on a GPU what TensorFlow and PyTorch "
+            "allocated.",
             _table(["case", "pass", "this library", *ways], memory),
         ]
     return "\n\n".join(parts) + "\n"
@@ -130,7 +149,10 @@ def _summary(results: Sequence[Result]) -> str:
         if not chosen:
             continue
         for pass_name in (FORWARD, STEP):
-            ratios = [result.passes[pass_name][other].ratio for result in chosen]
+            timings = [result.passes[pass_name].get(other) for result in chosen]
+            ratios = [timing.ratio for timing in timings if timing]
+            if not ratios:
+                continue
             rows.append(
                 [
                     name,
@@ -150,6 +172,10 @@ def _ratio(timing: Timing | None) -> str:
         return ""
     low, high = timing.ratio_quartiles
     return f"{timing.ratio:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.2f}"
 
 
 def _mebibytes(timing: Timing | None) -> str:

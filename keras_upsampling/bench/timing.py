@@ -6,6 +6,7 @@ Ratios are taken within a round, and their medians over the rounds.
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +17,22 @@ import numpy as np
 from keras import layers, ops
 
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.contenders import OURS, contenders, method_name
-from keras_upsampling.bench.programs import compiled
+from keras_upsampling.bench.contenders import KERAS, OURS, contenders, method_name
+from keras_upsampling.bench.programs import Program, compiled
+from keras_upsampling.ops.upsample_conv import METHODS
 
 FORWARD = "forward"
 STEP = "training step"
+
+_PRODUCT, _PRODUCT_LENGTH = "product", 1024
+# For a median and quartiles, however long one takes.
+_LEAST_ROUNDS = 3
 
 
 class Timing(NamedTuple):
     """One pass of one contender in one case; times in seconds.
 
-    `ratio` is how many times as long it takes as this library, the median over the rounds;
+    `ratio` is how many times as long it takes as this library, the median over the `rounds`;
     `ratio_quartiles` the spread of that.
     """
 
@@ -34,6 +40,7 @@ class Timing(NamedTuple):
     quartiles: tuple[float, float]
     ratio: float
     ratio_quartiles: tuple[float, float]
+    rounds: int
     peak_bytes: int | None
 
 
@@ -41,7 +48,7 @@ class Result(NamedTuple):
     """A case with the timings of every pass and contender, and the machine's own rate.
 
     `product_rate` is in multiply-adds a second: those of a product of two square matrices,
-    measured just before.
+    which takes its turn in the rounds of the forward passes.
     """
 
     case: Case
@@ -63,7 +70,7 @@ class Result(NamedTuple):
 def measure(case: Case, *, methods: Sequence[str] = (), seconds: float = 2.0) -> Result:
     """Time every contender of one case, for about `seconds` a pass once it is compiled.
 
-    Named methods that cannot do the case are left out.
+    Contenders that cannot do the case are left out.
     """
     rng = np.random.default_rng(0)
     x = ops.convert_to_tensor(rng.standard_normal(case.input_shape), dtype=case.dtype)
@@ -71,18 +78,24 @@ def measure(case: Case, *, methods: Sequence[str] = (), seconds: float = 2.0) ->
     cotangent = ops.convert_to_tensor(rng.standard_normal(shape), dtype=case.dtype)
     models = contenders(case, methods)
     passes = {}
-    rate = _product_rate(case.dtype)
+    product = _product(case.dtype)
+    rate = 0.0
     for name, incoming in {FORWARD: None, STEP: cotangent}.items():
         programs = {}
         for way, model in models.items():
             try:
                 programs[way] = compiled(model, x, incoming)
                 programs[way].run()  # compiles
-            except ValueError:
-                if way not in map(method_name, methods):
+            except ValueError as error:
+                if not _refused(way, error):
                     raise
                 programs.pop(way, None)
-        times = _rounds({name: program.run for name, program in programs.items()}, seconds)
+        runs = {way: program.run for way, program in programs.items()}
+        if name == FORWARD:
+            runs[_PRODUCT] = product.run
+        times = _rounds(runs, seconds)
+        if name == FORWARD:
+            rate = _PRODUCT_LENGTH**3 / statistics.median(times.pop(_PRODUCT))
         ratios = {
             name: [theirs / ours for theirs, ours in zip(of_one, times[OURS], strict=True)]
             for name, of_one in times.items()
@@ -93,11 +106,19 @@ def measure(case: Case, *, methods: Sequence[str] = (), seconds: float = 2.0) ->
                 quartiles=_quartiles(times[name]),
                 ratio=statistics.median(ratios[name]),
                 ratio_quartiles=_quartiles(ratios[name]),
+                rounds=len(times[name]),
                 peak_bytes=program.peak_bytes(),
             )
             for name, program in programs.items()
         }
     return Result(case, passes, rate)
+
+
+def _refused(way: str, error: ValueError) -> bool:
+    """Whether a contender says that it cannot do a case, which is no fault of it."""
+    if way == KERAS:  # Lanczos on PyTorch
+        return "is not supported by the" in str(error)
+    return way in map(method_name, METHODS) and "cannot do" in str(error)
 
 
 def _rounds(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
@@ -113,13 +134,13 @@ def _rounds(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, 
     # A single short call would be drowned by the clock and by whatever ran before.
     repeats = {name: max(1, math.ceil(0.004 / took)) for name, took in once.items()}
     a_round = sum(once[name] * repeats[name] for name in runs)
-    count = min(51, max(2, round(seconds / a_round)))
+    count = min(51, max(_LEAST_ROUNDS, round(seconds / a_round)))
     times: dict[str, list[float]] = {name: [] for name in runs}
-    order = list(runs)
+    order, shuffle = list(runs), random.Random(0).shuffle
     for _ in range(count):
+        shuffle(order)  # none always runs behind the same one
         for name in order:
             times[name].append(timed(runs[name], repeats[name]))
-        order.append(order.pop(0))  # none always runs behind the same one
     return times
 
 
@@ -128,15 +149,15 @@ def _quartiles(numbers: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _product_rate(dtype: str, length: int = 1024) -> float:
-    """Return the multiply-adds a second of a product of two square matrices."""
+def _product(dtype: str) -> Program:
+    """Return a product of two square matrices, compiled."""
+    length = _PRODUCT_LENGTH
     model = keras.Sequential(
         [
             keras.Input(batch_shape=(length, length), dtype=dtype),
             layers.Dense(length, use_bias=False, dtype=dtype),
         ]
     )
-    x = ops.ones((length, length), dtype=dtype)
-    run = compiled(model, x).run
-    run()  # compiles
-    return length**3 / statistics.median(_rounds({"product": run}, 0.2)["product"])
+    program = compiled(model, ops.ones((length, length), dtype=dtype))
+    program.run()  # compiles
+    return program

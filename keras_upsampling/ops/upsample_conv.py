@@ -48,9 +48,9 @@ def upsample_conv(
     Args:
         x: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
             `data_format="channels_first"`; one, two or three spatial axes. Integers are
-            turned into the kernel's dtype.
+            turned into the kernel's dtype. No axis may be empty but the batch.
         kernel: Tensor `(*kernel_size, channels // groups, filters)`, as in `keras.ops.conv`:
-            fewer channels than `x` has make a grouped convolution. A kernel of higher
+            fewer channels than `x` has make a grouped convolution. Floats; a kernel of higher
             precision than `x` is composed in its own, then cast.
         size: Factor for every axis, or one per axis.
         bias: Tensor `(filters,)` that is added to every sample, or None.
@@ -69,11 +69,13 @@ def upsample_conv(
         as long, less the kernel's extent minus one under `"valid"`.
 
     Raises:
-        TypeError: a factor or a dilation is not an integer, or `x` is symbolic.
+        TypeError: a factor or a dilation is not an integer, the kernel is not of floats, or `x`
+            is symbolic.
         ValueError: unknown interpolation, padding or method, a method that cannot do what is
             asked, a number below 1, `x` or `kernel` of the wrong rank, channels that are unknown
-            or do not match, a bias that is not one number per filter, or an axis of known length
-            that is too short for the padding.
+            or do not match, filters that the groups do not divide, a bias that is not one number
+            per filter, or an axis of known length
+            that is empty or too short for the padding.
 
     Example:
         >>> from keras import ops
@@ -88,12 +90,17 @@ def upsample_conv(
         Kinoshita, Kiya 2020, arXiv:2002.02117 (a box behind a transposed convolution).
     """
     x = concrete_tensor(x, "UpsampleConv1D, UpsampleConv2D or UpsampleConv3D")
+    kernel = ops.convert_to_tensor(kernel)
     data_format = data_format_or_default(data_format)
     rank = len(kernel.shape) - 2
     if rank not in (1, 2, 3):
         raise ValueError(
             "Expected a kernel of shape (*kernel_size, channels // groups, filters) with one, two "
             f"or three spatial axes. Received a kernel of shape {tuple(kernel.shape)}."
+        )
+    if 0 in kernel.shape:
+        raise ValueError(
+            f"Every axis of the kernel must have something. Received shape {tuple(kernel.shape)}."
         )
     channels = check_rank(x.shape, rank, data_format)[channel_axis(rank, data_format)]
     if channels is None:
@@ -108,9 +115,30 @@ def upsample_conv(
             f"an input of shape {tuple(x.shape)} with {channels} channels, and a kernel of shape "
             f"{tuple(kernel.shape)} for {kernel.shape[-2]}."
         )
+    groups = channels // kernel.shape[-2]
+    if groups < 1 or kernel.shape[-1] % groups:
+        raise ValueError(
+            f"The filters must be divisible by the groups. Received {channels} channels and a "
+            f"kernel of shape {tuple(kernel.shape)}, which make {groups} groups for "
+            f"{kernel.shape[-1]} filters."
+        )
+    if any(x.shape[axis] == 0 for axis in spatial_axes(rank, data_format)):
+        raise ValueError(
+            "Every spatial axis must have at least one sample. "
+            f"Received an input of shape {tuple(x.shape)}."
+        )
+    kernel_dtype = keras.backend.standardize_dtype(kernel.dtype)
+    if not keras.backend.is_float_dtype(kernel_dtype):
+        raise TypeError(f"The kernel must be of floats. Received one of dtype {kernel_dtype}.")
     if not keras.backend.is_float_dtype(x.dtype):
-        x = ops.cast(x, kernel.dtype)
+        x = ops.cast(x, kernel_dtype)
+    # Composed in less than the input's precision, it would be another kernel.
+    dtypes = keras.backend.standardize_dtype(x.dtype), kernel_dtype
+    # Not `result_type` alone, which makes float32 of float64.
+    wider = "float64" if "float64" in dtypes else keras.backend.result_type(*dtypes)
+    kernel = ops.cast(kernel, wider)
     if bias is not None:
+        bias = ops.convert_to_tensor(bias)
         if tuple(bias.shape) != (kernel.shape[-1],):
             raise ValueError(
                 f"Expected a bias of shape ({kernel.shape[-1]},), one number for each of the "
@@ -131,7 +159,7 @@ def upsample_conv(
         widths=tuple(pad_widths(extent, padding) for extent in extents),
         kernel_size=tuple(kernel.shape[:rank]),
         dilation_rate=dilation_rate,
-        groups=channels // kernel.shape[-2],
+        groups=groups,
         data_format=data_format,
     )
     if method is None:
@@ -140,7 +168,8 @@ def upsample_conv(
         raise ValueError(
             f"method={method!r} cannot do {rank} dimensions with "
             f"interpolation={task.interpolation!r}, padding={padding!r}, "
-            f"dilation_rate={dilation_rate} and groups={task.groups}. "
+            f"dilation_rate={dilation_rate}, groups={task.groups} and an input of shape "
+            f"{tuple(x.shape)} (axes must be known and long enough for borders made apart). "
             f"Possible here: {', '.join(map(repr, _possible(x, task)))}."
         )
     # TensorFlow convolves channels first on GPUs only, and the one-step ways are written for
@@ -183,7 +212,8 @@ def _borders_fit(x: Tensor, task: Task) -> bool:
         return False
     lengths = [x.shape[axis] for axis in spatial_axes(task.rank, task.data_format)]
     return all(
-        isinstance(n, int) and n >= border.inputs and n * s > 2 * max(border.enlarged)
+        not border.outputs
+        or (isinstance(n, int) and n >= border.inputs and n * s > 2 * max(border.enlarged))
         for n, s, border in zip(lengths, task.size, ways.borders(task), strict=True)
     )
 
@@ -231,8 +261,10 @@ def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
     # Made apart, they cost too much on short axes: at s=2, 14x14x64, linear, 0.8 | 0.8 on
     # TensorFlow and 0.8 | 0.9 on PyTorch; 32x32x64, lanczos3, 0.8 | 0.8. Larger factors have more
     # to save: there an axis need only be so many times as long as its border is deep.
-    depth = max(border.inputs for border in ways.borders(task))
-    return shape.shortest >= (max(32, 8 * depth) if min(task.size) < 3 else depths * depth)
+    depth = max(border.inputs if border.outputs else 0 for border in ways.borders(task))
+    return not depth or shape.shortest >= (
+        max(32, 8 * depth) if min(task.size) < 3 else depths * depth
+    )
 
 
 def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
@@ -273,7 +305,7 @@ def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
 
 def _preferred_on_jax(shape: _Shape, task: Task) -> str:
     # XLA fuses the sums of shifts, and has no quick gradient of convolutions: products, 3.2 |
-    # 5.5 (linear 4.6 | 3.2, three dimensions 8 to 50). Of transposed convolutions: 0.1 to 0.5.
+    # 5.5 (linear 4.6 | 3.2, three dimensions 8 to 50). Transposed convolutions: 0.1 to 0.5.
     few = shape.channels < 32 and max(task.kernel_size) > 4  # 256x256x16, k=5: 0.8, phases 2.6
     nearest = task.interpolation == "nearest"
     if nearest and (few or task.groups > 1):

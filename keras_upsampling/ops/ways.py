@@ -258,7 +258,11 @@ def borders(task: Task) -> list[Border]:
         changed = 0 if task.interpolation == "linear" else reach
         # A reflection meets one sample more than it makes.
         changed = max(changed, int(task.padding == "reflect"))
-        outputs = 0 if task.interpolation == "nearest" else max(widths) + changed
+        # What pads the input, makes those padded outputs too.
+        expressed = task.interpolation == "nearest" or (
+            task.interpolation == "linear" and task.padding == "edge"
+        )
+        outputs = 0 if expressed else max(widths) + changed
         before, after = (outputs + extent - 1 - width for width in widths)
         # Sample `m` of the enlarged axis has its last tap `(m - first) // s` samples in.
         inputs = (max(before, after) - 1 - first) // s + 1
@@ -273,11 +277,11 @@ def _with_borders(
 
     They are few, and made of few rows of the input: enlarged first, then convolved.
     """
-    around = borders(task)
+    around_axes = borders(task)
     y = inner
     # Backwards: the axes behind are whole by then, and of those before only the inner part is.
     for i in reversed(range(task.rank)):
-        border, leading = around[i], (slice(None),) * (i + 1)
+        border, leading = around_axes[i], (slice(None),) * (i + 1)
         if not border.outputs:
             continue
         # Both ends at once, one behind the other in the batch.
@@ -299,7 +303,7 @@ def _with_borders(
             dilation_rate=task.dilation_rate,
         )
         u = _biased(u, bias)
-        inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around[:i]]
+        inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around_axes[:i]]
         first, last = ops.split(u[(slice(None), *inside)], 2, axis=0)
         y = ops.concatenate([first, y, last], axis=i + 1)
     return y

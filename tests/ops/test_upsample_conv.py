@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -100,7 +102,7 @@ def refusal(function, tensors):
 
 def close(found, expected, dtype):
     scale = max(1.0, abs(expected).max(initial=0))
-    np.testing.assert_allclose(found, expected, atol=TOLERANCE[dtype] * scale)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
 def check(case, method):
@@ -222,10 +224,9 @@ def test_unknown_lengths_give_the_same(method, padding):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("method", ["phases", None])
-def test_half_precision_errs_no_more_than_resizing(method, dtype):
+def test_half_precision_errs_no_more_than_resizing(dtype):
     rng = np.random.default_rng(0)
-    x = ops.cast(ops.convert_to_tensor(rng.standard_normal((2, 8, 8, 16))), dtype)
+    x = ops.cast(ops.convert_to_tensor(rng.standard_normal((32, 8, 8, 16))), dtype)
     kernel = ops.convert_to_tensor(rng.standard_normal((3, 3, 16, 8)), dtype="float32")
     exact = expected_output(
         to_numpy(x),
@@ -243,8 +244,26 @@ def test_half_precision_errs_no_more_than_resizing(method, dtype):
         assert keras.backend.standardize_dtype(found.dtype) == dtype
         return np.sqrt(np.mean((to_numpy(found) - exact) ** 2))
 
-    # The same on average; which of the two a single draw favours is chance.
-    assert error(method) <= 1.1 * error("resize")
+    # The other ways round in between, and are not taken unless they are asked for.
+    assert error("phases") <= error("resize")
+    assert error(None) == error("resize")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("dtype", "kernel_dtype"), [("float32", "float16"), ("float64", "float32")]
+)
+def test_kernels_of_less_precision_than_the_input_are_composed_in_the_input_s(
+    method, dtype, kernel_dtype
+):
+    case = replace(plain_case("same", "channels_last"), dtype=dtype)
+    with float64_allowed():
+        x = ops.convert_to_tensor(case.input(), dtype=dtype)
+        kernel = ops.cast(ops.convert_to_tensor(case.weights()[0]), kernel_dtype)
+        expected = expected_output(case.input(), to_numpy(kernel), 0, **definition(case))
+        found = operation(case, method)(x, kernel)
+        assert keras.backend.standardize_dtype(found.dtype) == dtype
+        close(to_numpy(found), expected, dtype)
 
 
 def test_integers_are_convolved_in_the_dtype_of_the_kernel():
@@ -332,6 +351,14 @@ def test_bad_arguments_are_refused_before_the_backend_sees_them():
         upsample_conv(x, kernel, 2, bias=ops.zeros(2))
     with pytest.raises(ValueError, match=r"input with 4 axes .batch, height, width, channels"):
         upsample_conv(ops.zeros((1, 2, 1)), kernel, 2)
+    with pytest.raises(ValueError, match=r"divisible by the groups.* 4 channels .* 2 groups for 3"):
+        upsample_conv(ops.zeros((1, 4, 4, 4)), ops.zeros((3, 3, 2, 3)), 2)
+    with pytest.raises(ValueError, match=r"axis of the kernel must have something.*\(3, 3, 0, 1\)"):
+        upsample_conv(x, ops.zeros((3, 3, 0, 1)), 2)
+    with pytest.raises(ValueError, match=r"at least one sample. .*\(1, 0, 2, 1\)"):
+        upsample_conv(ops.zeros((1, 0, 2, 1)), kernel, 2, interpolation="cubic")
+    with pytest.raises(TypeError, match=r"must be of floats\. Received one of dtype int32"):
+        upsample_conv(x, ops.zeros((3, 3, 1, 1), dtype="int32"), 2)
     with pytest.raises(ValueError, match="Unknown `padding`"):
         upsample_conv(x, kernel, 2, padding="zeros")
     with pytest.raises(TypeError, match="`dilation_rate` must be a positive integer"):
