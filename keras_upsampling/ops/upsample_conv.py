@@ -320,9 +320,9 @@ _MOST_PRODUCTS = 125
 def _preferred_on_torch(shape: _Shape, task: Task) -> str:
     large = shape.enlarged >= 1_000_000
     if task.interpolation != "nearest":
-        wide = task.rank == 2 and _worth_borders(shape, task, depths=5)
-        # 64x64x256: 3.0 | 2.9; 14x14x64, s=3: 1.2 | 1.2, but 7x7x64: 0.8 | 0.9.
-        return "transposed" if wide and large else "resize"
+        wide = shape.shortest >= 12 and _worth_borders(shape, task, depths=5)
+        # 64x64x256: 3.0 | 2.9; 14x14x64, s=3: 1.2 | 1.2, but 7x7x64: 0.8 | 0.9, s=4: 0.9 | 0.9.
+        return "transposed" if task.rank == 2 and wide and large else "resize"
     if task.rank != 2 or task.groups > 1 or max(task.dilation_rate) > 1:
         # 24x24x24x32: 3.7 | 2.9, 2048x64: 1.6 | 1.4, but 7x7x7x32: 1.0 | 1.2.
         return "phases" if large else "resize"

@@ -49,7 +49,7 @@ def test_the_layer_is_the_definition_with_its_bias(case):
         assert layer.compute_output_shape(x.shape) == found.shape
         scale = max(1, abs(expected).max())
         tolerance = {"float32": 1e-5, "float64": 1e-12}[case.dtype] * scale
-        np.testing.assert_allclose(found, expected, atol=tolerance)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -35,18 +35,18 @@ def test_blocks_put_together_are_the_matrix(length, size, name, block):
         rows = slice(b * size * block, (b + 1) * size * block)
         whole[rows, b * block : b * block + width] = weights
     whole = whole[: size * length, -taps.first : length - taps.first]
-    np.testing.assert_allclose(whole, upsampling_matrix(length, size, name), atol=1e-13)
+    np.testing.assert_allclose(whole, upsampling_matrix(length, size, name), rtol=0, atol=1e-13)
 
 
 @given(size=factors, name=names)
 def test_phases_mirror_each_other_and_sum_to_one(size, name):
     taps = phase_taps(size, name)
     assert taps.first <= 0 <= taps.last
-    np.testing.assert_allclose(taps.weights.sum(axis=1), 1, atol=1e-14)
+    np.testing.assert_allclose(taps.weights.sum(axis=1), 1, rtol=0, atol=1e-14)
     dense = np.zeros((size, 2 * max(-taps.first, taps.last) + 1))
     start = dense.shape[1] // 2 + taps.first
     dense[:, start : start + taps.weights.shape[1]] = taps.weights
-    np.testing.assert_allclose(dense, dense[::-1, ::-1], atol=1e-14)
+    np.testing.assert_allclose(dense, dense[::-1, ::-1], rtol=0, atol=1e-14)
 
 
 @given(length=st.integers(1, 30), size=factors, name=names)
@@ -64,7 +64,7 @@ def test_the_filter_behind_zeros_is_the_matrix_but_for_what_the_edge_rule_reache
     if 0 < found.reach <= length:  # no further than it does
         assert wrong[found.reach - 1]
         assert wrong[size * length - found.reach]
-    np.testing.assert_allclose(found.weights, found.weights[::-1], atol=1e-14)
+    np.testing.assert_allclose(found.weights, found.weights[::-1], rtol=0, atol=1e-14)
     assert found.weights[0] != 0
 
 
