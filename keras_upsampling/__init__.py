@@ -6,6 +6,7 @@ from keras_upsampling.layers.upsample_conv import (
     UpsampleConv2D,
     UpsampleConv3D,
 )
+from keras_upsampling.score import checkerboard_score, detect_stride
 
 __version__ = "0.1.0"
 
@@ -16,4 +17,6 @@ __all__ = [
     "UpsampleConv1D",
     "UpsampleConv2D",
     "UpsampleConv3D",
+    "checkerboard_score",
+    "detect_stride",
 ]

@@ -517,3 +517,55 @@ def test_without_matplotlib_programs_say_so_before_working(example, monkeypatch,
     assert stop.value.code == 2
     assert "pip install matplotlib" in capsys.readouterr().err
     assert not (tmp_path / "unused").exists()
+
+
+# The checkerboard score on photographs
+
+
+@pytest.fixture
+def validation(example, monkeypatch):
+    """The program, on noise in place of photographs."""
+    program = example("validate_checkerboard")
+    rng = np.random.default_rng(0)
+    photos = [np.cumsum(rng.normal(0, 0.01, (90, 80)), axis=0) + 0.5 for _ in range(4)]
+    photos = [photo + rng.normal(0, 0.01, photo.shape) for photo in photos]
+    monkeypatch.setattr(program, "photographs", lambda: photos)
+    return program
+
+
+def test_the_validation_prints_and_writes_its_tables(validation, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(validation, "LENGTHS", (32,))
+    monkeypatch.setattr(validation, "SIZES", (2,))
+    output = tmp_path / "tables.md"
+    validation.main(["--crops", "64", "--output", str(output)])
+    text = output.read_text()
+    assert text.strip() in capsys.readouterr().out
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:3] == "| 3"]
+    assert [len(row) for row in rows] == [6, 6, 5, 5, 5, 5]
+    areas = [float(cell) for cell in rows[0][2:]]
+    assert areas == sorted(areas)
+    assert areas[-1] > 0.95
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs(validation):
+    clean, dirty = np.array([1.0, 3.0, 5.0]), np.array([2.0, 4.0, 6.0, 8.0])
+    pairs = [d > c for c in clean for d in dirty]
+    assert validation.auc(clean, dirty) == np.mean(pairs)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_what_is_added_repeats_and_has_the_amplitude_it_should(validation, size):
+    added = validation.patterns(6, 12 * size, size, seed=0)
+    np.testing.assert_allclose(added[:, size:], added[:, :-size])
+    np.testing.assert_allclose(np.sqrt(np.mean(added**2, axis=(1, 2, 3))), 1)
+    np.testing.assert_allclose(np.mean(added, axis=(1, 2, 3)), 0, atol=1e-12)
+    slow = validation.waves(6, 12 * size, seed=0)
+    np.testing.assert_allclose(np.mean(slow, axis=(1, 2, 3)), 0, atol=1e-12)
+    np.testing.assert_allclose(np.mean(slow**2, axis=(1, 2, 3)), 1)
+
+
+def test_validation_asks_for_enough_crops(validation, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        validation.main(["--crops", "10"])
+    assert "64 or more" in capsys.readouterr().err

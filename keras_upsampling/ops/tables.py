@@ -1,10 +1,15 @@
-"""The taps of `maths`, as compiled functions can take them."""
+"""What compiling asks for: taps as constants, functions compiled or left alone."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import keras
 
 from keras_upsampling.maths import resampling
+
+_F = TypeVar("_F", bound=Callable[..., object])
 
 
 def phase_taps(size: int, interpolation: str) -> tuple[int, tuple[tuple[float, ...], ...]]:
@@ -19,6 +24,8 @@ def axis_filter(size: int, interpolation: str) -> tuple[int, tuple[float, ...], 
     return found.first, found.weights, found.reach
 
 
+if keras.backend.backend() == "jax":
+    import jax
 if keras.backend.backend() == "torch":
     import torch
 
@@ -26,6 +33,21 @@ if keras.backend.backend() == "torch":
     # NumPy code, and stop there; so it is told to take the numbers as given.
     phase_taps = torch.compiler.assume_constant_result(phase_taps)
     axis_filter = torch.compiler.assume_constant_result(axis_filter)
+
+
+def not_traced(function: _F) -> _F:
+    """Have `torch.compile` run a function as it is: it makes constants of NumPy's arrays."""
+    return torch.compiler.disable(function) if keras.backend.backend() == "torch" else function
+
+
+def compiled_on_jax(function: _F, static: tuple[str, ...]) -> _F:
+    """Have JAX compile a function of many operations at once, and not one by one.
+
+    The arguments named `static` are no tensors.
+    """
+    if keras.backend.backend() != "jax":
+        return function
+    return jax.jit(function, static_argnames=static)
 
 
 def traced_by_torch() -> bool:

@@ -1,0 +1,383 @@
+"""How much of an image repeats every `size` samples, beyond what its content explains."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_upsampling._arguments import (
+    channel_axis,
+    concrete_tensor,
+    data_format_or_default,
+    positive_ints,
+    spatial_axes,
+)
+from keras_upsampling._types import IntPerAxis, Tensor
+from keras_upsampling.maths.harmonics import harmonics, shortest_length
+from keras_upsampling.ops.tables import not_traced
+
+
+class CheckerboardScore(NamedTuple):
+    """The checkerboard of every image of a batch, each a tensor or an array `(batch,)`.
+
+    Attributes:
+        db: Power of the pattern that has one phase all over the image, over what its surroundings
+            in the spectrum have, in decibels: 0 on average without a pattern.
+        amplitude: Root mean square of that pattern, in the unit of the image, without what chance
+            would give: 0 if there is no pattern.
+        band_db: As `db`, of patterns whose strength or sign changes across the image.
+        p_value: How probable as much of either is by chance, between 1e-7 and 0.99.
+        detected: Whether `p_value` is below 0.01 and `amplitude` at least 0.001 of the range.
+    """
+
+    db: Tensor
+    amplitude: Tensor
+    band_db: Tensor
+    p_value: Tensor
+    detected: Tensor
+
+
+# Below this share of the range a pattern is not called one: photographs carry real lines at a
+# tenth of it.
+LEAST_AMPLITUDE = 1e-3
+_LEAST_P, _MOST_P, _DETECTED_P = 1e-7, 0.99, 1e-2
+
+# The noise of rounding to 256 levels, as a share of the range; and which part of it counts as
+# nothing at all, so that what is flat but for rounding errors scores 0 dB.
+_ROUNDING = 1 / (255 * math.sqrt(12))
+_NOTHING = 1e-3 * _ROUNDING
+# How much of the mean variance regularises the local one.
+_REGULARISATION = 0.09
+
+
+def checkerboard(
+    images: Tensor,
+    size: IntPerAxis = 2,
+    *,
+    reference: Tensor | None = None,
+    data_range: float = 1.0,
+    data_format: str | None = None,
+) -> CheckerboardScore:
+    """Measure the pattern that upsampling by `size` leaves; tensors in, tensors out.
+
+    It can be compiled, and differentiated (with the weights held fixed). `checkerboard_score`
+    is the same for arrays, with checks of the values.
+
+    Args:
+        images: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
+            `data_format="channels_first"`, of known shape; one, two or three spatial axes.
+        size: Period of the pattern, for every axis or one per axis.
+        reference: What the images should be, in the same shape; what a filter of 3 samples an
+            axis makes of it is taken out of the images first. None to go without.
+        data_range: Difference between the highest and the lowest value that images can have.
+        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
+
+    Returns:
+        `CheckerboardScore` of tensors `(batch,)`. Ratios of power are averaged over the channels.
+
+    Raises:
+        TypeError: a factor is not an integer, or `images` is symbolic.
+        ValueError: an axis is too short for a pattern of that size, or a `reference` of another
+            shape; the message says the shortest length.
+
+    Example:
+        >>> from keras import ops, random
+        >>> from keras_upsampling.ops import checkerboard
+        >>> noise = random.normal((1, 32, 32, 1), stddev=0.1, seed=0)
+        >>> pattern = ops.reshape(ops.array([0.02, -0.02]), (1, 1, 2, 1))
+        >>> striped = noise + ops.tile(pattern, (1, 32, 16, 1))
+        >>> clean, dirty = (checkerboard(x, data_format="channels_last") for x in (noise, striped))
+        >>> bool(clean.detected[0]), bool(dirty.detected[0])
+        (False, True)
+
+    Reference:
+        Dobie, Wilson 1996, JASA 100:2236 (a spectral line against its surroundings);
+        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (what makes an upsampler free of it).
+    """
+    images = concrete_tensor(images, "metrics.Checkerboard")
+    data_format = data_format_or_default(data_format)
+    rank = len(images.shape) - 2
+    if rank not in (1, 2, 3):
+        raise ValueError(
+            "Expected images with one, two or three spatial axes besides batch and channels. "
+            f"Received a tensor of shape {tuple(images.shape)}."
+        )
+    size = positive_ints(size, rank, "size")
+    if max(size) == 1:
+        raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
+    check_lengths(images.shape, size, data_format, reference is not None)
+    channels = images.shape[channel_axis(rank, data_format)]
+    x = _maps(images, data_format, data_range)
+    r = _high_pass(x, size)
+    if reference is not None:
+        reference = concrete_tensor(reference, "metrics.Checkerboard")
+        if tuple(reference.shape) != tuple(images.shape):
+            raise ValueError(
+                f"`reference` must have the shape of the images, {tuple(images.shape)}. "
+                f"Received one of shape {tuple(reference.shape)}."
+            )
+        r = _unexplained(r, _high_pass(_maps(reference, data_format, data_range), size))
+    return _measure(_whole_periods(r, size), size, channels, data_range)
+
+
+def checkerboard_level(
+    images: Tensor, level: int, *, data_range: float = 1.0, data_format: str | None = None
+) -> tuple[CheckerboardScore, Tensor]:
+    """Measure the patterns of period `level` alone, not those of its divisors.
+
+    Arguments, where they are those of `checkerboard`, and errors are the same.
+
+    Returns:
+        The score, and the images less all that repeats every `level` samples.
+
+    Example:
+        >>> from keras import random
+        >>> from keras_upsampling.ops import checkerboard_level
+        >>> noise = random.normal((1, 32, 32, 1), seed=0)
+        >>> score, rest = checkerboard_level(noise, 4, data_range=8, data_format="channels_last")
+        >>> score.db.shape == (1,), rest.shape == noise.shape
+        (True, True)
+    """
+    images = concrete_tensor(images, "metrics.Checkerboard")
+    data_format = data_format_or_default(data_format)
+    rank = len(images.shape) - 2
+    size = positive_ints(level, rank, "level")
+    check_lengths(images.shape, size, data_format, with_reference=False)
+    channels = images.shape[channel_axis(rank, data_format)]
+    x = _maps(images, data_format, data_range)
+    r = _whole_periods(_high_pass(x, size), size)
+    score = _measure(r, size, channels, data_range, period=level)
+    rest = (x - _periodic(r, size, x.shape[1:])) * data_range
+    first = (-1, channels, *x.shape[1:])
+    rest = ops.reshape(rest, first)
+    return score, ops.moveaxis(rest, 1, -1) if data_format == "channels_last" else rest
+
+
+def check_lengths(
+    shape: Sequence[int | None], size: Sequence[int], data_format: str, with_reference: bool
+) -> None:
+    """Refuse axes that are unknown, or too short for patterns of their `size`.
+
+    Raises:
+        ValueError: one is; the message says the shortest length.
+    """
+    rank = len(size)
+    for axis, s in zip(spatial_axes(rank, data_format), size, strict=True):
+        # The filter of the reference takes a sample from either end.
+        shortest = shortest_length(s, rank) + 2 * with_reference
+        length = shape[axis]
+        if length is None or length < shortest:
+            raise ValueError(
+                f"A pattern of size {s} needs an axis of {shortest} samples or more"
+                f"{' with a reference' if with_reference else ''}, of known length. Received "
+                f"images of shape {tuple(shape)}; measure larger ones."
+            )
+
+
+def _maps(images: Tensor, data_format: str, data_range: float) -> Tensor:
+    """Return every channel as a map of its own, `(maps, *spatial)`, as shares of the range."""
+    images = ops.cast(images, "float32")
+    if data_format == "channels_last":
+        images = ops.moveaxis(images, -1, 1)
+    return ops.reshape(images, (-1, *images.shape[2:])) / data_range
+
+
+def _mean_of(x: Tensor, widths: Sequence[int]) -> Tensor:
+    """Return the mean of every so many neighbours along each axis."""
+    for axis, width in enumerate(widths, start=1):
+        length = x.shape[axis] - width + 1
+        leading = (slice(None),) * axis
+        parts = [x[(*leading, slice(start, start + length))] for start in range(width)]
+        x = functools.reduce(lambda a, b: a + b, parts) / width
+    return x
+
+
+def _high_pass(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Take out all but the harmonics' surroundings: nothing of them, and ramps entirely."""
+    inner = tuple(slice(s - 1, n - s + 1) for s, n in zip(size, x.shape[1:], strict=True))
+    return x[(slice(None), *inner)] - _mean_of(_mean_of(x, size), size)
+
+
+def _whole_periods(x: Tensor, size: Sequence[int]) -> Tensor:
+    # A line between two bins would leak into all.
+    return x[(slice(None), *(slice(n // s * s) for n, s in zip(x.shape[1:], size, strict=True)))]
+
+
+def _weights(r: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the inverse of the variance around every sample: flat regions show a pattern."""
+    # Round the corner, so that the smoothing takes out the harmonics of the squares exactly:
+    # weights with a ripple of their own would make a pattern.
+    v = r * r
+    for axis, s in enumerate(size, start=1):
+        ends = [(slice(None),) * axis + (end,) for end in (slice(-s - 1, None), slice(s + 1))]
+        v = ops.concatenate([v[ends[0]], v, v[ends[1]]], axis=axis)
+    for widths in (size, size, [5] * len(size)):
+        v = _mean_of(v, widths)
+    mean = ops.mean(v, axis=tuple(range(1, len(v.shape))), keepdims=True)
+    return ops.stop_gradient(1 / (v + _ROUNDING**2 + _REGULARISATION * mean))
+
+
+def _periodic(r: Tensor, size: Sequence[int], lengths: Sequence[int]) -> Tensor:
+    """Return what repeats in `r`, the weighted mean of every phase, all over so long an axis."""
+    weights = _weights(r, size)
+    split = [part for n, s in zip(r.shape[1:], size, strict=True) for part in (n // s, s)]
+    counted = tuple(range(1, 2 * len(size), 2))
+
+    def total(x: Tensor) -> Tensor:
+        return ops.sum(ops.reshape(x, (-1, *split)), axis=counted)
+
+    tile = total(weights * r) / total(weights)
+    for axis, (n, s) in enumerate(zip(lengths, size, strict=True), start=1):
+        # `r` starts `s - 1` samples in: its first phase is the last.
+        tile = ops.roll(tile, s - 1, axis=axis)
+        repeats = [1] * len(tile.shape)
+        repeats[axis] = -(-n // s)
+        tile = ops.tile(tile, repeats)[(slice(None),) * axis + (slice(0, n),)]
+    return tile
+
+
+class _Table(NamedTuple):
+    """`Harmonics`, as tensors."""
+
+    transforms: tuple[tuple[Tensor, Tensor], ...]
+    counts: tuple[tuple[int, int], ...]
+    chosen: Tensor
+    multiplicity: Tensor
+    centre: int
+    band: Tensor
+    line_surroundings: Tensor
+    band_surroundings: Tensor
+    applies: Tensor
+    degrees: tuple[tuple[int, int], tuple[int, int]]
+
+
+@not_traced
+def _table(
+    lengths: tuple[int, ...], size: tuple[int, ...], period: int | None, dtype: str
+) -> _Table:
+    """Return the harmonics of patterns of period `size`, or only those of least period `period`."""
+    known = harmonics(lengths, size)
+    if period is not None:
+        known = known.of_period(period)
+
+    def constant(x: np.ndarray) -> Tensor:
+        return ops.convert_to_tensor(x, dtype=dtype)
+
+    rows = [transform.reshape(-1, transform.shape[-1]).T for transform in known.transforms]
+    frequencies = [len(transform) for transform in known.transforms]
+    return _Table(
+        transforms=tuple((constant(row.real), constant(row.imag)) for row in rows),
+        counts=tuple((len(transform), transform.shape[1]) for transform in known.transforms),
+        chosen=ops.convert_to_tensor(
+            np.ravel_multi_index(tuple(known.chosen.T), frequencies), dtype="int32"
+        ),
+        multiplicity=constant(known.multiplicity),
+        centre=known.centre,
+        band=constant(known.band),
+        line_surroundings=constant(known.line_surroundings.T),
+        band_surroundings=constant(known.band_surroundings.T),
+        applies=constant(known.applies),
+        degrees=known.degrees,
+    )
+
+
+def _power(x: Tensor, table: _Table) -> Tensor:
+    """Return the power in the bins around every harmonic, `(maps, harmonics, bins)`."""
+    rank = len(table.counts)
+    real, imaginary = x, None  # the images themselves are real
+    for cosine, sine in table.transforms[::-1]:
+        turned = real @ cosine, real @ sine
+        if imaginary is not None:
+            turned = turned[0] - imaginary @ sine, turned[1] + imaginary @ cosine
+        real, imaginary = (ops.moveaxis(part, -1, 1) for part in turned)
+    power = ops.square(real) + ops.square(imaginary)
+    power = ops.reshape(power, (-1, *(count for pair in table.counts for count in pair)))
+    order = (0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2))
+    bins = math.prod([count for _, count in table.counts])
+    frequencies = math.prod([count for count, _ in table.counts])
+    power = ops.reshape(ops.transpose(power, order), (-1, frequencies, bins))
+    return ops.take(power, table.chosen, axis=1)
+
+
+def _unexplained(r: Tensor, reference: Tensor) -> Tensor:
+    """Return the inner part of `r`, less what the best filter of 3 samples an axis makes of it."""
+    inner = [n - 2 for n in r.shape[1:]]
+    shifted = [
+        reference[(slice(None), *(slice(k, k + n) for k, n in zip(start, inner, strict=True)))]
+        for start in itertools.product(range(3), repeat=len(inner))
+    ]
+    seen = ops.stack([ops.reshape(x, (-1, math.prod(inner))) for x in shifted], axis=1)
+    r = r[(slice(None), *(slice(1, n + 1) for n in inner))]
+    flat = ops.reshape(r, (-1, 1, math.prod(inner)))
+    across = ops.swapaxes(seen, 1, 2)
+    products = seen @ across
+    taps = products.shape[-1]
+    # A flat reference explains nothing.
+    least = 1e-6 * ops.sum(seen * seen, axis=(1, 2)) / taps + math.prod(inner) * _NOTHING**2
+    products = products + ops.reshape(least, (-1, 1, 1)) * ops.eye(taps, dtype=r.dtype)
+    filters = ops.stop_gradient(ops.solve(products, seen @ ops.swapaxes(flat, 1, 2)))
+    return r - ops.reshape(ops.swapaxes(filters, 1, 2) @ seen, r.shape)
+
+
+def _measure(
+    r: Tensor, size: tuple[int, ...], channels: int, data_range: float, period: int | None = None
+) -> CheckerboardScore:
+    """Compare the power of the harmonics of every map with what is around them."""
+    table = _table(tuple(r.shape[1:]), size, period, keras.backend.standardize_dtype(r.dtype))
+    weights = _weights(r, size)
+    axes = tuple(range(1, len(r.shape)))
+    power = _power(weights * r, table)
+    nothing = _NOTHING**2 * ops.mean(weights * weights, axis=axes)[:, None]
+
+    def of_channels(x: Tensor) -> Tensor:
+        return ops.mean(ops.reshape(x, (-1, channels)), axis=1)
+
+    def over_surroundings(here: Tensor, surroundings: Tensor) -> tuple[Tensor, Tensor]:
+        """How many times the power of what is around, and how much more than that."""
+        around = ops.max((power @ surroundings) * table.applies, axis=-1)
+        ratio = (here + nothing) / (around + nothing)
+        ratio = ops.sum(table.multiplicity * ratio, axis=1) / ops.sum(table.multiplicity)
+        more = ops.sum(table.multiplicity * (here - around), axis=1)
+        return of_channels(ratio), more
+
+    line, more = over_surroundings(power[..., table.centre], table.line_surroundings)
+    band, _ = over_surroundings(ops.sum(power * table.band, axis=-1), table.band_surroundings)
+    square = ops.maximum(more, 0) * math.prod(r.shape[1:]) / ops.sum(weights, axis=axes) ** 2
+    square = of_channels(square)
+    positive = square > 0
+    # The root of zero has no gradient.
+    amplitude = ops.where(positive, ops.sqrt(ops.where(positive, square, 1)), 0)
+    line_degrees, band_degrees = table.degrees
+    p_value = _together(_chance(line, *line_degrees), _chance(band, *band_degrees))
+    return CheckerboardScore(
+        db=10 * ops.log10(line),
+        amplitude=amplitude * data_range,
+        band_db=10 * ops.log10(band),
+        p_value=p_value,
+        detected=ops.logical_and(p_value < _DETECTED_P, amplitude >= LEAST_AMPLITUDE),
+    )
+
+
+def _chance(ratio: Tensor, above: int, below: int) -> Tensor:
+    """Return how probable so large a value of the F distribution is.
+
+    By Paulson's approximation, which turns it into a normal score (Biometrics 1942).
+    """
+    a, b = 2 / (9 * above), 2 / (9 * below)
+    root = ratio ** (1 / 3)
+    score = ((1 - b) * root - (1 - a)) / ops.sqrt(b * root**2 + a)
+    return ops.clip(0.5 * (1 - ops.erf(score / math.sqrt(2))), _LEAST_P, _MOST_P)
+
+
+def _together(*p_values: Tensor) -> Tensor:
+    """Return one p-value for several that need not be independent: the Cauchy combination."""
+    tangents = [ops.tan((0.5 - p) * math.pi) for p in p_values]
+    mean = sum(tangents) / len(tangents)
+    return ops.clip(0.5 - ops.arctan(mean) / math.pi, _LEAST_P, _MOST_P)

@@ -1,0 +1,264 @@
+import sys
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from keras_upsampling.maths.harmonics import harmonics, shortest_length
+from keras_upsampling.ops import CheckerboardScore, checkerboard, checkerboard_level
+from tests import checkerboard_oracle as oracle
+from tests.backends import BACKEND, evaluate, gradients, jitted, to_numpy
+
+
+def images(shape, seed=0, noise=0.05):
+    """Smooth hills with some noise: what a picture is, to the score."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(shape)
+    for axis in range(1, len(shape) - 1):
+        x = np.cumsum(x, axis=axis)
+    return 0.5 + 0.2 * x / abs(x).max() + noise * rng.standard_normal(shape)
+
+
+def pattern(shape, size, seed=0):
+    """A random pattern of period `size` along the spatial axes, of root mean square 1."""
+    tile = np.random.default_rng(seed).standard_normal(size)
+    tile = (tile - tile.mean()) / tile.std()
+    lengths = shape[1:-1]
+    repeats = [-(-n // s) for n, s in zip(lengths, size, strict=True)]
+    return np.tile(tile, repeats)[tuple(map(slice, lengths))][None, ..., None]
+
+
+def measured(x, size, **options):
+    def run(x, *reference):
+        known = {"reference": reference[0]} if reference else {}
+        return checkerboard(x, size, data_format="channels_last", **options, **known)
+
+    tensors = [ops.convert_to_tensor(x, dtype="float32")]
+    if "reference" in options:
+        tensors.append(ops.convert_to_tensor(options.pop("reference"), dtype="float32"))
+    return CheckerboardScore(*map(to_numpy, evaluate(run, *tensors)))
+
+
+@st.composite
+def cases(draw):
+    rank = draw(st.integers(1, 3))
+    size = draw(
+        st.tuples(*[st.integers(1, {1: 5, 2: 4, 3: 2}[rank])] * rank).filter(lambda s: max(s) > 1)
+    )
+    least = [shortest_length(s, rank) + 2 for s in size]
+    extra = draw(st.tuples(*[st.integers(0, {1: 60, 2: 25, 3: 3}[rank])] * rank))
+    return {
+        "shape": (2, *(n + e for n, e in zip(least, extra, strict=True)), draw(st.integers(1, 2))),
+        "size": size,
+        "amplitude": draw(st.sampled_from([0.0, 0.02, 0.2])),
+        "with_reference": draw(st.booleans()),
+        "data_range": draw(st.sampled_from([1.0, 255.0])),
+    }
+
+
+@settings(max_examples=25)
+@given(case=cases())
+def test_the_score_is_the_definition(case):
+    size, data_range = case["size"], case["data_range"]
+    clean = images(case["shape"])
+    # A copy would leave nothing but rounding errors.
+    seen = clean + 0.01 * np.random.default_rng(1).standard_normal(clean.shape)
+    x = data_range * (clean + case["amplitude"] * pattern(case["shape"], size))
+    options = {"data_range": data_range}
+    if case["with_reference"]:
+        options["reference"] = data_range * seen
+    found = measured(x, size, **options)
+    for i in range(len(x)):
+        expected = [
+            oracle.score(
+                x[i, ..., c],
+                size,
+                data_range=data_range,
+                reference=data_range * seen[i, ..., c] if case["with_reference"] else None,
+            )
+            for c in range(x.shape[-1])
+        ]
+        line, band, amplitude = np.array(expected).T
+        np.testing.assert_allclose(found.db[i], 10 * np.log10(line.mean()), rtol=0, atol=0.02)
+        np.testing.assert_allclose(found.band_db[i], 10 * np.log10(band.mean()), rtol=0, atol=0.02)
+        mean = np.sqrt(np.mean(amplitude**2))
+        np.testing.assert_allclose(found.amplitude[i], mean, rtol=1e-3, atol=1e-5 * data_range)
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_a_level_is_its_own_harmonics(period):
+    x = images((1, 40, 44, 1)) + 0.05 * pattern((1, 40, 44, 1), (4, 4))
+    found, _ = checkerboard_level(x.astype("float32"), period, data_format="channels_last")
+    line, band, amplitude = oracle.score(x[0, ..., 0], (period, period), period=period)
+    np.testing.assert_allclose(to_numpy(found.db)[0], 10 * np.log10(line), rtol=0, atol=0.02)
+    np.testing.assert_allclose(to_numpy(found.band_db)[0], 10 * np.log10(band), rtol=0, atol=0.02)
+    np.testing.assert_allclose(to_numpy(found.amplitude)[0], amplitude, rtol=1e-3)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_what_a_level_leaves_has_no_more_of_it(data_format):
+    shape = (2, 36, 41, 3)
+    x = (images(shape) + 0.05 * pattern(shape, (3, 3))).astype("float32")
+    if data_format == "channels_first":
+        x = np.moveaxis(x, -1, 1)
+    before, rest = checkerboard_level(x, 3, data_format=data_format)
+    after, _ = checkerboard_level(rest, 3, data_format=data_format)
+    assert tuple(rest.shape) == x.shape
+    assert (to_numpy(before.db) > 15).all()
+    assert (to_numpy(after.db) < 0).all()
+
+
+def test_constants_and_ramps_score_nothing():
+    row = np.linspace(0, 1, 30)
+    flat, ramp = np.full((30, 30), 0.7), row[:, None] * 0.3 + row * 0.6
+    found = measured(np.stack([flat, ramp])[..., None], 2)
+    np.testing.assert_allclose(found.db, 0, rtol=0, atol=0.05)
+    np.testing.assert_allclose(found.amplitude, 0, rtol=0, atol=1e-6)
+    assert not found.detected.any()
+
+
+def test_the_amplitude_is_that_of_the_pattern():
+    shape = (4, 64, 64, 1)
+    for size in ((2, 2), (3, 3), (1, 4)):
+        x = images(shape, noise=0.005) + 0.02 * pattern(shape, size)
+        found = measured(x, size)
+        np.testing.assert_allclose(found.amplitude, 0.02, rtol=0.1)
+        assert found.detected.all()
+        np.testing.assert_allclose(found.p_value, 1e-7, rtol=0.05)
+
+
+def test_brightness_contrast_flips_and_whole_shifts_change_nothing():
+    # One more sample than whole periods at either end: what is cropped is the same.
+    shape = (1, 2 * 2 + 40, 2 * 2 + 40, 1)
+    x = images(shape) + 0.02 * pattern(shape, (2, 2))
+    base = measured(x[:, 1:-1, 1:-1], 2)
+    for other in (
+        x[:, 1:-1, 1:-1] + 0.3,
+        x[:, 1:-1, 1:-1][:, ::-1, ::-1],
+        np.moveaxis(x[:, 1:-1, 1:-1], 1, 2),
+    ):
+        found = measured(other, 2)
+        np.testing.assert_allclose(found.db, base.db, rtol=0, atol=0.02)
+        np.testing.assert_allclose(found.amplitude, base.amplitude, rtol=1e-3)
+    found = measured(2 * x[:, 1:-1, 1:-1], 2, data_range=2.0)
+    np.testing.assert_allclose(found.db, base.db, rtol=0, atol=0.02)
+    np.testing.assert_allclose(found.amplitude, 2 * base.amplitude, rtol=1e-3)
+
+
+def test_a_stronger_pattern_scores_higher():
+    shape = (1, 48, 48, 1)
+    clean, added = images(shape), pattern(shape, (2, 2))
+    scores = [measured(clean + a * added, 2).db[0] for a in (0, 0.01, 0.02, 0.05, 0.1)]
+    assert scores == sorted(scores)
+    assert scores[-1] > scores[0] + 20
+
+
+def test_modulated_patterns_show_in_the_band():
+    shape = (1, 64, 64, 1)
+    sign = np.sin(2 * np.pi * np.arange(64) / 64)[:, None, None]
+    x = images(shape, noise=0.01) + 0.02 * sign * pattern(shape, (2, 2))
+    found = measured(x, 2)
+    assert found.band_db[0] > 5
+    assert found.db[0] < 3
+    assert found.p_value[0] < 1e-3
+
+
+def test_noise_is_detected_as_often_as_chance_has_it():
+    noise = np.random.default_rng(0).normal(0.5, 0.1, (400, 32, 32, 1))
+    for size in (2, 3):
+        found = measured(noise, size)
+        assert np.mean(found.p_value < 0.1) < 0.15
+        assert np.mean(found.p_value < 0.01) < 0.025
+        assert abs(np.mean(found.band_db)) < 0.7
+
+
+@pytest.mark.parametrize(("above", "below"), [(3, 84), (15, 1680), (40, 100)])
+def test_chances_are_those_of_the_f_distribution(above, below):
+    chance = sys.modules["keras_upsampling.ops.checkerboard"]._chance
+    rng = np.random.default_rng(0)
+    drawn = rng.chisquare(above, 200_000) / above / (rng.chisquare(below, 200_000) / below)
+    for value in np.quantile(drawn, [0.5, 0.9, 0.99]):
+        found = to_numpy(chance(ops.convert_to_tensor(value, dtype="float32"), above, below))
+        np.testing.assert_allclose(found, np.mean(drawn > value), rtol=0.08)
+
+
+# Keras's own promotion of dtypes is cached, which PyTorch's compiler remarks on.
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call:UserWarning")
+def test_it_compiles_and_has_gradients():
+    x = ops.convert_to_tensor(images((2, 24, 26, 2)) + 0.02, dtype="float32")
+
+    def run(x):
+        return checkerboard(x, 2, data_format="channels_last")
+
+    if BACKEND == "torch":
+        import torch
+
+        # The tables are made outside of the graph.
+        compiled_run = torch.compile(run, backend="eager")
+    else:
+        compiled_run = jitted(run)
+    for compiled, eager in zip(compiled_run(x), run(x), strict=True):
+        np.testing.assert_allclose(to_numpy(compiled), to_numpy(eager), rtol=1e-3, atol=1e-5)
+
+    def amplitude(x):
+        return run(x).amplitude
+
+    flat = ops.ones((1, 24, 24, 1))  # an amplitude of zero, where the root has no slope
+    for start in (x, flat):
+        (slope,) = gradients(amplitude, [start], ops.ones(start.shape[:1]))
+        assert np.isfinite(slope).all()
+    striped = images((1, 24, 24, 1)) + 0.1 * pattern((1, 24, 24, 1), (2, 2))
+    striped = ops.convert_to_tensor(striped, dtype="float32")
+    (slope,) = gradients(amplitude, [striped], ops.ones(1))
+    step = ops.convert_to_tensor(0.01 * slope / abs(slope).max(), dtype="float32")
+    after = to_numpy(amplitude(striped - step))
+    assert after < to_numpy(amplitude(striped))
+
+
+def test_half_precision_is_measured_in_full():
+    x = ops.convert_to_tensor(images((1, 24, 24, 1)), dtype="float16")
+    found = checkerboard(x, 2, data_format="channels_last")
+    assert keras.backend.standardize_dtype(found.db.dtype) == "float32"
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_the_shortest_axis_is_long_enough(rank, size):
+    shortest = shortest_length(size, rank)
+    lengths = tuple((n - 2 * (size - 1)) // size * size for n in [shortest] * rank)
+    table = harmonics(lengths, (size,) * rank)
+    assert (table.line_surroundings[0] > 0).sum() >= 8
+    for kinds in (table.line_surroundings, table.band_surroundings):
+        np.testing.assert_allclose(kinds.sum(axis=-1), 1)
+    # No bin of the surroundings is beside the next harmonic.
+    reach = table.transforms[0].shape[1] // 2
+    assert reach + 1 < lengths[0] // size
+    x = np.zeros((1, *[shortest] * rank, 1), "float32")
+    checkerboard(x, size, data_format="channels_last")
+    with pytest.raises(ValueError, match=f"size {size} needs an axis of {shortest} samples"):
+        checkerboard(x[:, 1:], size, data_format="channels_last")
+
+
+def test_harmonics_are_counted_once_with_their_conjugates():
+    table = harmonics((24, 24), (4, 3))
+    assert table.multiplicity.sum() == 4 * 3 - 1
+    assert sorted(set(table.denominator.tolist())) == [2, 3, 4, 6, 12]
+
+
+def test_bad_arguments_are_refused():
+    x = np.zeros((1, 24, 24, 1), "float32")
+    with pytest.raises(ValueError, match=r"`size` must be 2 or more .* Received: size=\(1, 1\)"):
+        checkerboard(x, 1)
+    with pytest.raises(TypeError, match="`size` must be a positive integer"):
+        checkerboard(x, 2.0)
+    with pytest.raises(ValueError, match=r"reference` must have the shape .* \(1, 24, 23, 1\)"):
+        checkerboard(x, 2, reference=x[:, :, 1:], data_format="channels_last")
+    with pytest.raises(ValueError, match="needs an axis of 12 samples or more with a reference"):
+        checkerboard(x[:, :11], 2, reference=x[:, :11], data_format="channels_last")
+    with pytest.raises(ValueError, match="one, two or three spatial axes"):
+        checkerboard(x[0, 0], 2)
+    with pytest.raises(TypeError, match=r"symbolic .* use metrics\.Checkerboard"):
+        checkerboard(keras.Input((24, 24, 1)), 2)
