@@ -1,5 +1,6 @@
 """Upsampling for Keras 3 decoders, without checkerboards."""
 
+from keras_upsampling import metrics as metrics  # Keras is to know it when it loads a model
 from keras_upsampling.layers.upsample import Upsample1D, Upsample2D, Upsample3D
 from keras_upsampling.layers.upsample_conv import (
     UpsampleConv1D,

@@ -16,14 +16,28 @@ from keras_upsampling.ops.tables import compiled_on_jax
 _checkerboard = compiled_on_jax(checkerboard, ("size", "data_range", "data_format"))
 
 
+def _one_each(weights: Any, of: Tensor) -> Tensor:
+    """Return weights as a tensor like `of`, one number for each image."""
+    weights = ops.cast(weights, of.dtype)
+    shape, (images,) = tuple(weights.shape), of.shape
+    known = None not in (images, *shape[:1])
+    if shape[1:] not in ((), (1,)) or (shape and known and shape[0] != images):
+        raise ValueError(
+            f"`sample_weight` must be one weight for each of the images, of shape ({images},). "
+            f"Received shape {shape}."
+        )
+    return ops.reshape(weights, (-1,)) if shape else weights
+
+
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Checkerboard(keras.metrics.Metric):
     """How strong the pattern of upsampling is in what a model makes, in decibels.
 
     The mean over the images of the power that repeats each `size` samples, over the power that
-    their content explains: 0 dB or a little below without a pattern, 10 dB and more where a
+    their content explains: about 0 dB or below without a pattern, 10 dB and more where a
     transposed convolution leaves one. Many images show patterns that are too weak to be seen in
-    one of them.
+    one of them. The values of the images are not checked: mind `data_range`, and a NaN makes the
+    result NaN.
 
     Its state is sums only, so that metrics of parts of a data set can be merged, and give what one
     metric of all of it gives.
@@ -103,7 +117,7 @@ class Checkerboard(keras.metrics.Metric):
             "squares": ops.square(score.amplitude),
             "detections": ops.cast(score.detected, score.db.dtype),
         }
-        weights = 1 if sample_weight is None else ops.cast(sample_weight, score.db.dtype)
+        weights = 1 if sample_weight is None else _one_each(sample_weight, score.db)
         for part, total in self._sums.items():
             total.assign_add(ops.cast(ops.sum(added[part] * weights), total.dtype))
 

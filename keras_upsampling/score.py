@@ -39,8 +39,10 @@ def checkerboard_score(
 
     Args:
         images: Array `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
-            `data_format="channels_first"`; one, two or three spatial axes. Axes must have 10
-            samples or more for size 2, 22 for size 4.
+            `data_format="channels_first"`; one, two or three spatial axes. One picture alone needs
+            a batch axis too, `image[None]`: three axes are a batch of signals. In two dimensions
+            axes must have 10 samples or more for size 2, 22 for size 4. Cut signals of more than
+            some thousand samples into pieces: memory grows with the square of the length.
         size: Period of the pattern, for every axis or one per axis: the factor of the last
             upsampling, or the product of the last few.
         reference: The images without a pattern, in the same shape, such as what an autoencoder
@@ -50,7 +52,7 @@ def checkerboard_score(
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
 
     Returns:
-        `CheckerboardScore` of NumPy arrays `(batch,)`: `db` (0 on average without a pattern),
+        `CheckerboardScore` of NumPy arrays `(batch,)`: `db` (about 0 or below without a pattern),
         `amplitude` in the unit of the images, `band_db`, `p_value`, `detected`.
 
     Raises:
@@ -78,7 +80,7 @@ def checkerboard_score(
     return _arrays(
         _checkerboard(
             images,
-            size=tuple(size) if isinstance(size, list) else size,
+            size=_hashable(size),
             reference=reference,
             data_range=data_range,
             data_format=data_format_or_default(data_format),
@@ -90,7 +92,8 @@ class Stride(NamedTuple):
     """What `detect_stride` finds.
 
     Attributes:
-        stride: Array `(batch,)`, the period of each image's pattern; 1 without a pattern.
+        stride: Array `(batch,)`, the period of each image's pattern; 1 without a pattern. Of
+            several patterns, the least common multiple of their periods: 6 for 2 and 3.
         levels: The score of every period alone, without the patterns of its divisors: 2 is the
             last upsampling by 2, 4 the one before it.
     """
@@ -106,7 +109,9 @@ _MOST_LEVEL = 8
 def detect_stride(
     images: Any, *, data_range: float = 1.0, data_format: str | None = None
 ) -> Stride:
-    """Find the period of the pattern that every image has, up to 8 samples.
+    """Find the period of the pattern that every image has.
+
+    Patterns of 2 to 8 samples are looked for, one period after the other.
 
     Args:
         images: As in `checkerboard_score`. Periods too long for the images are not looked for.
@@ -130,6 +135,11 @@ def detect_stride(
     images = _checked(images, "images", data_range)
     data_format = data_format_or_default(data_format)
     rank = images.ndim - 2
+    if rank not in (1, 2, 3):
+        raise ValueError(
+            "Expected images with one, two or three spatial axes besides batch and channels. "
+            f"Received an array of shape {images.shape}."
+        )
     shortest = min((images.shape[axis] for axis in spatial_axes(rank, data_format)), default=0)
     # Two are looked for in any case, so that what is too short is refused.
     periods = [
@@ -153,6 +163,10 @@ def detect_stride(
     return Stride(stride, levels)
 
 
+def _hashable(size: IntPerAxis) -> IntPerAxis:
+    return size if np.ndim(size) == 0 else tuple(np.asarray(size).tolist())
+
+
 def _arrays(score: CheckerboardScore) -> CheckerboardScore:
     return CheckerboardScore(*map(ops.convert_to_numpy, score))
 
@@ -160,9 +174,11 @@ def _arrays(score: CheckerboardScore) -> CheckerboardScore:
 def _checked(values: Any, name: str, data_range: float) -> np.ndarray:
     """Return images as an array of floats of its own, if their values can be what they say."""
     images = np.array(ops.convert_to_numpy(values), dtype="float32")
-    if not data_range > 0:
-        raise ValueError(f"`data_range` must be positive. Received: data_range={data_range!r}.")
-    if images.size == 0:
+    if not 0 < data_range < math.inf:
+        raise ValueError(
+            f"`data_range` must be positive and finite. Received: data_range={data_range!r}."
+        )
+    if images.ndim == 0 or images.size == 0:
         raise ValueError(f"`{name}` must hold something. Received shape {images.shape}.")
     finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
     if not finite.all():

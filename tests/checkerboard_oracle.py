@@ -62,7 +62,7 @@ def in_band(offset, shape, size):
 
 
 def score(x, size, *, data_range=1.0, reference=None, period=None):
-    """Line ratio, band ratio and amplitude of one map, axes `size`."""
+    """Line ratio, band ratio and squared amplitude (which chance makes negative) of one map."""
     r = high_pass(np.asarray(x, float) / data_range, size)
     if reference is not None:
         r = unexplained(r, high_pass(np.asarray(reference, float) / data_range, size))
@@ -100,5 +100,5 @@ def score(x, size, *, data_range=1.0, reference=None, period=None):
         more += here - beside
         band = at([o for o in offsets if in_band(o, r.shape, size)])
         bands.append((band + nothing) / (around(1.5 * 7 / 24) + nothing))
-    amplitude = math.sqrt(max(0.0, more) * r.size) / w.sum() * data_range
-    return np.mean(lines), np.mean(bands), amplitude
+    square = more * r.size * (data_range / w.sum()) ** 2
+    return np.mean(lines), np.mean(bands), square

@@ -71,6 +71,7 @@ PUBLIC = {
         f"ops.{name}": f"keras_upsampling.ops.{name}.{name}"
         for name in keras_upsampling.ops.__all__
     },
+    "metrics.Checkerboard": "keras_upsampling.metrics.Checkerboard",
 }
 
 

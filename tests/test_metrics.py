@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -102,6 +105,26 @@ def test_models_are_compiled_with_it_and_saved(tmp_path):
         model.evaluate(x, y, verbose=0, return_dict=True)["checkerboard"],
         rtol=1e-3,
     )
+
+
+def test_importing_the_package_is_enough_to_load_it():
+    program = "import keras, keras_upsampling as k; print(k.metrics.Checkerboard.__name__, "
+    program += "keras.saving.get_registered_object('keras_upsampling>Checkerboard').__name__)"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["Checkerboard", "Checkerboard"]
+
+
+def test_weights_are_one_for_each_image():
+    x = np.concatenate([images(2), images(2, stripes=0.1)])
+    flat, column = metric(), metric()
+    flat.update_state(x, x, sample_weight=np.array([1.0, 1.0, 0.0, 0.0]))
+    column.update_state(x, x, sample_weight=np.array([[1.0], [1.0], [0.0], [0.0]]))
+    assert column.details() == flat.details()
+    for wrong in (np.ones(3), np.ones((4, 24))):
+        with pytest.raises(ValueError, match=r"one weight for each of the images.* shape \("):
+            flat.update_state(x, x, sample_weight=wrong)
 
 
 @pytest.mark.parametrize("size", [2, (2, 4)])

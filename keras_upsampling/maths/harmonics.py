@@ -95,7 +95,7 @@ class Harmonics(NamedTuple):
         )
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=8)  # the tables of long axes are large
 def harmonics(lengths: tuple[int, ...], size: tuple[int, ...]) -> Harmonics:
     """Return the harmonics of patterns of period `size` in maps of so many samples.
 

@@ -1,14 +1,12 @@
 """Stateless operations on tensors: what a backend runs, by `keras.ops`."""
 
-from keras_upsampling.ops.checkerboard import CheckerboardScore, checkerboard, checkerboard_level
+from keras_upsampling.ops.checkerboard import checkerboard
 from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.resample import resample
 from keras_upsampling.ops.upsample_conv import upsample_conv
 
 __all__ = [
-    "CheckerboardScore",
     "checkerboard",
-    "checkerboard_level",
     "pad",
     "resample",
     "upsample_conv",

@@ -16,6 +16,7 @@ from keras_upsampling._arguments import (
     channel_axis,
     concrete_tensor,
     data_format_or_default,
+    positive_int,
     positive_ints,
     spatial_axes,
 )
@@ -29,9 +30,9 @@ class CheckerboardScore(NamedTuple):
 
     Attributes:
         db: Power of the pattern that has one phase all over the image, over what its surroundings
-            in the spectrum have, in decibels: 0 on average without a pattern.
+            in the spectrum have, in decibels: about 0 or below without a pattern.
         amplitude: Root mean square of that pattern, in the unit of the image, without what chance
-            would give: 0 if there is no pattern.
+            would give: near 0 if there is no pattern.
         band_db: As `db`, of patterns whose strength or sign changes across the image.
         p_value: How probable as much of either is by chance, between 1e-7 and 0.99.
         detected: Whether `p_value` is below 0.01 and `amplitude` at least 0.001 of the range.
@@ -118,7 +119,8 @@ def checkerboard(
     r = _high_pass(x, size)
     if reference is not None:
         reference = concrete_tensor(reference, "metrics.Checkerboard")
-        if tuple(reference.shape) != tuple(images.shape):
+        pairs = zip(reference.shape, images.shape, strict=False)
+        if len(reference.shape) != rank + 2 or any(a != b for a, b in pairs if None not in (a, b)):
             raise ValueError(
                 f"`reference` must have the shape of the images, {tuple(images.shape)}. "
                 f"Received one of shape {tuple(reference.shape)}."
@@ -139,7 +141,7 @@ def checkerboard_level(
 
     Example:
         >>> from keras import random
-        >>> from keras_upsampling.ops import checkerboard_level
+        >>> from keras_upsampling.ops.checkerboard import checkerboard_level
         >>> noise = random.normal((1, 32, 32, 1), seed=0)
         >>> score, rest = checkerboard_level(noise, 4, data_range=8, data_format="channels_last")
         >>> score.db.shape == (1,), rest.shape == noise.shape
@@ -148,7 +150,7 @@ def checkerboard_level(
     images = concrete_tensor(images, "metrics.Checkerboard")
     data_format = data_format_or_default(data_format)
     rank = len(images.shape) - 2
-    size = positive_ints(level, rank, "level")
+    size = (positive_int(level, "level"),) * rank
     check_lengths(images.shape, size, data_format, with_reference=False)
     channels = images.shape[channel_axis(rank, data_format)]
     x = _maps(images, data_format, data_range)
@@ -349,8 +351,7 @@ def _measure(
 
     line, more = over_surroundings(power[..., table.centre], table.line_surroundings)
     band, _ = over_surroundings(ops.sum(power * table.band, axis=-1), table.band_surroundings)
-    square = ops.maximum(more, 0) * math.prod(r.shape[1:]) / ops.sum(weights, axis=axes) ** 2
-    square = of_channels(square)
+    square = of_channels(more * math.prod(r.shape[1:]) / ops.sum(weights, axis=axes) ** 2)
     positive = square > 0
     # The root of zero has no gradient.
     amplitude = ops.where(positive, ops.sqrt(ops.where(positive, square, 1)), 0)
