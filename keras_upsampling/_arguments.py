@@ -116,6 +116,21 @@ def channel_axis(rank: int, data_format: str) -> int:
     return rank + 1 if data_format == "channels_last" else 1
 
 
+def spatial_rank(shape: Sequence[int | None]) -> int:
+    """Return how many axes there are besides batch and channels.
+
+    Raises:
+        ValueError: not one, two or three.
+    """
+    rank = len(shape) - 2
+    if rank not in (1, 2, 3):
+        raise ValueError(
+            "Expected an input with one, two or three spatial axes besides batch and channels. "
+            f"Received an input of shape {tuple(shape)}."
+        )
+    return rank
+
+
 def check_rank(shape: Sequence[int | None], rank: int, data_format: str) -> Shape:
     """Return `shape` as a tuple if it has batch, channels and `rank` spatial axes.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_upsampling._arguments import data_format_or_default, spatial_axes
+from keras_upsampling._arguments import data_format_or_default, spatial_axes, spatial_rank
 from keras_upsampling._types import IntPerAxis
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.ops.checkerboard import (
@@ -134,12 +134,7 @@ def detect_stride(
     """
     images = _checked(images, "images", data_range)
     data_format = data_format_or_default(data_format)
-    rank = images.ndim - 2
-    if rank not in (1, 2, 3):
-        raise ValueError(
-            "Expected images with one, two or three spatial axes besides batch and channels. "
-            f"Received an array of shape {images.shape}."
-        )
+    rank = spatial_rank(images.shape)
     shortest = min((images.shape[axis] for axis in spatial_axes(rank, data_format)), default=0)
     # Two are looked for in any case, so that what is too short is refused.
     periods = [

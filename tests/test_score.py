@@ -88,5 +88,9 @@ def test_bad_values_are_refused_by_name():
             detect_stride(broken)
     with pytest.raises(ValueError, match="`data_range` must be positive"):
         checkerboard_score(x, 2, data_range=-1)
+    with pytest.raises(ValueError, match=r"one, two or three spatial axes.*\(24, 24\)"):
+        detect_stride(x[0, ..., 0])
+    with pytest.raises(ValueError, match="`images` must hold something"):
+        detect_stride(np.float32(1))
     with pytest.raises(ValueError, match=r"`images` must hold something"):
         checkerboard_score(x[:0], 2)

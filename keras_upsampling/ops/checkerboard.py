@@ -19,6 +19,7 @@ from keras_upsampling._arguments import (
     positive_int,
     positive_ints,
     spatial_axes,
+    spatial_rank,
 )
 from keras_upsampling._types import IntPerAxis, Tensor
 from keras_upsampling.maths.harmonics import harmonics, shortest_length
@@ -102,30 +103,20 @@ def checkerboard(
         Dobie, Wilson 1996, JASA 100:2236 (a spectral line against its surroundings);
         Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (what makes an upsampler free of it).
     """
-    images = concrete_tensor(images, "metrics.Checkerboard")
-    data_format = data_format_or_default(data_format)
-    rank = len(images.shape) - 2
-    if rank not in (1, 2, 3):
-        raise ValueError(
-            "Expected images with one, two or three spatial axes besides batch and channels. "
-            f"Received a tensor of shape {tuple(images.shape)}."
-        )
-    size = positive_ints(size, rank, "size")
-    if max(size) == 1:
-        raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
-    check_lengths(images.shape, size, data_format, reference is not None)
-    channels = images.shape[channel_axis(rank, data_format)]
+    images, size, data_format = _checked(images, size, data_format, reference is not None)
     x = _maps(images, data_format, data_range)
     r = _high_pass(x, size)
     if reference is not None:
         reference = concrete_tensor(reference, "metrics.Checkerboard")
         pairs = zip(reference.shape, images.shape, strict=False)
-        if len(reference.shape) != rank + 2 or any(a != b for a, b in pairs if None not in (a, b)):
+        ranks = len(reference.shape), len(images.shape)
+        if ranks[0] != ranks[1] or any(a != b for a, b in pairs if None not in (a, b)):
             raise ValueError(
                 f"`reference` must have the shape of the images, {tuple(images.shape)}. "
                 f"Received one of shape {tuple(reference.shape)}."
             )
         r = _unexplained(r, _high_pass(_maps(reference, data_format, data_range), size))
+    channels = images.shape[channel_axis(len(size), data_format)]
     return _measure(_whole_periods(r, size), size, channels, data_range)
 
 
@@ -147,40 +138,43 @@ def checkerboard_level(
         >>> score.db.shape == (1,), rest.shape == noise.shape
         (True, True)
     """
-    images = concrete_tensor(images, "metrics.Checkerboard")
-    data_format = data_format_or_default(data_format)
-    rank = len(images.shape) - 2
-    size = (positive_int(level, "level"),) * rank
-    check_lengths(images.shape, size, data_format, with_reference=False)
-    channels = images.shape[channel_axis(rank, data_format)]
+    level = positive_int(level, "level")
+    images, size, data_format = _checked(images, level, data_format, with_reference=False)
+    channels = images.shape[channel_axis(len(size), data_format)]
     x = _maps(images, data_format, data_range)
     r = _whole_periods(_high_pass(x, size), size)
     score = _measure(r, size, channels, data_range, period=level)
     rest = (x - _periodic(r, size, x.shape[1:])) * data_range
-    first = (-1, channels, *x.shape[1:])
-    rest = ops.reshape(rest, first)
+    rest = ops.reshape(rest, (-1, channels, *x.shape[1:]))
     return score, ops.moveaxis(rest, 1, -1) if data_format == "channels_last" else rest
 
 
-def check_lengths(
-    shape: Sequence[int | None], size: Sequence[int], data_format: str, with_reference: bool
-) -> None:
-    """Refuse axes that are unknown, or too short for patterns of their `size`.
-
-    Raises:
-        ValueError: one is; the message says the shortest length.
-    """
-    rank = len(size)
+def _checked(
+    images: Tensor, size: IntPerAxis, data_format: str | None, with_reference: bool
+) -> tuple[Tensor, tuple[int, ...], str]:
+    """Return images, size and format if patterns of that size can be measured in the images."""
+    images = concrete_tensor(images, "metrics.Checkerboard")
+    data_format = data_format_or_default(data_format)
+    rank = spatial_rank(images.shape)
+    size = positive_ints(size, rank, "size")
+    if max(size) == 1:
+        raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
     for axis, s in zip(spatial_axes(rank, data_format), size, strict=True):
         # The filter of the reference takes a sample from either end.
         shortest = shortest_length(s, rank) + 2 * with_reference
-        length = shape[axis]
+        length = images.shape[axis]
         if length is None or length < shortest:
             raise ValueError(
                 f"A pattern of size {s} needs an axis of {shortest} samples or more"
                 f"{' with a reference' if with_reference else ''}, of known length. Received "
-                f"images of shape {tuple(shape)}; measure larger ones."
+                f"images of shape {tuple(images.shape)}, {data_format.replace('_', ' ')}; measure "
+                "larger ones, or name their `data_format`."
             )
+    if images.shape[channel_axis(rank, data_format)] is None:
+        raise ValueError(
+            f"The number of channels must be known. Received shape {tuple(images.shape)}."
+        )
+    return images, size, data_format
 
 
 def _maps(images: Tensor, data_format: str, data_range: float) -> Tensor:

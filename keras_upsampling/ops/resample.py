@@ -30,6 +30,7 @@ from keras_upsampling._arguments import (
     interpolation_name,
     positive_ints,
     spatial_axes,
+    spatial_rank,
 )
 from keras_upsampling._types import IntPerAxis, Tensor
 from keras_upsampling.maths.resampling import resampling_blocks, resampling_matrix
@@ -90,12 +91,7 @@ def resample(
     """
     data_format = data_format_or_default(data_format)
     x = concrete_tensor(x, "Upsample1D, Upsample2D or Upsample3D")
-    rank = len(x.shape) - 2
-    if rank not in (1, 2, 3):
-        raise ValueError(
-            "Expected an input with one, two or three spatial axes besides batch and channels. "
-            f"Received an input of shape {tuple(x.shape)}."
-        )
+    rank = spatial_rank(x.shape)
     size = positive_ints(size, rank, "size")
     interpolation = interpolation_name(interpolation, rank)
     axes = spatial_axes(rank, data_format)
