@@ -89,7 +89,7 @@ def test_the_score_is_the_definition(case):
         np.testing.assert_allclose(found.db[i], 10 * np.log10(line.mean()), rtol=0, atol=0.02)
         np.testing.assert_allclose(found.band_db[i], 10 * np.log10(band.mean()), rtol=0, atol=0.02)
         mean = np.sqrt(max(0.0, np.mean(square)))
-        np.testing.assert_allclose(found.amplitude[i], mean, rtol=1e-3, atol=1e-4 * data_range)
+        np.testing.assert_allclose(found.amplitude[i], mean, rtol=1e-3, atol=1e-5 * data_range)
 
 
 @pytest.mark.parametrize("period", [2, 4])
@@ -129,6 +129,8 @@ def test_the_amplitude_is_that_of_the_pattern():
     for size in ((2, 2), (3, 3), (1, 4)):
         x = images(shape, noise=0.005) + 0.02 * pattern(shape, size)
         found = measured(x, size)
+        # The content of a single image has a share in it, of either sign.
+        np.testing.assert_allclose(np.mean(found.amplitude), 0.02, rtol=0.05)
         np.testing.assert_allclose(found.amplitude, 0.02, rtol=0.1)
         assert found.detected.all()
         np.testing.assert_allclose(found.p_value, 1e-7, rtol=0.05)
