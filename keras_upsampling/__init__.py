@@ -1,6 +1,10 @@
 """Upsampling for Keras 3 decoders, without checkerboards."""
 
-from keras_upsampling import metrics as metrics  # Keras is to know it when it loads a model
+# Keras is to know these when it loads a model.
+from keras_upsampling import constraints as constraints
+from keras_upsampling import metrics as metrics
+from keras_upsampling.audit import audit
+from keras_upsampling.kernels import audit_kernel
 from keras_upsampling.layers.upsample import Upsample1D, Upsample2D, Upsample3D
 from keras_upsampling.layers.upsample_conv import (
     UpsampleConv1D,
@@ -18,6 +22,8 @@ __all__ = [
     "UpsampleConv1D",
     "UpsampleConv2D",
     "UpsampleConv3D",
+    "audit",
+    "audit_kernel",
     "checkerboard_score",
     "detect_stride",
 ]

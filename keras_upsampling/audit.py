@@ -1,0 +1,314 @@
+"""`audit`: which layers of a model make checkerboards, how strong they are, and what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_upsampling._arguments import spatial_axes
+from keras_upsampling.kernels import INTERPOLATIONS, TRANSPOSED
+from keras_upsampling.layers.upsample_conv import UpsampleConv
+from keras_upsampling.maths.ripple import Ripple, compound
+from keras_upsampling.response import Response, gradient_response, output_response
+from keras_upsampling.survey import Found, Survey, name_of, survey
+from keras_upsampling.trace import first_parts, last_parts
+
+# Below this a ripple is what rounding and training leave, and nothing that is seen.
+_RIPPLE = 0.01
+
+
+class LayerAudit(NamedTuple):
+    """What the audit of a model says of one layer.
+
+    Attributes:
+        layer: Its name, behind those of the models inside of the model that it is in.
+        kind: Its class; for a convolution that depth-to-space follows, both.
+        enlarges: Whether it enlarges. Where it makes maps smaller, all figures are those of the
+            gradient, which it enlarges.
+        size: By how much, along every axis.
+        ripple: What its kernel must do; None for a maximum, which has no kernel.
+        period: Of its pattern in the model's output (for the gradient: at its input), in samples.
+        compound: The gain ripple (for the gradient: the power ripple) of this layer and all that
+            its pattern has come through, taken as independent of one another.
+        advice: What to do; empty where there is nothing to mend.
+    """
+
+    layer: str
+    kind: str
+    enlarges: bool
+    size: tuple[int, ...]
+    ripple: Ripple | None
+    period: tuple[int, ...]
+    compound: float | None
+    advice: str
+
+
+class Audit(NamedTuple):
+    """What makes checkerboards in a model. `print` shows it as tables.
+
+    Attributes:
+        layers: Every layer that enlarges maps or makes them smaller, in the order of the calls.
+        response: The pattern that was measured in the output for constants; None if it could not
+            be.
+        gradient: The pattern that was measured in the gradient at the input; None likewise.
+        not_looked_at: What the audit knows nothing about, a sentence each.
+    """
+
+    layers: tuple[LayerAudit, ...]
+    response: Response | None
+    gradient: Response | None
+    not_looked_at: tuple[str, ...]
+
+    def records(self) -> dict[str, Any]:
+        """Return all of it as dictionaries, lists, numbers and text; None for infinity."""
+        records: dict[str, Any] = _plain(self)
+        return records
+
+    def to_json(self) -> str:
+        """Return the records as JSON."""
+        return json.dumps(self.records(), indent=1)
+
+    def __str__(self) -> str:
+        return _tables(self)
+
+
+def audit(model: keras.Model, inputs: Any = None) -> Audit:
+    """Say which layers of a model make checkerboards, how strong, and what to do about it.
+
+    The model is called once, and every layer that enlarges maps, or makes them smaller, is
+    looked at, in models inside of the model too. Kernels are compared phase by phase. Then
+    constants are sent through as much of the model as takes maps of any size, on maps so large
+    that borders do not matter, and what repeats in the middle of the output is measured; and
+    noise is sent back to the input for the gradient.
+
+    Args:
+        model: Any model that has been built: functional, sequential or subclassed.
+        inputs: Something to call it with, for models that do not tell the shape of their input.
+
+    Returns:
+        `Audit`, which prints as tables.
+
+    Raises:
+        TypeError: not a model.
+        ValueError: the shape of the input is not known, and `inputs` are not given.
+
+    Example:
+        >>> import keras
+        >>> from keras_upsampling import audit
+        >>> up = keras.layers.Conv2DTranspose(4, 3, strides=2, name="up")
+        >>> decoder = keras.Sequential([keras.Input((8, 8, 8)), up])
+        >>> found = audit(decoder)
+        >>> found.layers[0].layer, found.layers[0].ripple.gain > 0.5, found.response.ripple > 0.1
+        ('up', True, True)
+
+    Reference:
+        Odena, Dumoulin, Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill;
+        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the answer to a constant).
+    """
+    seen = survey(model, inputs)
+    response, gradient = (
+        output_response(last_parts(seen.call)),
+        gradient_response(first_parts(seen.call)),
+    )
+    return Audit(
+        layers=tuple(_layer_audits(seen)),
+        response=response,
+        gradient=gradient,
+        not_looked_at=(
+            *seen.missed,
+            *_unmeasured("the answer to constants", response),
+            *_unmeasured("the gradient", gradient),
+        ),
+    )
+
+
+def _unmeasured(what: str, measured: Response | None) -> list[str]:
+    if measured is None:
+        return [f"{what}: no part of the model takes maps of any size"]
+    return [f"{what}, except {measured.part}"] if measured.part else []
+
+
+def _layer_audits(seen: Survey) -> list[LayerAudit]:
+    audits = []
+    for i, one in enumerate(seen.found):
+        # Patterns of the output go on to the layers behind, those of the gradient to those before.
+        way = seen.found[: i + 1] if one.enlarges else seen.found[i:]
+        figures = [_figure(other) for other in way if other.enlarges == one.enlarges]
+        audits.append(
+            LayerAudit(
+                layer=name_of(one.call),
+                kind=one.kind,
+                enlarges=one.enlarges,
+                size=one.size,
+                ripple=one.ripple,
+                period=_period(one, seen),
+                compound=None if None in figures else compound(figures),
+                advice=_advice(one),
+            )
+        )
+    return audits
+
+
+def _figure(one: Found) -> float | None:
+    if one.ripple is None:
+        return None
+    return one.ripple.gain if one.enlarges else one.ripple.power
+
+
+def _period(one: Found, seen: Survey) -> tuple[int, ...]:
+    """Return the period of a layer's pattern where the model ends; of a gradient's, begins."""
+    shapes = seen.call.outputs if one.enlarges else seen.call.inputs
+    rank = len(one.size)
+    if not shapes or len(shapes[0]) != rank + 2:
+        return one.size
+    ends = [shapes[0][axis] or 1 for axis in spatial_axes(rank, seen.data_format)]
+    # Convolutions without padding take a few samples off.
+    ratios = [max(1, round(n / (m or 1))) for n, m in zip(ends, one.lengths, strict=True)]
+    return tuple(s * ratio for s, ratio in zip(one.size, ratios, strict=True))
+
+
+def _is(*types: type) -> Callable[[Found], bool]:
+    return lambda one: isinstance(one.call.operation, types)
+
+
+def _ripples(figure: str) -> Callable[[Found], bool]:
+    return lambda one: one.ripple is not None and not getattr(one.ripple, figure) <= _RIPPLE
+
+
+def _has_gaps(one: Found) -> bool:
+    return one.ripple is not None and int(one.ripple.overlap.min()) == 0
+
+
+def _is_uneven(one: Found) -> bool:
+    return one.ripple is not None and int(np.ptp(one.ripple.overlap)) > 0
+
+
+# The first line of which all is true of a layer says what to do. {rank} is its number of axes,
+# {size} how much it enlarges.
+_ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
+    (
+        True,
+        (_has_gaps,),
+        "the kernel is smaller than the stride, so some samples are made from nothing: use "
+        "UpsampleConv{rank}D(filters, kernel_size, size={size})",
+    ),
+    (
+        True,
+        (_is(*TRANSPOSED), _ripples("gain")),
+        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place; to keep it, "
+        "kernel_constraint=CheckerboardFree({size}), or repair(model) once it is trained",
+    ),
+    (
+        True,
+        (lambda one: one.order is not None, _ripples("gain")),
+        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place; to keep it, "
+        "kernel_constraint=CheckerboardFree({size}, subpixel=True), the same for its bias, or "
+        "repair(model) once it is trained",
+    ),
+    (
+        True,
+        (_is(*INTERPOLATIONS, UpsampleConv), _ripples("ramp")),
+        'constants stay constant, slopes get steps: interpolation="linear" has none',
+    ),
+    (
+        False,
+        (lambda one: one.ripple is None,),
+        "its gradient reaches one sample of each window: an average spreads it evenly",
+    ),
+    (
+        False,
+        (_is_uneven,),
+        "windows overlap unevenly, and so does the gradient: take a kernel_size that {size} "
+        "divides, or convolve without strides and average by {size} behind it",
+    ),
+    (
+        False,
+        (_ripples("power"),),
+        "some samples get more of the gradient than others: to even it out, convolve without "
+        "strides and average by {size} behind it",
+    ),
+)
+
+
+def _advice(one: Found) -> str:
+    size = one.size[0] if len(set(one.size)) == 1 else one.size
+    for enlarges, tests, text in _ADVICE:
+        if enlarges == one.enlarges and all(test(one) for test in tests):
+            return text.format(rank=len(one.size), size=size)
+    return ""
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        return {name: _plain(part) for name, part in value._asdict().items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(part) for part in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    # JSON knows no infinity.
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _share(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1%}" if np.isfinite(value) else "no mean"
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
+
+
+_COLUMNS = ("layer", "kind", "size", "gain", "ramp", "power", "period", "compound")
+
+
+def _row(one: LayerAudit) -> tuple[str, ...]:
+    figures = one.ripple[:3] if one.ripple else (None,) * 3
+    shares = [_share(figure) for figure in (*figures, one.compound)]
+    return (one.layer, one.kind, _by(one.size), *shares[:3], _by(one.period), shares[3])
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return rows as Markdown, the columns as wide as they need."""
+    rows = [_COLUMNS, *rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def _measured(what: str, response: Response | None) -> str:
+    if response is None:
+        return f"{what}: not measured"
+    part = f" ({response.part})" if response.part else ""
+    if max(response.period) == 1:
+        return f"{what}{part}: nothing that could repeat"
+    rest = f", {_share(response.rest)} that does not repeat" if response.rest else ""
+    period = _by(response.period)
+    return f"{what}{part}: {_share(response.ripple)} that repeats each {period}{rest}"
+
+
+def _tables(found: Audit) -> str:
+    lines = []
+    for enlarges, title in (
+        (True, "Layers that enlarge"),
+        (False, "Gradients of layers that make maps smaller"),
+    ):
+        rows = [one for one in found.layers if one.enlarges == enlarges]
+        if rows:
+            lines += [f"{title}:", "", *_table([_row(one) for one in rows]), ""]
+            lines += [f"- {one.layer}: {one.advice}" for one in rows if one.advice]
+            lines += [""] if lines[-1] else []
+    if not found.layers:
+        lines += ["No layer was found that changes the size of maps.", ""]
+    lines.append(_measured("Measured answer to constants", found.response))
+    lines.append(_measured("Measured gradient of noise", found.gradient))
+    if found.not_looked_at:
+        lines += ["", "Not looked at:", *(f"- {line}" for line in found.not_looked_at)]
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+"""The gradient of a function, on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_upsampling._types import Tensor
+
+_BACKEND = keras.backend.backend()
+if _BACKEND == "tensorflow":
+    import tensorflow as tf
+elif _BACKEND == "jax":
+    import jax
+elif _BACKEND == "torch":
+    import torch
+
+
+def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarray:
+    """Return the gradient of a function's value, one number, with respect to `x`."""
+    x = ops.convert_to_tensor(x)
+    if _BACKEND == "tensorflow":
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        found = tape.gradient(value, x)
+    elif _BACKEND == "jax":
+        found = jax.jit(jax.grad(function))(x)  # at once, not operation by operation
+    elif _BACKEND == "torch":
+        x = x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(function(x), x)
+    else:
+        raise ValueError(
+            f"Gradients are known on TensorFlow, JAX and PyTorch. Received backend {_BACKEND!r}; "
+            "set KERAS_BACKEND to one of those."
+        )
+    return ops.convert_to_numpy(found)

@@ -1,0 +1,192 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_upsampling
+from keras_upsampling import UpsampleConv1D, UpsampleConv2D, audit_kernel
+from tests.backends import evaluate, to_numpy
+
+LAST = {"data_format": "channels_last"}
+
+
+def jacobian(layer, shape):
+    """How much of every input is in every output, `(*inputs, *outputs)`, by trying each."""
+    count = int(np.prod(shape))
+    impulses = np.eye(count, dtype="float32").reshape(count, *shape)
+    layer.build((None, *shape))
+    answers = to_numpy(evaluate(layer, keras.ops.convert_to_tensor(impulses)))
+    nothing = to_numpy(evaluate(layer, keras.ops.zeros((1, *shape))))
+    return (answers - nothing).reshape(*shape, *answers.shape[1:])
+
+
+def slow_ripple(slopes, size, shift):
+    """The definitions, of `slopes` `(*inputs, channels, *outputs, filters)`, in the middle.
+
+    Output sample `o` lies at `(o + 0.5) / size - 0.5 + shift` on the input's axis.
+    """
+    rank = len(size)
+    inputs, outputs = slopes.shape[:rank], slopes.shape[rank + 1 : -1]
+    gains, ramps, powers, overlap = [], [], [], {}
+    for phase in itertools.product(*map(range, size)):
+        at = [n // s // 2 * s + p for n, s, p in zip(outputs, size, phase, strict=True)]
+        part = slopes[(slice(None),) * (rank + 1) + tuple(at)]
+        gain, power, met = 0, 0, 0
+        slope = np.zeros((rank, *part.shape[rank:]))
+        for place in itertools.product(*map(range, inputs)):
+            gain = gain + part[place]
+            power += (part[place] ** 2).sum()
+            met += bool(abs(part[place]).max() > 1e-6)
+            for axis in range(rank):
+                o = (at[axis] + 0.5) / size[axis] - 0.5 + shift
+                slope[axis] += (place[axis] - o) * part[place]
+        gains.append(gain)
+        ramps.append(slope)
+        powers.append(power)
+        overlap[phase] = met
+    level = np.linalg.norm(np.mean(gains, axis=0))
+
+    def spread(values):
+        mean = np.mean(values, axis=0)
+        return np.sqrt(np.mean([np.sum((value - mean) ** 2) for value in values])) / level
+
+    return {
+        "gain": spread(gains),
+        "ramp": max(spread([ramp[axis] for ramp in ramps]) for axis in range(rank)),
+        "power": np.std(powers) / np.mean(powers),
+        "overlap": sorted(overlap.values()),
+    }
+
+
+# Layers that enlarge, the shape to try them on, and how far the middle of the kernel is from the
+# output sample, in input samples, beyond what half-pixel centres say.
+ENLARGING = {
+    "transposed": (layers.Conv2DTranspose(2, 3, strides=2, **LAST), (5, 5, 2), -1 / 4),
+    "transposed, k=5, s=3": (layers.Conv1DTranspose(3, 5, strides=3), (7, 2), -1 / 3),
+    "transposed, 3-D": (layers.Conv3DTranspose(1, 2, strides=2, **LAST), (3, 3, 3, 1), 0),
+    "nearest": (layers.UpSampling2D((2, 3), **LAST), (5, 4, 1), 0),
+    "bilinear": (layers.UpSampling2D(2, interpolation="bilinear", **LAST), (5, 5, 1), 0),
+    "cubic": (keras_upsampling.Upsample1D(3, interpolation="cubic", **LAST), (9, 1), 0),
+    "upsampled and convolved": (UpsampleConv2D(2, 3, 2, **LAST), (5, 5, 2), 0),
+    "linear and convolved": (
+        UpsampleConv1D(2, 5, 3, interpolation="linear", **LAST),
+        (9, 2),
+        0,
+    ),
+    "convolved with holes": (UpsampleConv1D(3, 3, 2, dilation_rate=2, **LAST), (9, 2), 0),
+    "even kernel": (UpsampleConv2D(2, 2, 2, **LAST), (5, 5, 2), 1 / 4),
+}
+
+
+@pytest.mark.parametrize("name", ENLARGING)
+def test_the_ripple_is_that_of_what_the_layer_does(name):
+    layer, shape, shift = ENLARGING[name]
+    layer = type(layer).from_config(layer.get_config())  # built anew in every test
+    slopes = jacobian(layer, shape)
+    found = audit_kernel(layer)
+    expected = slow_ripple(slopes, found.overlap.shape, shift)
+    for figure in ("gain", "ramp", "power"):
+        np.testing.assert_allclose(getattr(found, figure), expected[figure], rtol=0, atol=1e-5)
+    assert sorted(found.overlap.ravel().tolist()) == expected["overlap"]
+
+
+STRIDED = {
+    "convolution": (layers.Conv2D(2, 3, strides=2, **LAST), (11, 11, 2)),
+    "long strides": (layers.Conv1D(2, 4, strides=3), (14, 2)),
+    "depthwise": (layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, **LAST), (11, 11, 2)),
+    "separable": (layers.SeparableConv2D(3, 3, strides=2, **LAST), (11, 11, 2)),
+    "average": (layers.AveragePooling2D(3, 2, **LAST), (11, 11, 1)),
+}
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_of_a_layer_that_strides_it_is_that_of_the_gradient(name):
+    layer, shape = STRIDED[name]
+    layer = type(layer).from_config(layer.get_config())
+    slopes = jacobian(layer, shape)
+    found = audit_kernel(layer)
+    rank, size = len(shape) - 1, found.overlap.shape
+    # What every output hands back to every input: the inputs are what is made.
+    back = np.transpose(slopes, (*range(rank + 1, 2 * rank + 2), *range(rank + 1)))
+    expected = slow_ripple(back, size, 0)
+    np.testing.assert_allclose(found.gain, expected["gain"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.power, expected["power"], rtol=0, atol=1e-5)
+    assert sorted(found.overlap.ravel().tolist()) == expected["overlap"]
+
+
+def subpixel_layer(filters=2, size=2, **options):
+    layer = layers.Conv2D(filters * size**2, 3, **options, **LAST)
+    layer.build((None, 8, 8, 3))
+    return layer
+
+
+def test_a_convolution_before_depth_to_space_has_phases():
+    layer = subpixel_layer(padding="same")
+
+    class Shuffled(keras.Layer):
+        def call(self, x):
+            return keras.ops.depth_to_space(layer(x), 2, data_format="channels_last")
+
+    expected = slow_ripple(jacobian(Shuffled(), (6, 6, 3)), (2, 2), 0)
+    found = audit_kernel(layer, 2)
+    for figure in ("gain", "ramp", "power"):
+        np.testing.assert_allclose(getattr(found, figure), expected[figure], rtol=0, atol=1e-5)
+
+
+def test_the_bias_of_a_subpixel_convolution_counts():
+    layer = subpixel_layer(kernel_initializer="ones")
+    assert audit_kernel(layer, 2).gain == 0
+    layer.bias.assign([1, 1, 1, 1, 1, 1, 1, 2])
+    # Of gains of 9 for each of 3 channels and 2 filters, one of 8 biases is off by one.
+    expected = np.sqrt(np.mean([1 / 16, 1 / 16, 1 / 16, 9 / 16])) / np.sqrt(9**2 * 6)
+    np.testing.assert_allclose(audit_kernel(layer, 2).gain, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("taps", [2, 3, 4, 5])
+@pytest.mark.parametrize("size", [2, 4])
+def test_independent_taps_ripple_by_the_number_of_phases(taps, size):
+    if taps < size:
+        taps *= 2
+    layer = layers.Conv2DTranspose(64, taps, strides=size)
+    layer.build((None, 8, 8, 64))
+    expected = np.sqrt(size**2 - 1)
+    np.testing.assert_allclose(audit_kernel(layer).gain, expected, rtol=0.05)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
+def test_upsampling_and_convolving_has_no_ripple(rank, interpolation):
+    layer = getattr(keras_upsampling, f"UpsampleConv{rank}D")(4, 3, interpolation=interpolation)
+    layer.build((None, *(8,) * rank, 3) if layer.data_format == "channels_last" else None)
+    assert audit_kernel(layer).gain < 1e-12
+
+
+def test_a_kernel_is_a_transposed_convolutions():
+    layer = layers.Conv2DTranspose(3, 4, strides=(1, 3))
+    layer.build((None, 8, 8, 5))
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    for one, other in zip(audit_kernel(layer), audit_kernel(kernel, (1, 3)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_has_no_phases_is_refused():
+    with pytest.raises(ValueError, match="keeps the size of its input and has no phases"):
+        audit_kernel(subpixel_layer())
+    with pytest.raises(ValueError, match=r"divisible by 9.* 8 filters"):
+        audit_kernel(subpixel_layer(), 3)
+    with pytest.raises(ValueError, match="has no kernel yet; call it once"):
+        audit_kernel(layers.Conv2DTranspose(3, 3, strides=2))
+    strided = layers.Conv2D(3, 3, strides=2)
+    strided.build((None, 8, 8, 3))
+    with pytest.raises(ValueError, match="strides of its own"):
+        audit_kernel(strided, 4)
+    with pytest.raises(TypeError, match="No kernel of a MaxPooling2D is known"):
+        audit_kernel(layers.MaxPooling2D())
+    with pytest.raises(ValueError, match="does not tell its stride"):
+        audit_kernel(np.ones((3, 3, 1, 1)))
+    with pytest.raises(ValueError, match=r"Received an array of shape \(3,\)"):
+        audit_kernel(np.ones(3), 2)
+    with pytest.raises(TypeError, match="`strides` must be a positive integer"):
+        audit_kernel(np.ones((3, 3, 1, 1)), 2.0)
