@@ -25,7 +25,8 @@ ROWS = {
     "score": 4,
     "": 5,
     "bench": 6,
-    "__main__": 7,
+    "commands": 7,
+    "__main__": 8,
 }
 
 
