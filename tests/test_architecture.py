@@ -25,10 +25,16 @@ ROWS = {
     "metrics": 4,
     "score": 4,
     "kernels": 5,
-    "audit": 6,
-    "": 7,
-    "bench": 8,
-    "__main__": 9,
+    "trace": 5,
+    "response": 6,
+    "survey": 6,
+    "audit": 7,
+    "repair": 7,
+    "": 8,
+    "plots": 9,
+    "bench": 9,
+    "commands": 10,
+    "__main__": 11,
 }
 
 

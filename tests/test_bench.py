@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_upsampling import __main__ as command
+from keras_upsampling import __main__ as command_line
 from keras_upsampling.bench import cases, contenders, timing
 from keras_upsampling.bench.contenders import KERAS, OURS
 from keras_upsampling.bench.programs import compiled
 from keras_upsampling.bench.timing import FORWARD
+from keras_upsampling.commands import bench as command
 from tests.backends import BACKEND, to_numpy
 
 SMALL = ((1, (4, 5), 3, 2), (2, (6,), 2, 3))
@@ -120,7 +121,7 @@ def test_memory_is_seen():
 def test_the_command_prints_tables_and_writes_figures(capsys, tmp_path):
     path = tmp_path / "figures.json"
     arguments = ["bench", "--quick", "--rank", "2", "--seconds", "0.01", "--json", str(path)]
-    assert command.main(arguments) == 0
+    assert command_line.main(arguments) == 0
     printed = capsys.readouterr()
     assert "1x4x5x3 to 2, s=2, k=3, linear" in printed.out
     assert "2/2" in printed.err  # the progress bar, apart from the tables
@@ -136,7 +137,7 @@ def test_the_command_prints_tables_and_writes_figures(capsys, tmp_path):
 @pytest.mark.usefixtures("small")
 def test_named_methods_are_measured_beside(capsys):
     arguments = ["bench", "--quick", "--rank", "1", "--seconds", "0.01", "--method", "phases"]
-    assert command.main(arguments) == 0
+    assert command_line.main(arguments) == 0
     assert "method phases" in capsys.readouterr().out
 
 
@@ -144,7 +145,7 @@ def test_named_methods_are_measured_beside(capsys):
 def test_methods_that_cannot_do_a_case_are_left_out(capsys):
     # Its axes are too short for borders made apart.
     arguments = ["bench", "--quick", "--rank", "2", "--interpolation", "cubic", "nearest"]
-    assert command.main([*arguments, "--seconds", "0.01", "--method", "phases"]) == 0
+    assert command_line.main([*arguments, "--seconds", "0.01", "--method", "phases"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "x4x5x3 to 2" in line]
     cells = {("cubic" in line, line.split("|")[3].strip() == "") for line in lines[:2]}
     assert cells == {(True, True), (False, False)}
@@ -161,7 +162,7 @@ def test_an_interruption_keeps_what_was_measured(capsys, monkeypatch):
         return measure(case, **options)
 
     monkeypatch.setattr(command, "measure", interrupted)
-    assert command.main(["bench", "--quick", "--rank", "2", "--seconds", "0.01"]) == 130
+    assert command_line.main(["bench", "--quick", "--rank", "2", "--seconds", "0.01"]) == 130
     assert str(seen[0]) in capsys.readouterr().out
 
 
@@ -177,7 +178,7 @@ def test_a_failure_keeps_what_was_measured(capsys, monkeypatch):
 
     monkeypatch.setattr(command, "measure", failing)
     with pytest.raises(RuntimeError, match="out of memory"):
-        command.main(["bench", "--quick", "--rank", "2", "--seconds", "0.01"])
+        command_line.main(["bench", "--quick", "--rank", "2", "--seconds", "0.01"])
     assert str(seen[0]) in capsys.readouterr().out
 
 
@@ -185,16 +186,16 @@ def test_a_failure_keeps_what_was_measured(capsys, monkeypatch):
 def test_what_keras_cannot_do_is_left_out(capsys):
     # Keras has no Lanczos on PyTorch, and refuses it when the layer is made.
     arguments = ["bench", "--quick", "--rank", "2", "--interpolation", "lanczos5"]
-    assert command.main([*arguments, "--seconds", "0.01"]) == 0
+    assert command_line.main([*arguments, "--seconds", "0.01"]) == 0
     assert ("UpSampling, Conv" in capsys.readouterr().out) == (BACKEND != "torch")
 
 
 @pytest.mark.usefixtures("small")
 def test_what_cannot_be_measured_is_said(capsys):
-    assert command.main(["bench", "--rank", "1", "--interpolation", "linear"]) == 2
+    assert command_line.main(["bench", "--rank", "1", "--interpolation", "linear"]) == 2
     assert "in two dimensions" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        command.main(["bench", "--method", "fastest"])
+        command_line.main(["bench", "--method", "fastest"])
     assert "invalid choice: 'fastest'" in capsys.readouterr().err
 
 
@@ -211,5 +212,5 @@ def test_what_cannot_be_measured_is_said(capsys):
 )
 def test_bad_options_are_refused_before_anything_is_measured(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
-        command.main(["bench", *arguments])
+        command_line.main(["bench", *arguments])
     assert message in capsys.readouterr().err

@@ -101,7 +101,7 @@ def report(results: Sequence[Result]) -> str:
         "rounds": f"{min(rounds)} to {max(rounds)} for each pass of a case",
     }
     parts = [
-        _table(("", ""), list(measured.items())),
+        table(("", ""), list(measured.items())),
         "Times are of this library. Ratios are how many times as long the others take, medians "
         "over the rounds of one run, with the quartiles: above 1, this library is faster. The "
         "product is that of two matrices of 1024x1024, in the same rounds.",
@@ -114,7 +114,7 @@ def report(results: Sequence[Result]) -> str:
             timings = result.passes[name]
             row = [str(result.case), f"{timings[OURS].seconds * 1e3:.2f} ms"]
             rows.append(row + [_ratio(timings.get(way)) for way in ways])
-        parts += [f"### {name.capitalize()}", _table(["case", "this library", *ways], rows)]
+        parts += [f"### {name.capitalize()}", table(["case", "this library", *ways], rows)]
     shares = [
         [str(result.case), *(_share(result.share.get(way)) for way in (OURS, *ways))]
         for result in results
@@ -123,7 +123,7 @@ def report(results: Sequence[Result]) -> str:
         "### Share of the product's rate",
         "Of the forward pass, counting for all the multiply-adds of one convolution per phase. "
         "More than 1 means that fewer are made.",
-        _table(["case", "this library", *ways], shares),
+        table(["case", "this library", *ways], shares),
     ]
     memory = [
         [str(result.case), name, *(_mebibytes(timings.get(way)) for way in (OURS, *ways))]
@@ -137,7 +137,7 @@ def report(results: Sequence[Result]) -> str:
             "tensors alive at once if its graph runs in order, on JAX what the compiled program "
             "asks for, on PyTorch what the process grows by; on a GPU what TensorFlow and PyTorch "
             "allocated.",
-            _table(["case", "pass", "this library", *ways], memory),
+            table(["case", "pass", "this library", *ways], memory),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -164,7 +164,7 @@ def _summary(results: Sequence[Result]) -> str:
                     f"{max(ratios):.2f}",
                 ]
             )
-    return _table(["cases", "compared with", "pass", "how many", "median", "worst", "best"], rows)
+    return table(["cases", "compared with", "pass", "how many", "median", "worst", "best"], rows)
 
 
 def _ratio(timing: Timing | None) -> str:
@@ -184,7 +184,8 @@ def _mebibytes(timing: Timing | None) -> str:
     return f"{timing.peak_bytes / 2**20:.1f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, its columns in line."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,0 +1,115 @@
+"""`bench`: times UpsampleConv beside what else one would use."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from keras_upsampling.bench.cases import Case, cases
+from keras_upsampling.bench.report import as_records, facts, report
+from keras_upsampling.bench.timing import Result, measure
+from keras_upsampling.commands.shared import (
+    Commands,
+    file_to_write,
+    positive_integer,
+    positive_number,
+    write,
+)
+from keras_upsampling.maths.interpolation import INTERPOLATIONS
+from keras_upsampling.ops.devices import on_cpu
+from keras_upsampling.ops.upsample_conv import METHODS
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "bench",
+        help="time UpsampleConv beside what else one would use",
+        description="Times UpsampleConv beside UpSampling + Conv, ConvTranspose and sub-pixel "
+        "convolution, forward and training step, on the Keras backend that is set. Prints "
+        "tables in Markdown.",
+    )
+    parser.add_argument("--quick", action="store_true", help="a few cases, within a minute")
+    for name, kind, known in (
+        ("--rank", int, (1, 2, 3)),
+        ("--size", positive_integer, None),
+        ("--kernel-size", positive_integer, None),
+        ("--interpolation", str, tuple(INTERPOLATIONS)),
+        ("--dtype", str, ("float32", "bfloat16", "float16")),
+        ("--method", str, tuple(METHODS)),
+    ):
+        parser.add_argument(name, type=kind, choices=known, nargs="+", help=_HELP[name])
+    parser.add_argument(
+        "--seconds", type=positive_number, help="time for each pass of a case (default: 2)"
+    )
+    parser.add_argument(
+        "--json", type=file_to_write, metavar="FILE", help="write the figures there as well"
+    )
+    parser.set_defaults(run=run)
+
+
+_HELP = {
+    "--rank": "spatial axes (default: 1 2 3)",
+    "--size": "factors (default: 2 3 4)",
+    "--kernel-size": "taps of the convolution (default: 3 5)",
+    "--interpolation": "of two-dimensional cases (default: nearest linear)",
+    "--dtype": "default: float32, and half precision too on a GPU",
+    "--method": "named ways of this library to time as well",
+}
+
+# What `--quick` runs, where the command line does not say otherwise.
+_QUICK = {"ranks": (2,), "sizes": (2,), "kernel_sizes": (3,), "largest": 70_000}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print and write; return the exit code."""
+    chosen = {
+        "ranks": options.rank,
+        "sizes": options.size,
+        "kernel_sizes": options.kernel_size,
+        "interpolations": options.interpolation,
+        "dtypes": options.dtype or _dtypes_of_device(),
+    }
+    chosen = {name: values for name, values in chosen.items() if values}
+    grid = cases(**{**(_QUICK if options.quick else {}), **chosen})
+    if not grid:
+        print(
+            "Nothing to time: all interpolations but nearest are in two dimensions.",
+            file=sys.stderr,
+        )
+        return 2
+    results: list[Result] = []
+    try:
+        _measure_all(grid, options, results)
+    except KeyboardInterrupt:
+        return 130
+    finally:  # whatever happens, what was measured is not lost
+        if results:
+            print(report(results))
+            if options.json:
+                records = {"facts": facts(), "results": as_records(results)}
+                write(options.json, json.dumps(records, indent=1) + "\n")
+    return 0
+
+
+def _measure_all(grid: Sequence[Case], options: argparse.Namespace, results: list[Result]) -> None:
+    """Measure case after case, with a progress bar, and put what is found into `results`."""
+    seconds = options.seconds or (0.5 if options.quick else 2.0)
+    # The progress bar is not part of what is printed.
+    with contextlib.redirect_stdout(sys.stderr):
+        progress = keras.utils.Progbar(len(grid), unit_name="case")
+        progress.update(0)
+        for case in grid:
+            results.append(measure(case, methods=options.method or (), seconds=seconds))
+            progress.update(len(results))
+
+
+def _dtypes_of_device() -> tuple[str, ...]:
+    half = () if on_cpu(ops.zeros(1)) else ("bfloat16", "float16")
+    return ("float32", *half)

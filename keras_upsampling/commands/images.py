@@ -1,0 +1,129 @@
+"""Images in files: which there are, and what is in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PICTURES = (".png", ".jpg", ".jpeg")
+ENDINGS = (*_PICTURES, ".npy")
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file is to be read by Pillow."""
+    return path.suffix.lower() in _PICTURES
+
+
+def find(paths: Iterable[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Return the files that paths name or hold, each once, and what is wrong with some paths.
+
+    Folders are searched, in order, for the endings that are known; a file that is named is taken
+    whatever its ending, so that `read` can refuse it.
+    """
+    found: dict[str, Path] = {}
+    wrong: list[tuple[str, str]] = []
+
+    def fail(error: OSError) -> None:
+        wrong.append((str(error.filename), reason(error)))
+
+    for path in paths:
+        if os.path.isdir(path):
+            inside = [
+                Path(folder, name)
+                for folder, _, names in os.walk(path, onerror=fail)
+                for name in names
+                if Path(name).suffix.lower() in ENDINGS
+            ]
+        elif os.path.exists(path):
+            inside = [path]
+        else:
+            inside = []
+            wrong.append((str(path), "there is no such file or folder, or it may not be read"))
+        for file in sorted(inside):
+            found.setdefault(os.path.abspath(file), file)
+    return list(found.values()), wrong
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Return the images of a file by name, each `(height, width, channels)`.
+
+    Raises:
+        ValueError: the ending is unknown, or an array has a shape or a dtype that is no image's.
+        Exception: it cannot be decoded; of any kind.
+    """
+    if is_picture(path):
+        return {str(path): _picture(path)}
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(f"files that can be read end in {', '.join(ENDINGS)}")
+    # Unlike `np.load` it reads nothing else, and does not speak of pickles where there are none.
+    with path.open("rb") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"the array must hold numbers. Received dtype {array.dtype}")
+    if array.ndim not in (2, 3, 4) or 0 in array.shape:
+        raise ValueError(
+            "the array must be (H, W), (H, W, C), (N, H, W) or (N, H, W, C), and hold something. "
+            f"Received shape {array.shape}"
+        )
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[-1] > _MOST_CHANNELS):
+        array = array[..., None]
+    if array.ndim == 3:
+        return {str(path): array}
+    return {f"{path}[{index}]": image for index, image in enumerate(array)}
+
+
+# Of three axes the last are channels up to here: no image is so narrow that could be measured.
+_MOST_CHANNELS = 4
+
+
+def data_range_of(dtype: np.dtype) -> float:
+    """Return the difference between the highest and the lowest value that images can have.
+
+    Raises:
+        ValueError: the dtype does not tell.
+    """
+    if dtype.kind in "bf":
+        return 1.0
+    if dtype.kind == "u" and dtype.itemsize <= 2:
+        return float(np.iinfo(dtype).max)
+    raise ValueError(f"values of dtype {dtype} have a range that is not known; give --data-range")
+
+
+def reason(error: Exception) -> str:
+    """Return in one line what an error says."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def pillow() -> Any:
+    """Return the module that opens pictures.
+
+    Raises:
+        ImportError: it is not installed; the message says how to.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError(
+            "PNG and JPEG are read with Pillow, which is not installed: run "
+            '`python -m pip install "pillow>=10"`, or install this package with its extra `plot`. '
+            "Arrays in .npy files need no Pillow."
+        ) from None
+    return Image
+
+
+def _picture(path: Path) -> np.ndarray:
+    """Read a PNG or a JPEG, without its alpha channel."""
+    with pillow().open(path, formats=("PNG", "JPEG")) as picture:
+        if picture.mode.startswith("I"):  # 16 bits: `I;16`, or `I` in older versions of Pillow
+            return np.asarray(picture).astype("uint16")[..., None]
+        if picture.mode in ("1", "L", "LA"):
+            return np.asarray(picture.convert("L"))[..., None]
+        if picture.mode == "P":
+            # Pillow warns of what is transparent where it has to drop it in one step.
+            picture = picture.convert("RGBA")
+        return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,263 @@
+"""`score`: measures the checkerboard of the images in files."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+import keras_upsampling
+from keras_upsampling import checkerboard_score, detect_stride
+from keras_upsampling._arguments import positive_int
+from keras_upsampling.bench.report import table
+from keras_upsampling.commands.images import (
+    ENDINGS,
+    data_range_of,
+    find,
+    is_picture,
+    pillow,
+    read,
+    reason,
+)
+from keras_upsampling.commands.shared import Commands, file_to_write, positive_number, write
+from keras_upsampling.maths.harmonics import shortest_length
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "score",
+        help="measure the checkerboards in images",
+        description="Says of every image how strong a pattern it has that repeats each SIZE "
+        "pixels, the trace of an upsampling. Prints a table in Markdown.",
+        epilog="PNG and JPEG are read with Pillow, pixels as they are stored: palettes become "
+        "RGB, an alpha channel is dropped, colours of 16 bits become bytes. A .npy file holds an "
+        "image (H, W) or (H, W, C), or several, (N, H, W) or (N, H, W, C); of three axes the last "
+        "are channels if they are 4 or fewer. All channels of an array are measured. Exit code: "
+        "0 if all was measured, 1 if some was not, 2 if there was nothing to measure.",
+    )
+    parser.add_argument(
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help=f"a file, or a folder to search ({' '.join(ENDINGS)})",
+    )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        default=(2, 2),
+        metavar="N[,N]",
+        help="period of the pattern, or that of rows and that of columns, as in 2,4 (default: 2)",
+    )
+    parser.add_argument(
+        "--detect-stride",
+        action="store_true",
+        help="find the period of each image's pattern, too; takes about ten times as long",
+    )
+    parser.add_argument(
+        "--data-range",
+        type=positive_number,
+        help="difference between the highest and the lowest value that is possible (default: 255 "
+        "for bytes, 65535 for unsigned integers of 16 bits, 1 for floats)",
+    )
+    parser.add_argument(
+        "--json", type=file_to_write, metavar="FILE", help="write the figures there as well"
+    )
+    parser.set_defaults(run=run)
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        entries = [positive_int(int(part), "size") for part in text.split(",")]
+    except ValueError:
+        entries = []
+    if len(entries) not in (1, 2) or max(entries) == 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a period; give a positive integer, or two as in 2,4, above 1 on "
+            "some axis"
+        )
+    return entries[0], entries[-1]
+
+
+class Row(NamedTuple):
+    """What was measured of one image."""
+
+    file: str
+    shape: tuple[int, ...]
+    data_range: float
+    db: float
+    amplitude: float
+    band_db: float
+    p_value: float
+    detected: bool
+    stride: int | None  # None if it was not asked for
+
+
+class Failure(NamedTuple):
+    """What was not measured."""
+
+    file: str
+    reason: str
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print and write; return the exit code."""
+    found, missing = find(options.paths)
+    failures = [Failure(*pair) for pair in missing]
+    try:
+        if not found:
+            raise ValueError(
+                f"Nothing to measure: no file that ends in {', '.join(ENDINGS)} was found."
+            )
+        if any(map(is_picture, found)):
+            pillow()  # said once if it is missing, and not for every file
+    except (ValueError, ImportError) as error:
+        _say(failures)
+        print(error, file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    try:
+        _measure_all(found, options, rows, failures)
+    except KeyboardInterrupt:
+        return 130
+    finally:  # whatever happens, what was measured is not lost
+        _say(failures)
+        if rows:
+            _print(_report(rows))
+        if options.json:
+            records = {
+                "keras_upsampling": keras_upsampling.__version__,
+                "size": options.size,
+                "summary": _summary(rows),
+                "results": [_record(row) for row in rows],
+                "failures": [failure._asdict() for failure in failures],
+            }
+            write(options.json, json.dumps(records, indent=1) + "\n")
+    return 1 if failures else 0
+
+
+def _measure_all(
+    paths: Sequence[Path], options: argparse.Namespace, rows: list[Row], failures: list[Failure]
+) -> None:
+    """Measure image after image, with a progress bar; put what is found into the two lists."""
+    # The progress bar is not part of what is printed.
+    with contextlib.redirect_stdout(sys.stderr):
+        progress = keras.utils.Progbar(len(paths) + len(failures), unit_name="image")
+        try:
+            for path in paths:
+                images: dict[str, np.ndarray] = {}
+                with _noted(str(path), failures, Exception):  # decoders raise whatever they like
+                    images, data_range = _open(path, options)
+                    # How many a file holds is known only now.
+                    progress.target += len(images) - 1
+                for name, image in images.items():
+                    progress.update(len(rows) + len(failures))
+                    with _noted(name, failures, ValueError):
+                        rows.append(_measure(name, image, data_range, options))
+        finally:  # ends the line, too, before anything else is said
+            progress.update(len(rows) + len(failures), finalize=True)
+
+
+@contextlib.contextmanager
+def _noted(name: str, failures: list[Failure], kind: type[Exception]) -> Iterator[None]:
+    """Note errors of a kind, and go on."""
+    try:
+        yield
+    except kind as error:
+        failures.append(Failure(name, reason(error)))
+
+
+def _open(path: Path, options: argparse.Namespace) -> tuple[dict[str, np.ndarray], float]:
+    """Return the images of a file by name, and their range, if such images can be measured."""
+    images = read(path)
+    first = next(iter(images.values()))  # the others have its shape and dtype
+    shortest = [shortest_length(size, 2) for size in options.size]
+    if any(n < least for n, least in zip(first.shape, shortest, strict=False)):
+        raise ValueError(
+            f"too small: a pattern of size {_by(options.size)} needs {_by(shortest)} pixels or "
+            f"more. Received {_by(first.shape)}, taken as height, width and channels"
+        )
+    return images, options.data_range or data_range_of(first.dtype)
+
+
+def _measure(name: str, image: np.ndarray, data_range: float, options: argparse.Namespace) -> Row:
+    """Measure one image.
+
+    One by one, since a NaN in one says nothing of the others of its file; and JAX compiles once
+    for all files of a shape, however many images each holds.
+    """
+    if not np.isfinite(image).all():
+        raise ValueError("it has a NaN or an infinity; leave it out or mend it")
+    given: dict[str, Any] = {"data_range": data_range, "data_format": "channels_last"}
+    score = checkerboard_score(image[None], options.size, **given)
+    stride = int(detect_stride(image[None], **given).stride[0]) if options.detect_stride else None
+    # As Python's numbers, for JSON.
+    values = {field: value[0].item() for field, value in score._asdict().items()}
+    return Row(name, image.shape, data_range, stride=stride, **values)
+
+
+def _record(row: Row) -> dict[str, Any]:
+    return {field: value for field, value in row._asdict().items() if value is not None}
+
+
+def _summary(rows: Sequence[Row]) -> dict[str, float | None]:
+    """Return the means over the images: that of the ratios in decibels, as the metric does."""
+    if not rows:
+        return {"images": 0, "db": None, "detection_rate": None}
+    ratios = [10 ** (row.db / 10) for row in rows]
+    return {
+        "images": len(rows),
+        "db": 10 * math.log10(sum(ratios) / len(rows)),
+        "detection_rate": sum(row.detected for row in rows) / len(rows),
+    }
+
+
+def _report(rows: Sequence[Row]) -> str:
+    """Return a table in Markdown, and a line that sums it up."""
+    head = ["file", "shape", "db", "amplitude", "band_db", "p_value", "detected"]
+    cells = [
+        [
+            row.file.replace("|", r"\|"),
+            _by(row.shape),
+            f"{row.db:.2f}",
+            f"{row.amplitude:.3g}",
+            f"{row.band_db:.2f}",
+            f"{row.p_value:.2g}",
+            "yes" if row.detected else "no",
+        ]
+        for row in rows
+    ]
+    if rows[0].stride is not None:
+        head.append("stride")
+        for line, row in zip(cells, rows, strict=True):
+            line.append(str(row.stride))
+    total = _summary(rows)
+    images = "1 image" if len(rows) == 1 else f"{len(rows)} images"
+    return (
+        f"{table(head, cells)}\n\n{images}, mean {total['db']:.2f} dB, "
+        f"{total['detection_rate']:.1%} detected"
+    )
+
+
+def _by(lengths: Sequence[int]) -> str:
+    return "x".join(map(str, lengths))
+
+
+def _say(failures: Iterable[Failure]) -> None:
+    for failure in failures:
+        print(f"{failure.file}: {failure.reason}", file=sys.stderr)
+
+
+def _print(text: str) -> None:
+    # A name that the terminal cannot show must not lose what was measured.
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
