@@ -11,6 +11,7 @@ from keras_upsampling.layers.upsample_conv import (
     UpsampleConv2D,
     UpsampleConv3D,
 )
+from keras_upsampling.repair import repair
 from keras_upsampling.score import checkerboard_score, detect_stride
 
 __version__ = "0.1.0"
@@ -26,4 +27,5 @@ __all__ = [
     "audit_kernel",
     "checkerboard_score",
     "detect_stride",
+    "repair",
 ]

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from keras_upsampling.commands import bench, score
+from keras_upsampling.commands import audit, bench, score
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Upsampling for Keras 3 decoders, without checkerboards.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (bench, score):
+    for command in (audit, bench, score):
         command.add(commands)
     options = parser.parse_args(arguments)
     return int(options.run(options))

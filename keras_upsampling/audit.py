@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_upsampling._arguments import spatial_axes
+from keras_upsampling._tables import table
 from keras_upsampling.kernels import INTERPOLATIONS, TRANSPOSED
 from keras_upsampling.layers.upsample_conv import UpsampleConv
 from keras_upsampling.maths.ripple import Ripple, compound
 from keras_upsampling.response import Response, gradient_response, output_response
-from keras_upsampling.survey import Found, Survey, name_of, survey
+from keras_upsampling.survey import Found, Survey, name_of, period_of, survey
 from keras_upsampling.trace import first_parts, last_parts
 
 # Below this a ripple is what rounding and training leave, and nothing that is seen.
@@ -32,8 +32,8 @@ class LayerAudit(NamedTuple):
         size: By how much, along every axis.
         ripple: What its kernel must do; None for a maximum, which has no kernel.
         period: Of its pattern in the model's output (for the gradient: at its input), in samples.
-        compound: The gain ripple (for the gradient: the power ripple) of this layer and all that
-            its pattern has come through, taken as independent of one another.
+        compound: The gain ripple (for the gradient: the power ripple) of this layer and all whose
+            patterns come through it, if nothing on the way smooths them: an upper estimate.
         advice: What to do; empty where there is nothing to mend.
     """
 
@@ -145,7 +145,7 @@ def _layer_audits(seen: Survey) -> list[LayerAudit]:
                 enlarges=one.enlarges,
                 size=one.size,
                 ripple=one.ripple,
-                period=_period(one, seen),
+                period=period_of(one, seen),
                 compound=None if None in figures else compound(figures),
                 advice=_advice(one),
             )
@@ -157,18 +157,6 @@ def _figure(one: Found) -> float | None:
     if one.ripple is None:
         return None
     return one.ripple.gain if one.enlarges else one.ripple.power
-
-
-def _period(one: Found, seen: Survey) -> tuple[int, ...]:
-    """Return the period of a layer's pattern where the model ends; of a gradient's, begins."""
-    shapes = seen.call.outputs if one.enlarges else seen.call.inputs
-    rank = len(one.size)
-    if not shapes or len(shapes[0]) != rank + 2:
-        return one.size
-    ends = [shapes[0][axis] or 1 for axis in spatial_axes(rank, seen.data_format)]
-    # Convolutions without padding take a few samples off.
-    ratios = [max(1, round(n / (m or 1))) for n, m in zip(ends, one.lengths, strict=True)]
-    return tuple(s * ratio for s, ratio in zip(one.size, ratios, strict=True))
 
 
 def _is(*types: type) -> Callable[[Found], bool]:
@@ -272,17 +260,6 @@ def _row(one: LayerAudit) -> tuple[str, ...]:
     return (one.layer, one.kind, _by(one.size), *shares[:3], _by(one.period), shares[3])
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Return rows as Markdown, the columns as wide as they need."""
-    rows = [_COLUMNS, *rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
-
-
 def _measured(what: str, response: Response | None) -> str:
     if response is None:
         return f"{what}: not measured"
@@ -302,7 +279,7 @@ def _tables(found: Audit) -> str:
     ):
         rows = [one for one in found.layers if one.enlarges == enlarges]
         if rows:
-            lines += [f"{title}:", "", *_table([_row(one) for one in rows]), ""]
+            lines += [f"{title}:", "", table(_COLUMNS, [_row(one) for one in rows]), ""]
             lines += [f"- {one.layer}: {one.advice}" for one in rows if one.advice]
             lines += [""] if lines[-1] else []
     if not found.layers:

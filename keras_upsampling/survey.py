@@ -16,6 +16,7 @@ from keras_upsampling.kernels import CONVOLUTIONS, kind_of, subpixel
 from keras_upsampling.maths.ripple import Ripple
 from keras_upsampling.trace import (
     Call,
+    calls,
     calls_of,
     data_format_of,
     inputs_of,
@@ -76,8 +77,7 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
         raise TypeError(
             f"Expected a keras.Model. Received {model!r}; for a single layer, use `audit_kernel`."
         )
-    data_format = data_format_of(model.layers)
-    _, call = calls_of(model, _drawn(model, data_format) if inputs is None else inputs)
+    _, call = calls_of(model, noise(model) if inputs is None else inputs)
     data_format = data_format_of(one.operation for one in leaves(call))
     found, missed = [], []
     convolution: Call | None = None
@@ -107,7 +107,7 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
             elif _shrinks(step, data_format):
                 missed.append(f"{name_of(step)}: no kernel of a {name}'s gradient is known")
     missed += _outside_of_layers(call, data_format)
-    called = {id(one.operation) for one in _all(call)}
+    called = {id(one.operation) for one in calls(call)}
     missed += [
         f"{layer.name}: it was not called"
         for layer in model.layers
@@ -116,19 +116,26 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
     return Survey(call, found, missed, data_format)
 
 
-def _drawn(model: keras.Model, data_format: str) -> Any:
+def noise(model: keras.Model, batch: int = 1) -> Any:
+    """Return something to call a model with.
+
+    Raises:
+        ValueError: the shape of its input is not known.
+    """
     if not is_functional(model) or not model.built:
         raise ValueError(
             f"The shape of what {model.name!r} takes is not known. Received a "
             f"{type(model).__name__}; pass `inputs`, something that it can be called with."
         )
     rng = np.random.default_rng(0)
+    data_format = data_format_of(model.layers)
 
     def drawn(x: keras.KerasTensor) -> Any:
         rank = len(x.shape) - 2
         spatial = spatial_axes(rank, data_format) if rank in _ANY_LENGTH else ()
         unknown = [_ANY_LENGTH[rank] if axis in spatial else 1 for axis in range(len(x.shape))]
         shape = [n or other for n, other in zip(x.shape, unknown, strict=True)]
+        shape[0] = x.shape[0] or batch
         # Zero is a token, an index or a label of any vocabulary.
         real = keras.backend.is_float_dtype(x.dtype)
         values = rng.normal(size=shape) if real else np.zeros(shape)
@@ -137,10 +144,15 @@ def _drawn(model: keras.Model, data_format: str) -> Any:
     return tree.map_structure(drawn, inputs_of(model))
 
 
-def _all(call: Call) -> Iterator[Call]:
-    yield call
-    for child in call.children:
-        yield from _all(child)
+def period_of(one: Found, seen: Survey) -> tuple[int, ...]:
+    """Return the period of a layer's pattern where the model ends; of a gradient's, begins."""
+    shapes = seen.call.outputs if one.enlarges else seen.call.inputs
+    ends = _lengths(shapes[0], seen.data_format) if shapes else ()
+    if len(ends) != len(one.size):
+        return one.size
+    # Convolutions without padding take a few samples off.
+    ratios = [max(1, round(n / m)) for n, m in zip(ends, one.lengths, strict=True)]
+    return tuple(s * ratio for s, ratio in zip(one.size, ratios, strict=True))
 
 
 def _steps(call: Call) -> Iterator[Call]:
@@ -223,9 +235,15 @@ def _outside_of_layers(call: Call, data_format: str) -> Iterator[str]:
         return
     if not is_functional(call.operation):
         known = {_lengths(shape, data_format) for shape in call.inputs}
-        known.update(_lengths(shape, data_format) for c in call.children for shape in c.outputs)
-        used = [*call.outputs, *(shape for child in call.children for shape in child.inputs)]
-        if not known.issuperset(_lengths(shape, data_format) for shape in used if len(shape) > 2):
+        changes = False
+        for child in call.children:
+            changes |= any(_lengths(shape, data_format) not in known for shape in child.inputs)
+            made = {_lengths(shape, data_format) for shape in child.outputs}
+            known |= made
+        # What comes out is as large as what the last layer made, unless that was a mean of it all.
+        ends = {_lengths(shape, data_format) for shape in call.outputs}
+        changes |= not ends & made and all(max(lengths, default=1) > 1 for lengths in made)
+        if changes:
             yield f"{name_of(call)}: it changes the size of maps outside of its layers"
     for child in call.children:
         yield from _outside_of_layers(child, data_format)

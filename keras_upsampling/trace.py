@@ -35,17 +35,21 @@ class Call(NamedTuple):
 
 def calls_of(model: keras.Model, inputs: Any) -> tuple[Any, Call]:
     """Return what `model(inputs)` gives, and every call in it."""
-    with _recorded() as calls:
+    with _recorded() as made:
         outputs = model(inputs, training=False)
-    return outputs, calls[-1]
+    return outputs, made[-1]
+
+
+def calls(call: Call) -> Iterator[Call]:
+    """Yield a call, and all that were made in it."""
+    yield call
+    for child in call.children:
+        yield from calls(child)
 
 
 def leaves(call: Call) -> Iterator[Call]:
     """Yield the calls in which no other was made, in their order."""
-    if not call.children:
-        yield call
-    for child in call.children:
-        yield from leaves(child)
+    return (one for one in calls(call) if not one.children)
 
 
 def shapes_of(tensors: Any) -> tuple[Shape, ...]:
@@ -117,8 +121,9 @@ def first_parts(call: Call) -> Iterator[Part]:
 def _parts(call: Call, of_graph: Callable[[keras.Model], Iterator[Part]]) -> Iterator[Part]:
     model = call.operation
     if is_functional(model):
-        yield from of_graph(_flattened(model))
-        return
+        with contextlib.suppress(Exception):  # layers without a `get_config`, functions
+            yield from of_graph(_flattened(model))
+            return
     # What a model of another kind does is known only by calling it.
     if len(call.inputs) == 1 and len(call.inputs[0]) >= 3:
         yield Part(model, keras.KerasTensor(call.inputs[0]), "")

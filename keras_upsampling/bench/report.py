@@ -15,6 +15,7 @@ import keras
 from keras import ops
 
 import keras_upsampling
+from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.contenders import KERAS, OURS, SUBPIXEL, TRANSPOSE_EQUAL
 from keras_upsampling.bench.timing import FORWARD, STEP, Result, Timing
@@ -182,13 +183,3 @@ def _mebibytes(timing: Timing | None) -> str:
     if timing is None or timing.peak_bytes is None:
         return ""
     return f"{timing.peak_bytes / 2**20:.1f}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown, its columns in line."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
-
-    return "\n".join([line(head), line(["-" * max(3, w) for w in widths]), *map(line, rows)])

@@ -17,7 +17,7 @@ import numpy as np
 import keras_upsampling
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling._arguments import positive_int
-from keras_upsampling.bench.report import table
+from keras_upsampling._tables import table
 from keras_upsampling.commands.images import (
     ENDINGS,
     data_range_of,

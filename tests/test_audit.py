@@ -1,0 +1,300 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_upsampling import UpsampleConv2D, audit, audit_kernel
+from keras_upsampling.constraints import CheckerboardFree
+
+LAST = {"data_format": "channels_last"}
+SAME = {"padding": "same", **LAST}
+
+
+def encoder():
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(4, 3, strides=2, activation="relu", name="strided", **SAME),
+            layers.MaxPooling2D(name="pool", **LAST),
+            layers.Flatten(name="flatten"),
+            layers.Dense(10),
+        ],
+        name="encoder",
+    )
+
+
+def decoder():
+    return keras.Sequential(
+        [
+            keras.Input((10,)),
+            layers.Dense(7 * 7 * 4),
+            layers.Reshape((7, 7, 4), name="map"),
+            layers.Conv2DTranspose(4, 3, strides=2, activation="relu", name="up", **SAME),
+            layers.Conv2D(4, 3, name="before_shuffle", **SAME),
+        ],
+        name="decoder",
+    )
+
+
+def autoencoder():
+    """Models inside of a model, and depth to space as an operation of the graph."""
+    x = keras.Input((28, 28, 1))
+    y = ops.depth_to_space(decoder()(encoder()(x)), 2, data_format="channels_last")
+    return keras.Model(x, y, name="autoencoder")
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = encoder(), decoder()
+        self.spare = layers.Identity(name="spare")
+
+    def call(self, x):
+        return self.decoder(self.encoder(x))
+
+
+class Shuffling(Subclassed):
+    def call(self, x):
+        return ops.depth_to_space(super().call(x), 2, data_format="channels_last")
+
+
+def found_in(one):
+    return {layer.layer: layer for layer in audit(one).layers}
+
+
+def test_every_layer_of_models_in_models_is_found():
+    model = autoencoder()
+    found = found_in(model)
+    assert list(found) == [
+        "encoder/strided", "encoder/pool", "decoder/up", "decoder/before_shuffle",
+    ]  # fmt: skip
+    kinds = ["Conv2D", "MaxPooling2D", "Conv2DTranspose", "Conv2D + DepthToSpace"]
+    assert [layer.kind for layer in found.values()] == kinds
+    assert [layer.enlarges for layer in found.values()] == [False, False, True, True]
+    assert [layer.period for layer in found.values()] == [(2, 2), (4, 4), (4, 4), (2, 2)]
+    inner, outer = (model.get_layer("decoder").get_layer(n) for n in ("up", "before_shuffle"))
+    first, second = audit_kernel(inner), audit_kernel(outer, 2)
+    np.testing.assert_equal(found["decoder/up"].ripple, first)
+    np.testing.assert_equal(found["decoder/before_shuffle"].ripple, second)
+    both = np.sqrt((1 + first.gain**2) * (1 + second.gain**2) - 1)
+    assert found["decoder/up"].compound == pytest.approx(first.gain)
+    assert found["decoder/before_shuffle"].compound == pytest.approx(both)
+    # A maximum has no kernel, so what comes through it is not known.
+    assert found["encoder/pool"].ripple is None
+    assert found["encoder/strided"].compound is None
+
+
+def test_subclassed_models_need_something_to_be_called_with():
+    model = Subclassed()
+    with pytest.raises(ValueError, match="pass `inputs`, something that it can be called with"):
+        audit(model)
+    found = audit(model, np.zeros((1, 28, 28, 1), "float32"))
+    assert [layer.layer for layer in found.layers] == [
+        "encoder/strided", "encoder/pool", "decoder/up",
+    ]  # fmt: skip
+    assert "spare: it was not called" in found.not_looked_at
+    assert found.response.part == "after map in decoder"
+    assert found.response.period == (2, 2)
+    assert found.gradient.part == "before flatten in encoder"
+    assert found.gradient.period == (4, 4)
+
+
+def test_what_a_model_does_beside_its_layers_is_not_looked_at():
+    found = audit(Shuffling(), np.zeros((1, 28, 28, 1), "float32"))
+    assert "shuffling: it changes the size of maps outside of its layers" in found.not_looked_at
+    assert found.response is None
+    nothing = "the answer to constants: no part of the model takes maps of any size"
+    assert nothing in found.not_looked_at
+    assert "Measured answer to constants: not measured" in str(found)
+
+
+def linear_decoder(taps=4):
+    """Two transposed convolutions without biases or activations: what they do can be reckoned."""
+    options = {"strides": 2, "use_bias": False, **SAME}
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 1)),
+            layers.Conv2DTranspose(1, taps, kernel_initializer="random_uniform", **options),
+            layers.Conv2DTranspose(1, taps, kernel_initializer="random_uniform", **options),
+        ]
+    )
+
+
+def test_the_measured_answer_is_what_the_kernels_compound_to():
+    model = linear_decoder(taps=2)  # the second layer mixes nothing of what the first one made
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in model.get_weights()])
+    found = audit(model)
+    assert found.response.period == (4, 4)
+    assert found.response.rest < 1e-6
+    # With one channel the compound is exact, relative to the mean; the measured one is relative
+    # to the root mean square.
+    compound = found.layers[-1].compound
+    assert found.response.ripple == pytest.approx(compound / np.sqrt(1 + compound**2), rel=1e-5)
+    assert not found.not_looked_at
+
+
+def test_projected_kernels_answer_a_constant_by_a_constant():
+    model = linear_decoder()
+    for weight in model.weights:
+        weight.assign(CheckerboardFree(2)(weight))
+    found = audit(model)
+    assert found.response.ripple < 1e-5
+    assert all(layer.ripple.gain < 1e-5 and not layer.advice for layer in found.layers)
+
+
+def test_the_gradient_of_noise_is_as_uneven_as_the_kernel():
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 2)),
+            layers.Conv2D(3, 3, strides=2, use_bias=False, kernel_initializer="ones", **SAME),
+        ]
+    )
+    found = audit(model)
+    assert found.gradient.period == (2, 2)
+    # 48.4 %, as of a kernel of ones; but for what a hundred thousand samples of noise leave.
+    assert found.layers[0].ripple.power == pytest.approx(0.484, abs=1e-3)
+    assert found.gradient.ripple == pytest.approx(found.layers[0].ripple.power, rel=0.1)
+    even = keras.Sequential([keras.Input((16, 16, 2)), layers.AveragePooling2D(2, **LAST)])
+    assert audit(even).gradient.ripple < 0.03
+
+
+def test_the_part_that_takes_any_size_is_measured_and_the_rest_is_named():
+    found = audit(autoencoder())
+    assert found.response.part == "after map"
+    assert found.response.period == (4, 4)
+    assert found.gradient.part == "before flatten"
+    assert found.not_looked_at == (
+        "the answer to constants, except after map",
+        "the gradient, except before flatten",
+    )
+
+
+def test_traces_of_borders_are_told_from_the_pattern():
+    # So wide a kernel brings the zeros behind the border to the middle.
+    wide = layers.Conv2D(1, 61, kernel_initializer="ones", use_bias=False, **SAME)
+    model = keras.Sequential([keras.Input((16, 16, 1)), layers.UpSampling2D(2, **LAST), wide])
+    found = audit(model)
+    assert found.response.rest > 0.01
+    assert found.response.ripple < 0.1 * found.response.rest
+
+
+def test_what_is_not_known_is_said():
+    class Twice(keras.layers.Layer):
+        def call(self, x):
+            return ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+
+        def compute_output_shape(self, shape):
+            return (shape[0], *(n and 2 * n for n in shape[1:3]), shape[3])
+
+    x = keras.Input((8, 8, 4))
+    y = layers.Resizing(4, 4, name="smaller", **LAST)(Twice(name="twice")(x))
+    found = audit(keras.Model(x, y))
+    assert found.not_looked_at[:2] == (
+        "twice: no kernel of a Twice is known",
+        "smaller: no kernel of a Resizing's gradient is known",
+    )
+    assert not found.layers
+
+
+def shuffled(x):
+    """Depth to space with the filters before the phases, as PyTorch has it."""
+    batch, height, width, channels = x.shape
+    x = ops.reshape(x, (-1, height, width, channels // 4, 2, 2))
+    x = ops.transpose(x, (0, 1, 4, 2, 5, 3))
+    return ops.reshape(x, (-1, 2 * height, 2 * width, channels // 4))
+
+
+def test_the_order_of_the_channels_is_found_by_trying():
+    x = keras.Input((8, 8, 3))
+    y = layers.Conv2D(8, 3, name="conv", **SAME)(x)
+    shuffle = layers.Lambda(shuffled, output_shape=(16, 16, 2), name="shuffle")
+    model = keras.Model(x, shuffle(layers.ReLU()(y)))
+    conv = model.get_layer("conv")
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=conv.kernel.shape), rng.normal(size=8)
+    conv.set_weights([kernel, bias])
+    # The same layer for the order that Keras has: filters last.
+    order = np.arange(8).reshape(2, 4).T.ravel()
+    other = layers.Conv2D(8, 3, **SAME)
+    other.build((None, 8, 8, 3))
+    other.set_weights([kernel[..., order], bias[order]])
+    found = audit(model)
+    assert found.layers[0].kind == "Conv2D + Lambda"
+    assert found.layers[0].ripple.gain == pytest.approx(audit_kernel(other, 2).gain)
+
+
+def test_advice_says_what_to_use_in_place():
+    def advice(layer, channels=4):
+        model = keras.Sequential([keras.Input((8, 8, channels)), layer])
+        return found_in(model)[layer.name].advice
+
+    transposed = advice(layers.Conv2DTranspose(3, 3, strides=2, **SAME))
+    assert "use UpsampleConv2D(filters, kernel_size, size=2) in its place" in transposed
+    assert "kernel_constraint=CheckerboardFree(2)" in transposed
+    gaps = advice(layers.Conv2DTranspose(3, 2, strides=(3, 2), **SAME))
+    assert "smaller than the stride" in gaps
+    assert "size=(3, 2)" in gaps
+    assert 'interpolation="linear" has none' in advice(UpsampleConv2D(3, 3, **LAST))
+    assert advice(UpsampleConv2D(3, 3, interpolation="linear", **LAST)) == ""
+    assert "overlap unevenly" in advice(layers.Conv2D(3, 3, strides=2, **LAST))
+    assert "convolve without strides" in advice(layers.Conv2D(3, 4, strides=2, **LAST))
+    assert "an average spreads it evenly" in advice(layers.MaxPooling2D(**LAST))
+    assert advice(layers.AveragePooling2D(2, **LAST)) == ""
+
+
+def test_it_prints_and_exports():
+    found = audit(autoencoder())
+    text = str(found)
+    for part in (
+        "Layers that enlarge:", "| decoder/up ", "Gradients of layers", "- decoder/up: use Upsample",
+        "that repeats each 4x4", "Not looked at:\n- the answer to constants, except after map",
+    ):  # fmt: skip
+        assert part in text
+    records = json.loads(found.to_json())
+    assert records == found.records()
+    assert records["layers"][2]["layer"] == "decoder/up"
+    assert records["layers"][2]["ripple"]["overlap"] == [[4, 2], [2, 1]]
+    assert records["response"]["ripple"] == found.response.ripple
+
+
+def test_what_is_infinite_has_no_number_in_json():
+    model = linear_decoder()
+    # The phases' sums are 1 and -1: there is no mean to relate them to.
+    kernel = np.zeros((4, 4, 1, 1))
+    kernel[0, :2] = kernel[1, :2] = [[[1.0]], [[-1.0]]]
+    model.set_weights([kernel, kernel])
+    found = audit(model)
+    assert found.layers[0].ripple.gain == np.inf
+    assert json.loads(found.to_json())["layers"][0]["ripple"]["gain"] is None
+    assert "no mean" in str(found)
+
+
+def test_the_model_is_left_as_it_was():
+    model = autoencoder()
+    before = model.get_weights()
+    x = np.random.default_rng(0).normal(size=(1, 28, 28, 1)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    call = keras.Operation.__call__
+    audit(model)
+    assert keras.Operation.__call__ is call
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+    assert model.get_layer("decoder").get_layer("up").output.shape == (None, 14, 14, 4)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(TypeError, match="for a single layer, use `audit_kernel`"):
+        audit(layers.Conv2DTranspose(3, 3, strides=2))
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_signals_and_volumes_are_audited_too(rank):
+    layer = getattr(layers, f"Conv{rank}DTranspose")(2, 3, strides=2, **SAME)
+    model = keras.Sequential([keras.Input((*(8,) * rank, 2)), layer])
+    found = audit(model)
+    assert found.response.period == (2,) * rank
+    assert found.response.ripple > 0.05
