@@ -25,6 +25,7 @@ ROWS = {
     "score": 4,
     "": 5,
     "bench": 6,
+    "plots": 6,
     "__main__": 7,
 }
 
@@ -65,6 +66,13 @@ def test_backends_are_named_where_they_have_to_be(path):
         PACKAGE / "bench" / "programs.py": {"tensorflow", "jax", "torch"},
     }
     assert named == allowed.get(path, set())
+
+
+def test_one_file_draws():
+    drawing = {
+        path for path in FILES if any(i.split(".")[0] == "matplotlib" for i in imports(path))
+    }
+    assert drawing == {PACKAGE / "plots.py"}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "maths").glob("*.py")), ids=name)
