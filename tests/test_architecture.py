@@ -78,6 +78,13 @@ def test_backends_are_named_where_they_have_to_be(path):
     assert named == allowed.get(path, set())
 
 
+def test_one_file_draws():
+    drawing = {
+        path for path in FILES if any(i.split(".")[0] == "matplotlib" for i in imports(path))
+    }
+    assert drawing == {PACKAGE / "plots.py"}
+
+
 @pytest.mark.parametrize("path", sorted((PACKAGE / "maths").glob("*.py")), ids=name)
 def test_arithmetic_needs_numpy_and_the_standard_library_alone(path):
     for imported in imports(path):

@@ -72,6 +72,7 @@ PUBLIC = {
         for name in keras_upsampling.ops.__all__
     },
     "metrics.Checkerboard": "keras_upsampling.metrics.Checkerboard",
+    "plots.image": "keras_upsampling.plots.image",
 }
 
 

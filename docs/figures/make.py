@@ -3,19 +3,21 @@
 Any backend will do: NumPy draws the kernels, so the pictures are the same on all.
 """
 
+import io
 from pathlib import Path
 
 import keras
 import matplotlib as mpl
 import numpy as np
 
-from keras_upsampling import UpsampleConv2D
+from keras_upsampling import Upsample2D, UpsampleConv2D, plots
 from keras_upsampling.maths.phases import axis_phases
 
 mpl.use("agg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
+DIGITS = HERE.parents[1] / "examples/data/mnist_sample.npz"
 
 
 def smooth_image(length: int = 16) -> np.ndarray:
@@ -202,11 +204,39 @@ def draw_box() -> None:
     figure.savefig(HERE / "box.png", dpi=100)
 
 
+def draw_score() -> None:
+    """Draw what the score sees in a digit, without and with a checkerboard."""
+    with np.load(DIGITS) as digits:
+        digit = digits["x_test"][3][None, ..., None] / np.float32(255)
+    enlarge = Upsample2D(2, interpolation="cubic", data_format="channels_last")
+    enlarged = keras.ops.convert_to_numpy(enlarge(digit))[0, ..., 0]
+    enlarged = enlarged.clip(0, 1)  # cubic overshoots
+    # How many taps of a kernel of 3 a transposed convolution has on each phase.
+    taps = np.outer([2, 1], [2, 1])
+    tile = 0.02 * (taps - taps.mean()) / taps.std()
+    pattern = np.tile(tile, [n // 2 for n in enlarged.shape])
+
+    rows = []
+    images = {
+        "Without a checkerboard": enlarged,
+        "With one": enlarged + pattern,
+    }
+    for name, image in images.items():
+        figure = plots.image(image, SIZE)
+        figure.suptitle(f"{name}. {figure.get_suptitle()}")
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=80)
+        file.seek(0)
+        rows.append(plt.imread(file))
+    plt.imsave(HERE / "score.png", np.concatenate(rows))
+
+
 def main() -> None:
     """Draw every figure."""
     draw_home()
     draw_phases()
     draw_box()
+    draw_score()
 
 
 if __name__ == "__main__":

@@ -149,6 +149,35 @@ def checkerboard_level(
     return score, ops.moveaxis(rest, 1, -1) if data_format == "channels_last" else rest
 
 
+def weighted_maps(
+    images: Tensor,
+    size: IntPerAxis = 2,
+    *,
+    data_range: float = 1.0,
+    data_format: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return what the score looks at, to draw it.
+
+    Arguments, where they are those of `checkerboard`, and errors are the same.
+
+    Returns:
+        Every channel of every image after the high-pass, `(maps, *spatial)`, as shares of the
+        range; and the weight of every sample. Axes are cut to whole periods, and begin at the
+        image's sample `size - 1`.
+
+    Example:
+        >>> from keras import random
+        >>> from keras_upsampling.ops.checkerboard import weighted_maps
+        >>> noise = random.normal((2, 32, 33, 3), seed=0)
+        >>> maps, weights = weighted_maps(noise, 2, data_format="channels_last")
+        >>> tuple(maps.shape), tuple(weights.shape)
+        ((6, 30, 30), (6, 30, 30))
+    """
+    images, size, data_format = _checked(images, size, data_format, with_reference=False)
+    r = _whole_periods(_high_pass(_maps(images, data_format, data_range), size), size)
+    return r, _weights(r, size)
+
+
 def _checked(
     images: Tensor, size: IntPerAxis, data_format: str | None, with_reference: bool
 ) -> tuple[Tensor, tuple[int, ...], str]:
