@@ -137,7 +137,8 @@ def _layer_audits(seen: Survey) -> list[LayerAudit]:
     for i, one in enumerate(seen.found):
         # Patterns of the output go on to the layers behind, those of the gradient to those before.
         way = seen.found[: i + 1] if one.enlarges else seen.found[i:]
-        figures = [_figure(other) for other in way if other.enlarges == one.enlarges]
+        ripples = [_figure(other) for other in way if other.enlarges == one.enlarges]
+        known = [ripple for ripple in ripples if ripple is not None]
         audits.append(
             LayerAudit(
                 layer=name_of(one.call),
@@ -146,7 +147,7 @@ def _layer_audits(seen: Survey) -> list[LayerAudit]:
                 size=one.size,
                 ripple=one.ripple,
                 period=period_of(one, seen),
-                compound=None if None in figures else compound(figures),
+                compound=compound(known) if len(known) == len(ripples) else None,
                 advice=_advice(one),
             )
         )
@@ -260,7 +261,15 @@ def _row(one: LayerAudit) -> tuple[str, ...]:
     return (one.layer, one.kind, _by(one.size), *shares[:3], _by(one.period), shares[3])
 
 
-def _measured(what: str, response: Response | None) -> str:
+def measured(found: Audit) -> list[str]:
+    """Return in words what was measured, a line for the output and one for the gradient."""
+    return [
+        _in_words("Measured answer to constants", found.response),
+        _in_words("Measured gradient of noise", found.gradient),
+    ]
+
+
+def _in_words(what: str, response: Response | None) -> str:
     if response is None:
         return f"{what}: not measured"
     part = f" ({response.part})" if response.part else ""
@@ -284,8 +293,7 @@ def _tables(found: Audit) -> str:
             lines += [""] if lines[-1] else []
     if not found.layers:
         lines += ["No layer was found that changes the size of maps.", ""]
-    lines.append(_measured("Measured answer to constants", found.response))
-    lines.append(_measured("Measured gradient of noise", found.gradient))
+    lines += measured(found)
     if found.not_looked_at:
         lines += ["", "Not looked at:", *(f"- {line}" for line in found.not_looked_at)]
     return "\n".join(lines)

@@ -71,8 +71,8 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
 
     Args:
         model: A model that has been built and can be saved. It is not changed.
-        inputs: What the model is called with to score what it makes; noise by default. Needed for
-            models that do not tell the shape of their input.
+        inputs: What the model is called with to score what it makes; by default maps of noise from
+            0 to 1, or normal codes. Needed for models that do not tell the shape of their input.
 
     Returns:
         `Repaired`, which prints as a table: the copy, how far each kernel moved, and the score
@@ -99,7 +99,7 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
     twins = survey(again, given)
     moves, left = [], []
     for one in _each_layer_once(twins):
-        if int(one.ripple.overlap.min()) == 0:
+        if _has_gaps(one):
             left.append(f"{name_of(one.call)}: its kernel is smaller than its stride, {one.size}")
         else:
             moves.append(_move(one))
@@ -131,12 +131,18 @@ def _each_layer_once(seen: Survey) -> list[Found]:
     return list(found.values())
 
 
+def _has_gaps(one: Found) -> bool:
+    return one.order is None and any(
+        k < s for k, s in zip(one.call.operation.kernel_size, one.size, strict=True)
+    )
+
+
 def _move(one: Found) -> Move:
     layer = one.call.operation
     before = ops.convert_to_numpy(layer.kernel)
+    gain = _gain(one)
     if one.order is None:
         layer.kernel.assign(CheckerboardFree(one.size)(layer.kernel))
-        after = audit_kernel(layer)
     else:
         # Phases first, then filters, is how the constraint has them.
         order = one.order.ravel()
@@ -144,10 +150,16 @@ def _move(one: Found) -> Move:
         for weight in filter(lambda w: w is not None, (layer.kernel, layer.bias)):
             projected = constraint(ops.take(weight, order, axis=-1))
             weight.assign(ops.take(projected, np.argsort(order), axis=-1))
-        after = subpixel(layer, one.size, one.order).ripple()
     change = np.linalg.norm(ops.convert_to_numpy(layer.kernel) - before)
     moved = float(change / (np.linalg.norm(before) or 1.0))
-    return Move(name_of(one.call), one.ripple.gain, after.gain, moved)
+    return Move(name_of(one.call), gain, _gain(one), moved)
+
+
+def _gain(one: Found) -> float:
+    layer = one.call.operation
+    if one.order is None:
+        return audit_kernel(layer).gain
+    return subpixel(layer, one.size, one.order).ripple().gain
 
 
 def _scores(
@@ -162,7 +174,8 @@ def _scores(
         if len(shape) == len(size) + 2 and all(
             shape[axis] >= shortest_length(s, len(size)) for axis, s in zip(axes, size, strict=True)
         ):
-            return size, *(_mean_score(each, size, seen.data_format) for each in images)
+            before, after = (_mean_score(each, size, seen.data_format) for each in images)
+            return size, before, after
     return None, None, None
 
 

@@ -79,33 +79,16 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
         )
     _, call = calls_of(model, noise(model) if inputs is None else inputs)
     data_format = data_format_of(one.operation for one in leaves(call))
-    found, missed = [], []
+    found: list[Found] = []
+    missed: list[str] = []
     convolution: Call | None = None
     for step in _steps(call):
-        before, convolution = convolution, _pending(step, convolution)
-        kind = kind_of(step.operation)
-        name = type(step.operation).__name__
-        given, made = _of_maps(step, data_format)
-        if isinstance(step.operation, MAXIMUM):
-            found.append(Found(step, name, False, tuple(step.operation.strides), given, None))
-        elif kind is not None:
-            kernel = kind.read(step.operation)
-            if max(kernel.size) > 1:
-                larger = made if kind.enlarges else given
-                ripple = kernel.ripple()
-                found.append(Found(step, name, kind.enlarges, kernel.size, larger, ripple))
-        else:
-            size = _factor(step, data_format)
-            order = before and _channel_order(step, before, size, data_format)
-            if order is not None:
-                layer = before.operation
-                name = f"{type(layer).__name__} + {name}"
-                ripple = subpixel(layer, size, order).ripple()
-                found.append(Found(before, name, True, size, made, ripple, order))
-            elif size is not None:
-                missed.append(f"{name_of(step)}: no kernel of a {name} is known")
-            elif _shrinks(step, data_format):
-                missed.append(f"{name_of(step)}: no kernel of a {name}'s gradient is known")
+        one = _known(step, data_format) or _shuffled(step, convolution, data_format)
+        if one is not None:
+            found.append(one)
+        elif kind_of(step.operation) is None:
+            missed += _unknown(step, data_format)
+        convolution = _pending(step, convolution)
     missed += _outside_of_layers(call, data_format)
     called = {id(one.operation) for one in calls(call)}
     missed += [
@@ -117,7 +100,7 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
 
 
 def noise(model: keras.Model, batch: int = 1) -> Any:
-    """Return something to call a model with.
+    """Return something to call a model with: maps of values from 0 to 1, normal codes, zeros.
 
     Raises:
         ValueError: the shape of its input is not known.
@@ -136,9 +119,11 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
         unknown = [_ANY_LENGTH[rank] if axis in spatial else 1 for axis in range(len(x.shape))]
         shape = [n or other for n, other in zip(x.shape, unknown, strict=True)]
         shape[0] = x.shape[0] or batch
-        # Zero is a token, an index or a label of any vocabulary.
-        real = keras.backend.is_float_dtype(x.dtype)
-        values = rng.normal(size=shape) if real else np.zeros(shape)
+        if not keras.backend.is_float_dtype(x.dtype):
+            # Zero is a token, an index or a label of any vocabulary.
+            return ops.zeros(shape, dtype=x.dtype)
+        # Images and features have a mean, which is what most of a checkerboard is of.
+        values = rng.random(shape) if rank in _ANY_LENGTH else rng.normal(size=shape)
         return ops.convert_to_tensor(values, dtype=x.dtype)
 
     return tree.map_structure(drawn, inputs_of(model))
@@ -164,6 +149,47 @@ def _steps(call: Call) -> Iterator[Call]:
         return
     for child in call.children:
         yield from _steps(child)
+
+
+def _known(step: Call, data_format: str) -> Found | None:
+    """Return what is known of a layer that changes the size of maps by itself."""
+    operation = step.operation
+    name = type(operation).__name__
+    given, made = _of_maps(step, data_format)
+    if isinstance(operation, MAXIMUM):
+        return Found(step, name, False, tuple(operation.strides), given, None)
+    kind = kind_of(operation)
+    if kind is None:
+        return None
+    kernel = kind.read(operation)
+    if max(kernel.size) == 1:
+        return None
+    larger = made if kind.enlarges else given
+    return Found(step, name, kind.enlarges, kernel.size, larger, kernel.ripple())
+
+
+def _shuffled(step: Call, convolution: Call | None, data_format: str) -> Found | None:
+    """Return what is known of a convolution, if this step is the depth-to-space behind it."""
+    size = _factor(step, data_format)
+    if convolution is None or size is None or convolution.outputs[0] != step.inputs[0]:
+        return None
+    order = _channel_order(step, size, data_format)
+    if order is None:
+        return None
+    layer = convolution.operation
+    name = f"{type(layer).__name__} + {type(step.operation).__name__}"
+    _, made = _of_maps(step, data_format)
+    return Found(convolution, name, True, size, made, subpixel(layer, size, order).ripple(), order)
+
+
+def _unknown(step: Call, data_format: str) -> list[str]:
+    """Return a sentence on a step of unknown kind, if it changes the size of maps."""
+    name = type(step.operation).__name__
+    if _factor(step, data_format) is not None:
+        return [f"{name_of(step)}: no kernel of a {name} is known"]
+    if _shrinks(step, data_format):
+        return [f"{name_of(step)}: no kernel of a {name}'s gradient is known"]
+    return []
 
 
 def _pending(step: Call, convolution: Call | None) -> Call | None:
@@ -200,15 +226,11 @@ def _shrinks(step: Call, data_format: str) -> bool:
     return any(1 < m <= n / 2 for n, m in zip(given, made, strict=True))
 
 
-def _channel_order(
-    step: Call, convolution: Call, size: tuple[int, ...] | None, data_format: str
-) -> np.ndarray | None:
-    """Return which channel becomes which phase, if a step is depth-to-space of a convolution.
+def _channel_order(step: Call, size: tuple[int, ...], data_format: str) -> np.ndarray | None:
+    """Return which channel becomes which phase, if a step is depth-to-space.
 
     It is tried out, on a map whose values are the numbers of its channels.
     """
-    if size is None or convolution.outputs[0] != step.inputs[0]:
-        return None
     rank, count = len(size), math.prod(size)
     axis = channel_axis(rank, data_format)
     channels = step.inputs[0][axis] or 0

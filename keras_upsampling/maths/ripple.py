@@ -100,7 +100,7 @@ def subpixel_kernel(kernel: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """
     rank = len(size)
     # Phase `p` weighs by tap `t` what lies `t` samples on: a sample's taps run backwards.
-    kernel = np.flip(kernel, axis=range(rank))
+    kernel = np.flip(kernel, axis=tuple(range(rank)))
     pairs = [axis for i in range(rank) for axis in (i, rank + 1 + i)]
     kernel = np.transpose(kernel, (*pairs, 2 * rank + 1, rank))
     taps = [kernel.shape[2 * i] * s for i, s in enumerate(size)]
@@ -120,7 +120,7 @@ def enlarged_and_convolved(
     Returns:
         `(*taps, filters, channels)`, and which taps of each axis are not zero by construction.
     """
-    reached = []
+    reached: list[np.ndarray] = []
     for axis, (weights, dilation) in enumerate(zip(filters, dilation_rate, strict=True)):
         count = kernel.shape[axis]
         rows = np.zeros((len(weights) + dilation * (count - 1), count))
@@ -128,7 +128,7 @@ def enlarged_and_convolved(
             start = dilation * (count - 1 - tap)
             rows[start : start + len(weights), tap] = weights
         kernel = np.moveaxis(np.tensordot(rows, kernel, axes=(1, axis)), 0, axis)
-        reached.append(rows.any(axis=1))
+        reached.append(np.any(rows, axis=1))
     return np.swapaxes(kernel, -1, -2), reached
 
 

@@ -1,8 +1,4 @@
-"""Pictures of what the measures say. They need matplotlib, and `import keras_upsampling` does not.
-
-Every function returns a figure of its own: nothing is shown, no window is opened, and no setting
-of matplotlib is changed.
-"""
+"""`plots.image`: an image, its spectrum and its pattern."""
 
 from __future__ import annotations
 
@@ -11,6 +7,10 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from keras_upsampling._arguments import data_format_or_default, positive_ints
 from keras_upsampling._types import IntPerAxis
@@ -23,17 +23,6 @@ from keras_upsampling.maths.spectrum import (
 from keras_upsampling.ops.checkerboard import LEAST_AMPLITUDE, CheckerboardScore, weighted_maps
 from keras_upsampling.ops.tables import compiled_on_jax
 from keras_upsampling.score import checkerboard_score
-
-try:
-    from matplotlib import patheffects
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-except ImportError as error:
-    raise ImportError(
-        "keras_upsampling.plots draws with matplotlib, which is missing: pip install "
-        '"keras_upsampling[plot]"'
-    ) from error
 
 _weighted_maps = compiled_on_jax(weighted_maps, ("size", "data_range", "data_format"))
 
