@@ -26,37 +26,51 @@ def to_numpy(tensor):
     )
 
 
-def evaluate(function, *arguments):
-    """`function(*arguments)`; on JAX compiled at once, not operation by operation."""
+def whole(function):
+    """`function`; on JAX compiled as a whole, once for each shape.
+
+    Run eagerly, every operation would be compiled, again for every shape.
+    """
     if BACKEND == "jax":
         import jax
 
-        function = jax.jit(function)
-    return function(*arguments)
+        return jax.jit(function)
+    return function
 
 
-def gradients(function, arguments, cotangent):
-    """Gradients of `sum(function(*arguments) * cotangent)`, as NumPy arrays."""
+def evaluate(function, *arguments):
+    """`function(*arguments)`; on JAX compiled as a whole."""
+    return whole(function)(*arguments)
+
+
+def value_and_gradients(function, arguments, cotangent):
+    """`function(*arguments)` and the gradients of its sum weighted by `cotangent`, from one run."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch(arguments)
-            loss = tf.reduce_sum(function(*arguments) * cotangent)
-        found = tape.gradient(loss, arguments)
+            value = function(*arguments)
+        found = tape.gradient(value, arguments, output_gradients=cotangent)
     elif BACKEND == "jax":
         import jax
 
-        def loss(*arguments):
-            return (function(*arguments) * cotangent).sum()
+        def run(arguments, cotangent):
+            value, pull_back = jax.vjp(function, *arguments)
+            return value, pull_back(cotangent)
 
-        # Compiled at once: one by one, every operation would be compiled for every shape.
-        found = jax.jit(jax.grad(loss, argnums=tuple(range(len(arguments)))))(*arguments)
+        value, found = jax.jit(run)(arguments, cotangent)
     else:
         arguments = [argument.detach().requires_grad_() for argument in arguments]
-        (function(*arguments) * cotangent).sum().backward()
+        value = function(*arguments)
+        value.backward(cotangent)
         found = [argument.grad for argument in arguments]
-    return [to_numpy(gradient) for gradient in found]
+    return to_numpy(value), [to_numpy(gradient) for gradient in found]
+
+
+def gradients(function, arguments, cotangent):
+    """Gradients of `sum(function(*arguments) * cotangent)`, as NumPy arrays."""
+    return value_and_gradients(function, arguments, cotangent)[1]
 
 
 def jitted(function):

@@ -16,9 +16,18 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
+if keras.backend.backend() == "jax":
+    import jax
+
+    # XLA's passes stay as they are; only the machine code at the end is less polished. Most of
+    # the time goes into compiling what runs once, on little data.
+    jax.config.update("jax_disable_most_optimizations", True)
+
 
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
     yield
-    keras.backend.clear_session()
+    # Python collects garbage when there is enough of it: to have it done after every test takes
+    # longer than most tests.
+    keras.utils.clear_session(free_memory=False)
