@@ -71,8 +71,14 @@ PUBLIC = {
         f"ops.{name}": f"keras_upsampling.ops.{name}.{name}"
         for name in keras_upsampling.ops.__all__
     },
+    # And so do these two.
+    "audit": "keras_upsampling.audit.audit",
+    "repair": "keras_upsampling.repair.repair",
+    "constraints.CheckerboardFree": "keras_upsampling.constraints.CheckerboardFree",
     "metrics.Checkerboard": "keras_upsampling.metrics.Checkerboard",
+    "plots.audit": "keras_upsampling.plots.audit",
     "plots.image": "keras_upsampling.plots.image",
+    "plots.overlap": "keras_upsampling.plots.overlap",
 }
 
 
