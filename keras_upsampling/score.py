@@ -12,7 +12,6 @@ from keras_upsampling._arguments import data_format_or_default, spatial_axes, sp
 from keras_upsampling._types import IntPerAxis
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.ops.checkerboard import (
-    LEAST_AMPLITUDE,
     CheckerboardScore,
     checkerboard,
     checkerboard_level,
@@ -95,7 +94,7 @@ class Stride(NamedTuple):
         stride: Array `(batch,)`, the period of each image's pattern; 1 without a pattern. Of
             several patterns, the least common multiple of their periods: 6 for 2 and 3.
         levels: The score of every period alone, without the patterns of its divisors: 2 is the
-            last upsampling by 2, 4 the one before it.
+            last upsampling by 2, 4 the one before it. A period is found where its is `detected`.
     """
 
     stride: np.ndarray
@@ -135,7 +134,7 @@ def detect_stride(
     images = _checked(images, "images", data_range)
     data_format = data_format_or_default(data_format)
     rank = spatial_rank(images.shape)
-    shortest = min((images.shape[axis] for axis in spatial_axes(rank, data_format)), default=0)
+    shortest = min(images.shape[axis] for axis in spatial_axes(rank, data_format))
     # Two are looked for in any case, so that what is too short is refused.
     periods = [
         period
@@ -146,12 +145,8 @@ def detect_stride(
     levels = {}
     for period in periods:
         score, rest = _level(images, level=period, data_range=data_range, data_format=data_format)
-        score = _arrays(score)
-        # As many chances for a false alarm as there are periods.
-        found = (score.p_value < 0.01 / len(periods)) & (
-            score.amplitude >= LEAST_AMPLITUDE * data_range
-        )
-        levels[period] = score._replace(detected=found)
+        levels[period] = _arrays(score)
+        found = levels[period].detected
         stride[found] = [math.lcm(int(one), period) for one in stride[found]]
         # A strong pattern would leak into the periods that come after.
         images[found] = ops.convert_to_numpy(rest)[found]

@@ -62,7 +62,10 @@ def in_band(offset, shape, size):
 
 
 def score(x, size, *, data_range=1.0, reference=None, period=None):
-    """Line ratio, band ratio and squared amplitude (which chance makes negative) of one map."""
+    """Line ratio, band ratio, squared amplitude (which chance makes negative) of one map.
+
+    And both ratios once more, with what is faint among the surroundings.
+    """
     r = high_pass(np.asarray(x, float) / data_range, size)
     if reference is not None:
         r = unexplained(r, high_pass(np.asarray(reference, float) / data_range, size))
@@ -72,7 +75,10 @@ def score(x, size, *, data_range=1.0, reference=None, period=None):
     nothing = (1e-3 / (255 * math.sqrt(12))) ** 2 * np.mean(w**2)
     offsets = list(itertools.product(*[range(-n // 2, n // 2) for n in r.shape]))
 
-    lines, bands, more = [], [], 0.0
+    found, more = [], 0.0
+    count = np.prod(size) - 1 if period is None else _of_period(size, period)
+    # A pattern of amplitude 0.0005 has so much on each of so many harmonics.
+    faint = 0.0005**2 * w.sum() ** 2 / r.size / count
     for harmonic in itertools.product(*map(range, size)):
         denominators = [s // math.gcd(a, s) for a, s in zip(harmonic, size, strict=True)]
         if not any(harmonic) or period not in (None, math.lcm(*denominators)):
@@ -96,9 +102,49 @@ def score(x, size, *, data_range=1.0, reference=None, period=None):
             return max(at([o for o in near if not any(o[axis] for axis in axes)]) for axes in kinds)
 
         here, beside = power[tuple(centre)], around(0)
-        lines.append((here + nothing) / (beside + nothing))
         more += here - beside
         band = at([o for o in offsets if in_band(o, r.shape, size)])
-        bands.append((band + nothing) / (around(1.5 * 7 / 24) + nothing))
+        beside_band = around(1.5 * 7 / 24)
+        found.append(
+            [
+                (here + nothing) / (beside + nothing),
+                (band + nothing) / (beside_band + nothing),
+                (here + nothing) / (beside + nothing + faint),
+                (band + nothing) / (beside_band + nothing + faint),
+            ]
+        )
     square = more * r.size * (data_range / w.sum()) ** 2
-    return np.mean(lines), np.mean(bands), square
+    line, band, line_over_faint, band_over_faint = np.mean(found, axis=0)
+    return line, band, square, line_over_faint, band_over_faint
+
+
+def _of_period(size, period):
+    """How many harmonics have that least period."""
+    return sum(
+        math.lcm(*[s // math.gcd(a, s) for a, s in zip(harmonic, size, strict=True)]) == period
+        for harmonic in itertools.product(*map(range, size))
+    )
+
+
+def p_value(line, band, shape, size):
+    """How probable the better of both ratios is, of maps of that shape, for two tries."""
+    offsets = list(itertools.product(*[range(-n // 2, n // 2) for n in shape]))
+    harmonics = int(np.prod(size)) - 1
+    beside = sum(surroundings(o, shape, size, guard=0) for o in offsets)
+    beside_band = sum(surroundings(o, shape, size, guard=1.5 * 7 / 24) for o in offsets)
+    inside = sum(in_band(o, shape, size) for o in offsets)
+    chances = [
+        f_survival(line, harmonics, harmonics * beside),
+        # Neighbours go together, so those of the band count half.
+        f_survival(band, harmonics * inside // 2, harmonics * beside_band // 2),
+    ]
+    return float(np.clip(2 * min(chances), 1e-7, 0.99))
+
+
+def f_survival(value, above, below):
+    """How probable so large a value of the F distribution is, by summing up its density."""
+    # In u = above x / (above x + below), which has a beta distribution.
+    u = (np.arange(200_000) + 0.5) / 200_000
+    density = (above / 2 - 1) * np.log(u) + (below / 2 - 1) * np.log1p(-u)
+    density = np.exp(density - density.max())
+    return density[u > above * value / (above * value + below)].sum() / density.sum()

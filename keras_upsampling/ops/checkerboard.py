@@ -35,7 +35,8 @@ class CheckerboardScore(NamedTuple):
         amplitude: Root mean square of that pattern, in the unit of the image, without what chance
             would give: near 0 if there is no pattern.
         band_db: As `db`, of patterns whose strength or sign changes across the image.
-        p_value: How probable as much of either is by chance, between 1e-7 and 0.99.
+        p_value: How probable as much of either is by chance, between 1e-7 and 0.99. Patterns of an
+            amplitude below 0.0005 of the range count as chance, such as JPEG and cameras leave.
         detected: Whether `p_value` is below 0.01 and `amplitude` at least 0.001 of the range.
     """
 
@@ -49,6 +50,9 @@ class CheckerboardScore(NamedTuple):
 # Below this share of the range a pattern is not called one: photographs carry real lines at a
 # tenth of it.
 LEAST_AMPLITUDE = 1e-3
+# And half of that on every bin counts as chance: what JPEG and cameras leave is real, but not what
+# is looked for.
+_FAINT = LEAST_AMPLITUDE / 2
 _LEAST_P, _MOST_P, _DETECTED_P = 1e-7, 0.99, 1e-2
 
 # The noise of rounding to 256 levels, as a share of the range; and which part of it counts as
@@ -360,26 +364,38 @@ def _measure(
     axes = tuple(range(1, len(r.shape)))
     power = _power(weights * r, table)
     nothing = _NOTHING**2 * ops.mean(weights * weights, axis=axes)[:, None]
+    samples, harmonics_found = math.prod(r.shape[1:]), ops.sum(table.multiplicity)
+    # The power on each harmonic, of a pattern of amplitude 1.
+    unit = ops.sum(weights, axis=axes) ** 2 / samples / harmonics_found
 
     def of_channels(x: Tensor) -> Tensor:
         return ops.mean(ops.reshape(x, (-1, channels)), axis=1)
 
-    def over_surroundings(here: Tensor, surroundings: Tensor) -> tuple[Tensor, Tensor]:
-        """How many times the power of what is around, and how much more than that."""
+    def over_surroundings(
+        here: Tensor, surroundings: Tensor, degrees: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """How many times the power of what is around, how probable by chance, how much more."""
         around = ops.max((power @ surroundings) * table.applies, axis=-1)
-        ratio = (here + nothing) / (around + nothing)
-        ratio = ops.sum(table.multiplicity * ratio, axis=1) / ops.sum(table.multiplicity)
-        more = ops.sum(table.multiplicity * (here - around), axis=1)
-        return of_channels(ratio), more
 
-    line, more = over_surroundings(power[..., table.centre], table.line_surroundings)
-    band, _ = over_surroundings(ops.sum(power * table.band, axis=-1), table.band_surroundings)
-    square = of_channels(more * math.prod(r.shape[1:]) / ops.sum(weights, axis=axes) ** 2)
+        def mean_ratio(least: Tensor) -> Tensor:
+            ratio = table.multiplicity * (here + nothing) / (around + nothing + least)
+            return of_channels(ops.sum(ratio, axis=1) / harmonics_found)
+
+        chance = _chance(mean_ratio(_FAINT**2 * unit[:, None]), *degrees)
+        return mean_ratio(0.0), chance, ops.sum(table.multiplicity * (here - around), axis=1)
+
+    line, line_chance, more = over_surroundings(
+        power[..., table.centre], table.line_surroundings, table.degrees[0]
+    )
+    band, band_chance, _ = over_surroundings(
+        ops.sum(power * table.band, axis=-1), table.band_surroundings, table.degrees[1]
+    )
+    square = of_channels(more / harmonics_found / unit)
     positive = square > 0
     # The root of zero has no gradient.
     amplitude = ops.where(positive, ops.sqrt(ops.where(positive, square, 1)), 0)
-    line_degrees, band_degrees = table.degrees
-    p_value = _together(_chance(line, *line_degrees), _chance(band, *band_degrees))
+    # Two chances to find something, so twice the smaller one: by Bonferroni.
+    p_value = ops.clip(2 * ops.minimum(line_chance, band_chance), _LEAST_P, _MOST_P)
     return CheckerboardScore(
         db=10 * ops.log10(line),
         amplitude=amplitude * data_range,
@@ -397,11 +413,4 @@ def _chance(ratio: Tensor, above: int, below: int) -> Tensor:
     a, b = 2 / (9 * above), 2 / (9 * below)
     root = ratio ** (1 / 3)
     score = ((1 - b) * root - (1 - a)) / ops.sqrt(b * root**2 + a)
-    return ops.clip(0.5 * (1 - ops.erf(score / math.sqrt(2))), _LEAST_P, _MOST_P)
-
-
-def _together(*p_values: Tensor) -> Tensor:
-    """Return one p-value for several that need not be independent: the Cauchy combination."""
-    tangents = [ops.tan((0.5 - p) * math.pi) for p in p_values]
-    mean = sum(tangents) / len(tangents)
-    return ops.clip(0.5 - ops.arctan(mean) / math.pi, _LEAST_P, _MOST_P)
+    return ops.maximum(0.5 * (1 - ops.erf(score / math.sqrt(2))), _LEAST_P / 2)

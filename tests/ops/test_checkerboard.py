@@ -93,11 +93,21 @@ def test_the_score_is_the_definition(case):
             )
             for c in range(x.shape[-1])
         ]
-        line, band, square = np.array(expected).T
+        line, band, square, *over_faint = np.array(expected).T
         np.testing.assert_allclose(found.db[i], 10 * np.log10(line.mean()), rtol=0, atol=0.02)
         np.testing.assert_allclose(found.band_db[i], 10 * np.log10(band.mean()), rtol=0, atol=0.02)
         mean = np.sqrt(max(0.0, np.mean(square)))
         np.testing.assert_allclose(found.amplitude[i], mean, rtol=1e-3, atol=1e-5 * data_range)
+        lengths = high_passed_lengths(x.shape, size, case["with_reference"])
+        chance = oracle.p_value(*[part.mean() for part in over_faint], lengths, size)
+        # Where it is small, a hundredth of a decibel makes some of it.
+        np.testing.assert_allclose(found.p_value[i], chance, rtol=0.1, atol=1e-6)
+
+
+def high_passed_lengths(shape, size, with_reference):
+    """How long the axes are that are measured, in whole periods."""
+    lengths = [n - 2 * (s - 1) - 2 * with_reference for n, s in zip(shape[1:-1], size, strict=True)]
+    return tuple(n // s * s for n, s in zip(lengths, size, strict=True))
 
 
 @pytest.mark.parametrize("period", [2, 4])
@@ -107,7 +117,7 @@ def test_a_level_is_its_own_harmonics(period):
         lambda x: checkerboard_level(x, period, data_format="channels_last"),
         x.astype("float32"),
     )
-    line, band, square = oracle.score(x[0, ..., 0], (period, period), period=period)
+    line, band, square, *_ = oracle.score(x[0, ..., 0], (period, period), period=period)
     np.testing.assert_allclose(to_numpy(found.db)[0], 10 * np.log10(line), rtol=0, atol=0.02)
     np.testing.assert_allclose(to_numpy(found.band_db)[0], 10 * np.log10(band), rtol=0, atol=0.02)
     np.testing.assert_allclose(to_numpy(found.amplitude)[0], np.sqrt(square), rtol=1e-3)
@@ -184,6 +194,15 @@ def test_modulated_patterns_show_in_the_band():
     assert found.band_db[0] > 5
     assert found.db[0] < 3
     assert found.p_value[0] < 1e-3
+
+
+def test_what_is_faint_counts_as_chance():
+    shape = (8, 64, 64, 1)
+    clean, added = images(shape, noise=0.001), pattern(shape, (2, 2))
+    faint, weak = (measured(clean + a * added, 2) for a in (0.0004, 0.004))
+    assert np.mean(faint.db) > 8  # it is there
+    assert (faint.p_value > 0.1).all()
+    assert (weak.p_value < 1e-3).all()
 
 
 def test_noise_is_detected_as_often_as_chance_has_it():
