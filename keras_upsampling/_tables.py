@@ -1,7 +1,8 @@
-"""Tables in Markdown."""
+"""Tables in Markdown, and how to put things into a few words."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -13,3 +14,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
 
     return "\n".join([line(head), line(["-" * max(3, w) for w in widths]), *map(line, rows)])
+
+
+def by(lengths: Sequence[int]) -> str:
+    """Write lengths as in 2x4."""
+    return "x".join(map(str, lengths))
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one line what an error says, without the place that Keras puts before it."""
+    lines = re.sub(r"\x1b\[\d*m", "", str(error)).split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    return next(iter(told), type(error).__name__)

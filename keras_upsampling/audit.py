@@ -9,13 +9,18 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_upsampling._tables import table
+from keras_upsampling._tables import by, table
+from keras_upsampling.flow import Found
 from keras_upsampling.kernels import INTERPOLATIONS, TRANSPOSED
-from keras_upsampling.layers.upsample_conv import UpsampleConv
 from keras_upsampling.maths.ripple import Ripple, compound
-from keras_upsampling.response import Response, gradient_response, output_response
-from keras_upsampling.survey import Found, Survey, name_of, period_of, survey
-from keras_upsampling.trace import first_parts, last_parts
+from keras_upsampling.response import (
+    Response,
+    Unmeasured,
+    gradient_response,
+    output_response,
+)
+from keras_upsampling.survey import Survey, name_of, survey
+from keras_upsampling.trace import first_parts, last_parts, random_state_kept
 
 # Below this a ripple is what rounding and training leave, and nothing that is seen.
 _RIPPLE = 0.01
@@ -32,8 +37,9 @@ class LayerAudit(NamedTuple):
         size: By how much, along every axis.
         ripple: What its kernel must do; None for a maximum, which has no kernel.
         period: Of its pattern in the model's output (for the gradient: at its input), in samples.
-        compound: The gain ripple (for the gradient: the power ripple) of this layer and all whose
-            patterns come through it, if nothing on the way smooths them: an upper estimate.
+        compound: The gain ripple (for the gradient: the power ripple) of this layer and those whose
+            patterns come through it together. An estimate, exact where a single channel goes
+            straight from one layer to the next; None where one of them has no kernel.
         advice: What to do; empty where there is nothing to mend.
     """
 
@@ -109,35 +115,35 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
         Odena, Dumoulin, Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill;
         Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the answer to a constant).
     """
-    seen = survey(model, inputs)
-    response, gradient = (
-        output_response(last_parts(seen.call)),
-        gradient_response(first_parts(seen.call)),
-    )
+    with random_state_kept():
+        seen = survey(model, inputs)
+        response = output_response(last_parts(seen.call))
+        gradient = gradient_response(first_parts(seen.call))
+    first = "the outputs but the first" if len(seen.call.outputs) > 1 else ""
     return Audit(
         layers=tuple(_layer_audits(seen)),
-        response=response,
-        gradient=gradient,
+        response=response if isinstance(response, Response) else None,
+        gradient=gradient if isinstance(gradient, Response) else None,
         not_looked_at=(
+            *seen.unknown,
             *seen.missed,
             *_unmeasured("the answer to constants", response),
             *_unmeasured("the gradient", gradient),
+            *filter(None, [first]),
         ),
     )
 
 
-def _unmeasured(what: str, measured: Response | None) -> list[str]:
-    if measured is None:
-        return [f"{what}: no part of the model takes maps of any size"]
+def _unmeasured(what: str, measured: Response | Unmeasured) -> list[str]:
+    if isinstance(measured, Unmeasured):
+        return [f"{what}: {measured.reason}"]
     return [f"{what}, except {measured.part}"] if measured.part else []
 
 
 def _layer_audits(seen: Survey) -> list[LayerAudit]:
     audits = []
-    for i, one in enumerate(seen.found):
-        # Patterns of the output go on to the layers behind, those of the gradient to those before.
-        way = seen.found[: i + 1] if one.enlarges else seen.found[i:]
-        ripples = [_figure(other) for other in way if other.enlarges == one.enlarges]
+    for one, period, way in zip(seen.found, seen.periods, seen.ways, strict=True):
+        ripples = [_figure(other) for other in way]
         known = [ripple for ripple in ripples if ripple is not None]
         audits.append(
             LayerAudit(
@@ -146,7 +152,7 @@ def _layer_audits(seen: Survey) -> list[LayerAudit]:
                 enlarges=one.enlarges,
                 size=one.size,
                 ripple=one.ripple,
-                period=period_of(one, seen),
+                period=period,
                 compound=compound(known) if len(known) == len(ripples) else None,
                 advice=_advice(one),
             )
@@ -168,45 +174,68 @@ def _ripples(figure: str) -> Callable[[Found], bool]:
     return lambda one: one.ripple is not None and not getattr(one.ripple, figure) <= _RIPPLE
 
 
-def _has_gaps(one: Found) -> bool:
-    return one.ripple is not None and int(one.ripple.overlap.min()) == 0
-
-
 def _is_uneven(one: Found) -> bool:
     return one.ripple is not None and int(np.ptp(one.ripple.overlap)) > 0
 
 
+def _has_phases_first(one: Found) -> bool:
+    """Whether a sub-pixel convolution's channels are in the order that the constraint takes."""
+    if one.order is None:
+        return False
+    return np.array_equal(one.order, np.arange(one.order.size).reshape(one.order.shape))
+
+
 # The first line of which all is true of a layer says what to do. {rank} is its number of axes,
-# {size} how much it enlarges.
+# {size} how much it enlarges, {sizes} the same for every axis.
 _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
     (
         True,
-        (_has_gaps,),
+        (lambda one: one.has_gaps,),
         "the kernel is smaller than the stride, so some samples are made from nothing: use "
         "UpsampleConv{rank}D(filters, kernel_size, size={size})",
     ),
     (
         True,
         (_is(*TRANSPOSED), _ripples("gain")),
-        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place; to keep it, "
-        "kernel_constraint=CheckerboardFree({size}), or repair(model) once it is trained",
-    ),
-    (
-        True,
-        (lambda one: one.order is not None, _ripples("gain")),
-        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place; to keep it, "
-        "kernel_constraint=CheckerboardFree({size}, subpixel=True), the same for its bias, or "
+        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place; to keep it, a "
+        "kernel_size that {size} divides and kernel_constraint=CheckerboardFree({size}), or "
         "repair(model) once it is trained",
     ),
     (
         True,
-        (_is(*INTERPOLATIONS, UpsampleConv), _ripples("ramp")),
-        'constants stay constant, slopes get steps: interpolation="linear" has none',
+        (_has_phases_first, _ripples("gain")),
+        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place; to keep it, "
+        "CheckerboardFree({sizes}, subpixel=True) as kernel_constraint and as bias_constraint, or "
+        "repair(model) once it is trained",
+    ),
+    (
+        True,
+        (lambda one: one.order is not None, _ripples("gain")),
+        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place, or repair(model) "
+        "once it is trained",
+    ),
+    (
+        True,
+        (_is(*INTERPOLATIONS), _ripples("ramp")),
+        "constants stay constant, slopes get steps: "
+        'Upsample{rank}D({size}, interpolation="linear") makes none',
+    ),
+    (
+        True,
+        (_ripples("ramp"),),
+        "constants stay constant, slopes get steps: UpsampleConv{rank}D(filters, kernel_size, "
+        'size={size}, interpolation="linear") makes none',
     ),
     (
         False,
         (lambda one: one.ripple is None,),
         "its gradient reaches one sample of each window: an average spreads it evenly",
+    ),
+    (
+        False,
+        (lambda one: one.has_gaps,),
+        "some samples are never looked at, and get no gradient: average by {size} in its place, or "
+        "take a kernel_size of {size} or more",
     ),
     (
         False,
@@ -227,7 +256,7 @@ def _advice(one: Found) -> str:
     size = one.size[0] if len(set(one.size)) == 1 else one.size
     for enlarges, tests, text in _ADVICE:
         if enlarges == one.enlarges and all(test(one) for test in tests):
-            return text.format(rank=len(one.size), size=size)
+            return text.format(rank=len(one.size), size=size, sizes=one.size)
     return ""
 
 
@@ -245,11 +274,9 @@ def _plain(value: Any) -> Any:
 def _share(value: float | None) -> str:
     if value is None:
         return "-"
+    if np.isnan(value):
+        return "NaN"
     return f"{value:.1%}" if np.isfinite(value) else "no mean"
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))
 
 
 _COLUMNS = ("layer", "kind", "size", "gain", "ramp", "power", "period", "compound")
@@ -258,7 +285,7 @@ _COLUMNS = ("layer", "kind", "size", "gain", "ramp", "power", "period", "compoun
 def _row(one: LayerAudit) -> tuple[str, ...]:
     figures = one.ripple[:3] if one.ripple else (None,) * 3
     shares = [_share(figure) for figure in (*figures, one.compound)]
-    return (one.layer, one.kind, _by(one.size), *shares[:3], _by(one.period), shares[3])
+    return (one.layer, one.kind, by(one.size), *shares[:3], by(one.period), shares[3])
 
 
 def measured(found: Audit) -> list[str]:
@@ -276,7 +303,7 @@ def _in_words(what: str, response: Response | None) -> str:
     if max(response.period) == 1:
         return f"{what}{part}: nothing that could repeat"
     rest = f", {_share(response.rest)} that does not repeat" if response.rest else ""
-    period = _by(response.period)
+    period = by(response.period)
     return f"{what}{part}: {_share(response.ripple)} that repeats each {period}{rest}"
 
 
@@ -292,7 +319,7 @@ def _tables(found: Audit) -> str:
             lines += [f"- {one.layer}: {one.advice}" for one in rows if one.advice]
             lines += [""] if lines[-1] else []
     if not found.layers:
-        lines += ["No layer was found that changes the size of maps.", ""]
+        lines += ["No layer is known that changes the size of maps.", ""]
     lines += measured(found)
     if found.not_looked_at:
         lines += ["", "Not looked at:", *(f"- {line}" for line in found.not_looked_at)]

@@ -29,10 +29,10 @@ class CheckerboardFree(keras.constraints.Constraint):
     Args:
         size: The layer's stride, or the factor of the depth-to-space behind it: one integer for
             every axis, or one per axis.
-        subpixel: Whether the kernel is that of a convolution to `prod(size) * filters` channels
-            that depth-to-space follows, with the phases before the filters (as in
-            `keras.ops.depth_to_space`). Then it serves as its bias's constraint too, with one
-            `size` per axis.
+        subpixel: Whether the kernel is that of a convolution (of one group) to
+            `prod(size) * filters` channels that depth-to-space follows: phases, each of all
+            filters, as `keras.ops.depth_to_space` has them with channels last. Then it serves as
+            its bias's constraint too, with one `size` per axis.
 
     Raises:
         TypeError: a factor is not an integer.
@@ -58,8 +58,9 @@ class CheckerboardFree(keras.constraints.Constraint):
 
     def __init__(self, size: IntPerAxis, *, subpixel: bool = False) -> None:
         # One for all axes stays one: a kernel tells how many there are.
-        checked = positive_ints(size, len(size) if isinstance(size, (list, tuple)) else 1, "size")
-        self.size = checked if isinstance(size, (list, tuple)) else checked[0]
+        per_axis = np.ndim(size) == 1
+        checked = positive_ints(size, np.size(size) if per_axis else 1, "size")
+        self.size = checked if per_axis else checked[0]
         self.subpixel = bool(subpixel)
 
     def __call__(self, w: Tensor) -> Tensor:

@@ -32,8 +32,7 @@ def audit_kernel(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Rip
             kernel, `(*taps, filters, channels)`.
         strides: For a kernel, its stride: one integer, or one per axis. With a `Conv*D` without
             strides of its own, the factor of the depth-to-space behind it, which makes it a
-            sub-pixel convolution: `prod(strides)` phases of filters, in the order of
-            `keras.ops.depth_to_space`. Otherwise None; the layer says.
+    XX
 
     Returns:
         `Ripple`: `gain`, `ramp` and `power`, 0 where all phases are alike, and `overlap`, how
@@ -85,9 +84,21 @@ def subpixel(layer: keras.Layer, size: tuple[int, ...], order: np.ndarray) -> En
         size: The factor of the depth-to-space.
         order: Integers `(*size, filters)`: which channel becomes which phase of which filter.
     """
-    kernel = _numpy(layer.kernel)[..., order]
+    kernel, reached = _numpy(layer.kernel), []
+    for axis, (dilation, s) in enumerate(zip(layer.dilation_rate, size, strict=True)):
+        kernel = _with_holes(kernel, axis, dilation)
+        taps = np.arange(kernel.shape[axis]) % dilation == 0
+        reached.append(np.repeat(taps, s))  # from end to end, and the same backwards
     bias = _numpy(layer.bias)[order] if layer.use_bias else None
-    return Enlarging(subpixel_kernel(kernel, size), size, bias)
+    return Enlarging(subpixel_kernel(kernel[..., order], size), size, bias, reached)
+
+
+def _with_holes(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
+    """Put `dilation - 1` zeros between the taps of an axis."""
+    kernel = np.moveaxis(kernel, axis, 0)
+    wide = np.zeros((dilation * (len(kernel) - 1) + 1, *kernel.shape[1:]))
+    wide[::dilation] = kernel
+    return np.moveaxis(wide, 0, axis)
 
 
 def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> Enlarging:
@@ -117,17 +128,23 @@ def _of_layer(layer: keras.Layer, strides: IntPerAxis | None) -> Enlarging:
         )
     found = kind.read(layer)
     size = found.size
-    if isinstance(layer, CONVOLUTIONS) and max(size) == 1 and strides is not None:
-        size = positive_ints(strides, len(size), "strides")
+    asked = None if strides is None else positive_ints(strides, len(size), "strides")
+    if isinstance(layer, CONVOLUTIONS) and max(size) == 1 and asked and max(asked) > 1:
+        size = asked
         count = math.prod(size)
         if layer.filters % count:
             raise ValueError(
                 f"Depth-to-space by {size} needs channels that are divisible by {count}. Received "
                 f"{layer.name!r} with {layer.filters} filters."
             )
+        if layer.groups > 1:
+            raise ValueError(
+                "Only a sub-pixel convolution of one group has phases that can be compared: of "
+                f"more, each sees other channels. Received {layer.name!r}, groups={layer.groups}."
+            )
         order = np.arange(layer.filters).reshape(*size, -1)
         return subpixel(layer, size, order)
-    if strides is not None and positive_ints(strides, len(size), "strides") != size:
+    if asked is not None and max(size) > 1 and asked != size:
         raise ValueError(
             f"The layer {layer.name!r} has strides of its own, {size}. Received: "
             f"strides={strides}; leave them out."
@@ -135,7 +152,7 @@ def _of_layer(layer: keras.Layer, strides: IntPerAxis | None) -> Enlarging:
     if max(size) == 1:
         raise ValueError(
             f"The layer {layer.name!r} keeps the size of its input and has no phases. Received "
-            "strides=None; if depth-to-space follows it, pass its factor as `strides`."
+            f"strides={strides}; if depth-to-space follows it, pass its factor as `strides`."
         )
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -11,13 +12,14 @@ import numpy as np
 from keras import ops, tree
 
 from keras_upsampling._arguments import spatial_axes
-from keras_upsampling._tables import table
+from keras_upsampling._tables import by, reason_of, table
 from keras_upsampling.constraints import CheckerboardFree
+from keras_upsampling.flow import Found
 from keras_upsampling.kernels import TRANSPOSED, audit_kernel, subpixel
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.score import checkerboard_score
-from keras_upsampling.survey import Found, Survey, name_of, noise, period_of, survey
-from keras_upsampling.trace import calls
+from keras_upsampling.survey import Survey, name_of, noise, survey
+from keras_upsampling.trace import calls, random_state_kept
 
 
 class Move(NamedTuple):
@@ -43,8 +45,8 @@ class Repaired(NamedTuple):
         model: The copy.
         moves: What was done to every layer.
         not_moved: What was left as it is, a sentence each.
-        size: Period of the pattern that the scores are of; None where the output is no map, or
-            too small for the pattern.
+        size: Period of the pattern that the scores are of, the longest that fits into what the
+            model makes; None where none does, or the output is no map.
         db_before: Mean score of what the model makes, in decibels, as `metrics.Checkerboard`;
             None likewise.
         db_after: The same of the copy.
@@ -93,32 +95,56 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
     Reference:
         Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the condition that is projected onto).
     """
-    given = noise(model, batch=8) if inputs is None else inputs
-    seen = survey(model, given)
-    again = _copy(model, seen)
-    twins = survey(again, given)
+    with random_state_kept():
+        if isinstance(model, keras.Model) and inputs is None:
+            inputs = noise(model, batch=8)
+        seen = survey(model, inputs)
+        again = _copy(model, seen)
+        twins = survey(again, inputs)
     moves, left = [], []
     for one in _each_layer_once(twins):
-        if _has_gaps(one):
+        if one.has_gaps:
             left.append(f"{name_of(one.call)}: its kernel is smaller than its stride, {one.size}")
+        elif not hasattr(one.call.operation.kernel, "assign"):
+            left.append(f"{name_of(one.call)}: its kernel is made of others, as by LoRA")
         else:
             moves.append(_move(one))
-    size, before, after = _scores(twins, *(each(given, training=False) for each in (model, again)))
-    return Repaired(again, tuple(moves), (*left, *twins.missed), size, before, after)
+    size, before, after = _scores(twins, *(_outputs(each, inputs) for each in (model, again)))
+    return Repaired(again, tuple(moves), (*left, *twins.unknown), size, before, after)
+
+
+def _outputs(model: keras.Model, inputs: Any) -> Any:
+    with keras.StatelessScope():  # seeds start from the same place for both
+        return model(inputs, training=False)
 
 
 def _copy(model: keras.Model, seen: Survey) -> keras.Model:
     # Classes that are not registered are known all the same: they are in the model.
-    operations = [one.operation for one in calls(seen.call)]
-    classes = {type(operation).__name__: type(operation) for operation in operations}
+    types = [type(one.operation) for one in calls(seen.call)]
+    own = {one.__name__: one for one in types if one.__module__.split(".")[0] != "keras"}
     try:
-        with keras.saving.custom_object_scope(classes):
-            return copy.deepcopy(model)
+        with keras.saving.custom_object_scope(own):
+            again = copy.deepcopy(model)
     except Exception as error:
         raise ValueError(
             f"A copy is repaired, and no copy of {model.name!r} can be made. Expected a model "
-            f"that can be saved and loaded; its classes may lack a `get_config`. ({error})"
+            "that can be saved and loaded: a class of its own may lack a `get_config`. Received a "
+            f"{type(model).__name__}; repair a model inside of it by itself, or add what is "
+            f"missing. ({reason_of(error)})"
         ) from error
+    if any(type(one) is not type(other) for one, other in _pairs(model, again)):
+        raise ValueError(
+            f"Two classes of {model.name!r} have the same name, so no copy of it can be made. "
+            "Rename one of them."
+        )
+    return again
+
+
+def _pairs(model: Any, again: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every layer of a model with that of its copy."""
+    yield model, again
+    for pair in zip(getattr(model, "layers", ()), getattr(again, "layers", ()), strict=True):
+        yield from _pairs(*pair)
 
 
 def _each_layer_once(seen: Survey) -> list[Found]:
@@ -129,12 +155,6 @@ def _each_layer_once(seen: Survey) -> list[Found]:
         if one.order is not None or isinstance(one.call.operation, TRANSPOSED)
     }
     return list(found.values())
-
-
-def _has_gaps(one: Found) -> bool:
-    return one.order is None and any(
-        k < s for k, s in zip(one.call.operation.kernel_size, one.size, strict=True)
-    )
 
 
 def _move(one: Found) -> Move:
@@ -168,7 +188,8 @@ def _scores(
     """Return the longest period of the model's patterns that fits, and the mean scores."""
     images = [ops.convert_to_numpy(tree.flatten(each)[0]).astype("float32") for each in outputs]
     shape = images[0].shape
-    periods = {period_of(one, seen) for one in seen.found if one.enlarges}
+    found = zip(seen.found, seen.periods, strict=True)
+    periods = {period for one, period in found if one.enlarges}
     for size in sorted(periods, key=math.prod, reverse=True):
         axes = spatial_axes(len(size), seen.data_format)
         if len(shape) == len(size) + 2 and all(
@@ -194,7 +215,7 @@ def _text(repaired: Repaired) -> str:
     ]
     lines = [table(head, rows)] if rows else ["No kernel was moved."]
     if repaired.size is not None:
-        size = "x".join(map(str, repaired.size))
+        size = by(repaired.size)
         scores = f"{repaired.db_before:.1f} dB before, {repaired.db_after:.1f} dB after"
         lines += ["", f"Score of what the model makes, period {size}: {scores}"]
     if repaired.not_moved:

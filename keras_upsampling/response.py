@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,16 +11,19 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_upsampling._arguments import channel_axis, spatial_axes
-from keras_upsampling._types import Tensor
+from keras_upsampling._arguments import spatial_axes
+from keras_upsampling._tables import reason_of
+from keras_upsampling._types import Shape, Tensor
+from keras_upsampling.flow import lengths_of
 from keras_upsampling.ops.gradient import input_gradient
 from keras_upsampling.ops.tables import compiled_on_jax
+from keras_upsampling.survey import Survey, look
 from keras_upsampling.trace import Call, Part, calls_of, data_format_of, leaves
 
 # How many samples the smallest map in the part has along an axis, by rank: enough for a middle
-# that is out of reach of the borders; and how long the longest input may be for that.
-_LEAST = {1: 64, 2: 32, 3: 16}
-_MOST = {1: 4096, 2: 512, 3: 64}
+# that is out of reach of the borders; and how long the largest may be for that.
+_LEAST = {1: 512, 2: 32, 3: 16}
+_MOST = {1: 16384, 2: 512, 3: 64}
 
 
 class Response(NamedTuple):
@@ -40,28 +45,37 @@ class Response(NamedTuple):
     rest: float
 
 
-def output_response(parts: Iterator[Part]) -> Response | None:
-    """Measure the answer to constants of the first part that takes large maps.
+class Unmeasured(NamedTuple):
+    """Why nothing was measured.
 
-    Returns:
-        The response; with period 1 where nothing is enlarged. None if there is no such part.
+    Attributes:
+        reason: What the last part of the model that was tried said.
     """
+
+    reason: str
+
+
+def output_response(parts: Iterator[Part]) -> Response | Unmeasured:
+    """Measure the answer to constants of the first part that takes large maps."""
     return _first(parts, _answer_to_constants)
 
 
-def gradient_response(parts: Iterator[Part]) -> Response | None:
+def gradient_response(parts: Iterator[Part]) -> Response | Unmeasured:
     """Measure the gradient at the input of the first part that takes large maps."""
     return _first(parts, _gradient_of_noise)
 
 
-def _first(parts: Iterator[Part], measure: Callable[[Part], Response]) -> Response | None:
+def _first(parts: Iterator[Part], measure: Callable[[Part], Response]) -> Response | Unmeasured:
+    reason = "no part of the model takes maps of any size"
     for part in parts:
         try:
             return measure(part)
+        except MemoryError:
+            raise
         # A model may refuse a size by any error; another part may not.
-        except Exception:
-            continue
-    return None
+        except Exception as error:
+            reason = f"{part.model.name} took no larger maps ({reason_of(error)})"
+    return Unmeasured(reason)
 
 
 def _answer_to_constants(part: Part) -> Response:
@@ -71,9 +85,9 @@ def _answer_to_constants(part: Part) -> Response:
         kept = [1 if axis in spatial else length for axis, length in enumerate(shape)]
         return np.broadcast_to(rng.random(kept), shape)
 
-    _, outputs, call, data_format = _large_run(part, constant)
-    y = _channels_last(ops.convert_to_numpy(outputs).astype(float), data_format)
-    period = _ratio(y.shape[1:-1], _least_lengths(call, data_format))
+    _, outputs, seen = _large_run(part, constant)
+    y = _channels_last(ops.convert_to_numpy(ops.cast(outputs, "float32")), seen.data_format)
+    period = _period(seen, enlarges=True)
     y, tile = _phase_means(_middle(y, 1 / 3), period)
     level = _rms(y) or 1.0
     axes = tuple(range(2, 2 * len(period) + 1, 2))
@@ -87,86 +101,107 @@ def _gradient_of_noise(part: Part) -> Response:
     def noise(shape: Sequence[int], _: Sequence[int]) -> np.ndarray:
         return rng.normal(size=shape)
 
-    inputs, outputs, call, data_format = _large_run(part, noise)
-    (x,) = tree.flatten(inputs)
+    inputs, outputs, seen = _large_run(part, noise)
+    first, *others = tree.flatten(inputs)
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(first.dtype)):
+        raise ValueError("its input holds integers, which have no gradient")
     weights = ops.convert_to_tensor(rng.normal(size=outputs.shape), dtype=outputs.dtype)
 
     def weighted(x: Tensor) -> Tensor:
-        outputs = tree.flatten(part.model(x, training=False))[0]
+        with keras.StatelessScope():
+            given = tree.pack_sequence_as(inputs, [x, *others])
+            outputs = tree.flatten(part.model(given, training=False))[0]
         return ops.sum(ops.cast(outputs * weights, "float32"))
 
-    slope = _channels_last(input_gradient(weighted, x).astype(float), data_format)
-    period = _ratio(slope.shape[1:-1], _least_lengths(call, data_format))
+    slope = _channels_last(input_gradient(weighted, first).astype(float), seen.data_format)
+    period = _period(seen, enlarges=False)
     power, _ = _phase_means(_middle(slope, 2 / 3) ** 2, period)
-    # Over the images and channels too: they are only more of the noise.
-    axes = (0, *range(1, 2 * len(period), 2), power.ndim - 1)
-    count = np.prod([power.shape[axis] for axis in axes])
-    phases = power.mean(axis=axes)
-    chance = power.var(axis=axes).mean() / count
+    drawn = (0, *range(1, 2 * len(period), 2))
+    count = math.prod(power.shape[axis] for axis in drawn)
+    phases = power.mean(axis=(*drawn, power.ndim - 1))
+    # What the mean of so many samples of noise varies by, of all phases alike.
+    chance = power.var(axis=drawn).mean() / count / power.shape[-1] * (1 - 1 / phases.size)
     uneven = np.sqrt(max(0.0, phases.var() - chance)) / (phases.mean() or 1.0)
     return Response(part.place, period, float(uneven), 0.0)
 
 
 def _large_run(
     part: Part, draw: Callable[[Sequence[int], Sequence[int]], np.ndarray]
-) -> tuple[Any, Tensor, Call, str]:
+) -> tuple[Any, Tensor, Survey]:
     """Call a part with maps so large that its smallest one still has a middle.
 
     Returns:
-        Inputs, first output, calls and data format.
+        Inputs, first output, and what the calls do to the size of maps.
     """
     rank = len(tree.flatten(part.inputs)[0].shape) - 2
-    operations = getattr(part.model, "operations", part.model.layers)
-    data_format = data_format_of(operations)
+    data_format = data_format_of(part.model.layers)
 
     def once(inputs: Any, training: bool) -> Any:
-        return part.model(inputs, training=training)
-
-    # A function of its own, which no one has compiled yet: calls are seen while it is traced.
-    call_once = compiled_on_jax(once, ("training",))
+        # Counters and seeds stay as they are; on JAX they would keep what only a trace has.
+        with keras.StatelessScope():
+            return part.model(inputs, training=training)
 
     def run(length: int) -> tuple[Any, Tensor, Call]:
         def drawn(x: keras.KerasTensor) -> Tensor:
+            if len(x.shape) != rank + 2:
+                return ops.zeros([4, *(n or 1 for n in x.shape[1:])], dtype=x.dtype)
             spatial = spatial_axes(rank, data_format)
             shape = [length if axis in spatial else n for axis, n in enumerate(x.shape)]
-            return ops.convert_to_tensor(draw([4, *shape[1:]], spatial), dtype=x.dtype)
+            values = draw([4, *shape[1:]], spatial)
+            # Integers are bytes.
+            values = values if keras.backend.is_float_dtype(x.dtype) else 255 * abs(values) % 256
+            return ops.convert_to_tensor(values.astype("float32"), dtype=x.dtype)
 
         inputs = tree.map_structure(drawn, part.inputs)
-        outputs, call = calls_of(call_once, inputs)
+        # A function of its own, which nothing has compiled: calls are seen while it is traced.
+        function = compiled_on_jax(functools.partial(once), ("training",))
+        outputs, call = calls_of(function, inputs)
         return inputs, tree.flatten(outputs)[0], call
 
-    inputs, outputs, call = run(_LEAST[rank])
-    factor = max(_ratio((_LEAST[rank],) * rank, _least_lengths(call, data_format)))
-    if factor > 1:
-        most = max(8, _MOST[rank] // factor)
-        inputs, outputs, call = run(factor * min(_LEAST[rank], most))
-    return inputs, outputs, call, data_format
+    # A few samples tell how much they are enlarged, and how much smaller they become.
+    inputs, outputs, call = run(_LEAST[rank] // 2)
+    seen = look(call)
+    larger = max(_period(seen, enlarges=True))
+    smaller = max(_period(seen, enlarges=False))
+    length = smaller * max(8, min(_LEAST[rank], _MOST[rank] // max(larger, smaller)))
+    if length != _LEAST[rank] // 2:
+        inputs, outputs, call = run(length)
+    return inputs, outputs, look(call)
 
 
-def _least_lengths(call: Call, data_format: str) -> tuple[int, ...]:
-    """Return the length of the smallest map along every axis."""
-    rank = len(call.outputs[0]) - 2
-    lengths = [
-        [shape[axis] for axis in spatial_axes(rank, data_format)]
-        for one in leaves(call)
-        for shape in (*one.inputs, *one.outputs)
-        if len(shape) == rank + 2
+def _period(seen: Survey, *, enlarges: bool) -> tuple[int, ...]:
+    """Return the period of what is made of all layers together, or of their gradients."""
+    shape = (seen.call.outputs if enlarges else seen.call.inputs)[0]
+    rank = len(shape) - 2
+    periods = [
+        period
+        for one, period in zip(seen.found, seen.periods, strict=True)
+        if one.enlarges == enlarges and len(period) == rank
+    ]
+    if seen.unknown or seen.missed:
+        # Of layers that are not known, the smallest map tells.
+        periods.append(_ratio(shape, seen))
+    return tuple(map(max, zip((1,) * rank, *periods, strict=True)))
+
+
+def _ratio(shape: Shape, seen: Survey) -> tuple[int, ...]:
+    """Return how many times as long as the smallest map a map is along every axis."""
+    ends = lengths_of(shape, seen.data_format)
+    maps = [
+        lengths
+        for one in leaves(seen.call)
+        for lengths in (
+            lengths_of(other, seen.data_format) for other in (*one.inputs, *one.outputs)
+        )
+        if len(lengths) == len(ends)
     ]
     # A single sample is a mean over the map, as in attention to channels.
-    return tuple(min([n for n in axis if n > 1] or [1]) for axis in zip(*lengths, strict=True))
-
-
-def _ratio(lengths: Sequence[int], least: Sequence[int]) -> tuple[int, ...]:
-    # Convolutions without padding take a few samples off.
-    return tuple(max(1, round(n / m)) for n, m in zip(lengths, least, strict=True))
+    least = [min([n for n in axis if n > 1] or [1]) for axis in zip(ends, *maps, strict=True)]
+    return tuple(max(1, round(n / m)) for n, m in zip(ends, least, strict=True))
 
 
 def _channels_last(x: np.ndarray, data_format: str) -> np.ndarray:
-    return (
-        x
-        if data_format == "channels_last"
-        else np.moveaxis(x, channel_axis(x.ndim - 2, data_format), -1)
-    )
+    return x if data_format == "channels_last" else np.moveaxis(x, 1, -1)
 
 
 def _middle(x: np.ndarray, share: float) -> np.ndarray:
@@ -187,4 +222,4 @@ def _phase_means(x: np.ndarray, period: Sequence[int]) -> tuple[np.ndarray, np.n
 
 
 def _rms(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(x**2)))
+    return float(np.sqrt(np.mean(np.square(x, dtype=float))))

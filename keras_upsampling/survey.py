@@ -11,9 +11,16 @@ import numpy as np
 from keras import layers, ops, tree
 
 from keras_upsampling._arguments import channel_axis, spatial_axes
-from keras_upsampling._types import Shape
+from keras_upsampling.flow import (
+    AT_THE_BORDER,
+    Found,
+    change_of,
+    lengths_of,
+    of_maps,
+    periods,
+    ways,
+)
 from keras_upsampling.kernels import CONVOLUTIONS, kind_of, subpixel
-from keras_upsampling.maths.ripple import Ripple
 from keras_upsampling.trace import (
     Call,
     calls,
@@ -26,37 +33,44 @@ from keras_upsampling.trace import (
 
 MAXIMUM = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 
+# What does the same to every number by itself, and so to all phases: layers, and the operations
+# of functional models, which have no public classes.
+_ELEMENTWISE = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Dropout, layers.Identity)
+_ELEMENTWISE_NAMES = {
+    "Relu",
+    "Relu6",
+    "LeakyRelu",
+    "Elu",
+    "Gelu",
+    "Selu",
+    "Silu",
+    "Sigmoid",
+    "Tanh",
+}
+_ELEMENTWISE_ACTIVATIONS = {name.lower() for name in _ELEMENTWISE_NAMES} | {"leaky_relu", "linear"}
+
 # What stands for an unknown length, by rank.
 _ANY_LENGTH = {1: 256, 2: 64, 3: 16}
 
 
-class Found(NamedTuple):
-    """A layer that enlarges maps, or makes them smaller.
+class Survey(NamedTuple):
+    """The layers of a called model that change the size of maps.
 
     Attributes:
-        call: Its call; of a sub-pixel convolution, the convolution's.
-        kind: Its class, or both classes.
-        enlarges: Whether it enlarges.
-        size: By how much, along every axis.
-        lengths: Of the larger map.
-        ripple: What its kernel, or its gradient's, must do; None for a maximum, which has none.
-        order: Of a sub-pixel convolution, `(*size, filters)`: which channel becomes which phase.
+        call: The model's call.
+        found: The layers, in the order of their calls.
+        periods: Of each one's pattern, where the model ends; of a gradient's, where it begins.
+        ways: For each, those whose patterns come through it, and itself.
+        unknown: Sentences on what enlarges maps and is not known.
+        missed: Sentences on what else is not known.
+        data_format: Of the model's maps.
     """
 
     call: Call
-    kind: str
-    enlarges: bool
-    size: tuple[int, ...]
-    lengths: tuple[int, ...]
-    ripple: Ripple | None
-    order: np.ndarray | None = None
-
-
-class Survey(NamedTuple):
-    """The layers of a called model that change the size of maps, and what is not known of it."""
-
-    call: Call
     found: list[Found]
+    periods: list[tuple[int, ...]]
+    ways: list[list[Found]]
+    unknown: list[str]
     missed: list[str]
     data_format: str
 
@@ -75,28 +89,23 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
-            f"Expected a keras.Model. Received {model!r}; for a single layer, use `audit_kernel`."
+            f"Expected a keras.Model. Received {model!r} of type {type(model).__name__}; for a "
+            "single layer use `audit_kernel`, for a file `keras.saving.load_model` first."
         )
-    _, call = calls_of(model, noise(model) if inputs is None else inputs)
-    data_format = data_format_of(one.operation for one in leaves(call))
-    found: list[Found] = []
-    missed: list[str] = []
-    convolution: Call | None = None
-    for step in _steps(call):
-        one = _known(step, data_format) or _shuffled(step, convolution, data_format)
-        if one is not None:
-            found.append(one)
-        elif kind_of(step.operation) is None:
-            missed += _unknown(step, data_format)
-        convolution = _pending(step, convolution)
-    missed += _outside_of_layers(call, data_format)
+    if inputs is None:
+        inputs = noise(model)
+    before = [(variable, ops.convert_to_numpy(variable)) for variable in model.variables]
+    _, call = calls_of(model, inputs)
+    for variable, value in before:  # counters and seeds have gone on
+        variable.assign(value)
+    seen = look(call)
     called = {id(one.operation) for one in calls(call)}
-    missed += [
+    seen.missed.extend(
         f"{layer.name}: it was not called"
         for layer in model.layers
         if id(layer) not in called and not isinstance(layer, layers.InputLayer)
-    ]
-    return Survey(call, found, missed, data_format)
+    )
+    return seen
 
 
 def noise(model: keras.Model, batch: int = 1) -> Any:
@@ -108,7 +117,8 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
     if not is_functional(model) or not model.built:
         raise ValueError(
             f"The shape of what {model.name!r} takes is not known. Received a "
-            f"{type(model).__name__}; pass `inputs`, something that it can be called with."
+            f"{type(model).__name__}; pass `inputs`, something that it can be called with, such as "
+            "inputs=np.zeros((1, 64, 64, 3))."
         )
     rng = np.random.default_rng(0)
     data_format = data_format_of(model.layers)
@@ -129,21 +139,41 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
     return tree.map_structure(drawn, inputs_of(model))
 
 
-def period_of(one: Found, seen: Survey) -> tuple[int, ...]:
-    """Return the period of a layer's pattern where the model ends; of a gradient's, begins."""
-    shapes = seen.call.outputs if one.enlarges else seen.call.inputs
-    ends = _lengths(shapes[0], seen.data_format) if shapes else ()
-    if len(ends) != len(one.size):
-        return one.size
-    # Convolutions without padding take a few samples off.
-    ratios = [max(1, round(n / m)) for n, m in zip(ends, one.lengths, strict=True)]
-    return tuple(s * ratio for s, ratio in zip(one.size, ratios, strict=True))
+def look(call: Call) -> Survey:
+    """Return what a model's call has done to the size of maps."""
+    data_format = data_format_of(one.operation for one in leaves(call))
+    steps = list(_steps(call))
+    found: dict[int, Found] = {}
+    unknown: list[str] = []
+    missed: list[str] = []
+    for index, step in enumerate(steps):
+        one = _known(step) or _shuffled(step, steps, call, data_format)
+        if one is not None:
+            found[index] = one
+        elif kind_of(step.operation) is None:
+            name = f"{name_of(step)}: no kernel of a {type(step.operation).__name__}"
+            change = change_of(step, data_format)
+            if change > 0:
+                unknown.append(f"{name} is known")
+            elif change < 0:
+                missed.append(f"{name}'s gradient is known")
+    unknown += _outside_of_layers(call, data_format)
+    return Survey(
+        call,
+        list(found.values()),
+        periods(call, steps, found, data_format),
+        ways(steps, found),
+        list(dict.fromkeys(unknown)),
+        list(dict.fromkeys(missed)),
+        data_format,
+    )
 
 
 def _steps(call: Call) -> Iterator[Call]:
     """Yield what does one thing, in order: a layer that is known, or that calls no other."""
     # An activation may be a layer, called by the one that it belongs to.
-    known = kind_of(call.operation) or isinstance(call.operation, MAXIMUM)
+    # And padding is an operation that some layers call.
+    known = kind_of(call.operation) or isinstance(call.operation, (*MAXIMUM, *AT_THE_BORDER))
     if known or not call.children:
         yield call
         return
@@ -151,79 +181,59 @@ def _steps(call: Call) -> Iterator[Call]:
         yield from _steps(child)
 
 
-def _known(step: Call, data_format: str) -> Found | None:
+def _known(step: Call) -> Found | None:
     """Return what is known of a layer that changes the size of maps by itself."""
     operation = step.operation
     name = type(operation).__name__
-    given, made = _of_maps(step, data_format)
     if isinstance(operation, MAXIMUM):
-        return Found(step, name, False, tuple(operation.strides), given, None)
+        size = tuple(operation.strides)
+        return Found(step, step, name, False, size, None) if max(size) > 1 else None
     kind = kind_of(operation)
     if kind is None:
         return None
     kernel = kind.read(operation)
     if max(kernel.size) == 1:
         return None
-    larger = made if kind.enlarges else given
-    return Found(step, name, kind.enlarges, kernel.size, larger, kernel.ripple())
+    return Found(step, step, name, kind.enlarges, kernel.size, kernel.ripple())
 
 
-def _shuffled(step: Call, convolution: Call | None, data_format: str) -> Found | None:
+def _shuffled(step: Call, steps: list[Call], whole: Call, data_format: str) -> Found | None:
     """Return what is known of a convolution, if this step is the depth-to-space behind it."""
-    size = _factor(step, data_format)
-    if convolution is None or size is None or convolution.outputs[0] != step.inputs[0]:
+    given, made = of_maps(step, data_format)
+    if not given or any(n == 0 or m % n for n, m in zip(given, made, strict=True)):
+        return None
+    size = tuple(m // n for n, m in zip(given, made, strict=True))
+    if max(size) == 1:
+        return None
+    before = step
+    while before is step or _is_elementwise(before.operation):
+        tensor = before.given[0] if len(before.given) == 1 else None
+        makers = [other for other in steps if tensor in other.made]
+        users = sum(tensor in other.given for other in steps) + (tensor in whole.made)
+        # What others use as well is not a sub-pixel convolution's alone.
+        if not makers or users > 1:
+            return None
+        before = makers[-1]
+    layer = before.operation
+    alone = sum(other.operation is layer for other in steps) == 1
+    if (
+        not isinstance(layer, CONVOLUTIONS)
+        or max(layer.strides) > 1
+        or layer.groups > 1
+        or not alone
+    ):
         return None
     order = _channel_order(step, size, data_format)
     if order is None:
         return None
-    layer = convolution.operation
     name = f"{type(layer).__name__} + {type(step.operation).__name__}"
-    _, made = _of_maps(step, data_format)
-    return Found(convolution, name, True, size, made, subpixel(layer, size, order).ripple(), order)
+    return Found(before, step, name, True, size, subpixel(layer, size, order).ripple(), order)
 
 
-def _unknown(step: Call, data_format: str) -> list[str]:
-    """Return a sentence on a step of unknown kind, if it changes the size of maps."""
-    name = type(step.operation).__name__
-    if _factor(step, data_format) is not None:
-        return [f"{name_of(step)}: no kernel of a {name} is known"]
-    if _shrinks(step, data_format):
-        return [f"{name_of(step)}: no kernel of a {name}'s gradient is known"]
-    return []
-
-
-def _pending(step: Call, convolution: Call | None) -> Call | None:
-    """Return the convolution that depth-to-space may follow, after this step."""
-    operation = step.operation
-    if isinstance(operation, CONVOLUTIONS):
-        return step if max(operation.strides) == 1 and operation.groups == 1 else None
-    # Activations treat all phases alike; what has weights may not.
-    plain = len(step.inputs) == 1 and step.inputs == step.outputs
-    return convolution if plain and not getattr(operation, "weights", ()) else None
-
-
-def _lengths(shape: Shape, data_format: str) -> tuple[int, ...]:
-    axes = spatial_axes(len(shape) - 2, data_format) if len(shape) in (3, 4, 5) else ()
-    return tuple(shape[axis] or 0 for axis in axes)
-
-
-def _of_maps(step: Call, data_format: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    given, made = (_lengths(shapes[0], data_format) if shapes else () for shapes in step[2:4])
-    return (given, made) if len(given) == len(made) else ((), ())
-
-
-def _factor(step: Call, data_format: str) -> tuple[int, ...] | None:
-    """Return by how much a step enlarges its map; None if it does not."""
-    given, made = _of_maps(step, data_format)
-    whole = given and all(n and m % n == 0 for n, m in zip(given, made, strict=True))
-    size = tuple(m // n for n, m in zip(given, made, strict=True)) if whole else (1,)
-    return size if max(size) > 1 else None
-
-
-def _shrinks(step: Call, data_format: str) -> bool:
-    given, made = _of_maps(step, data_format)
-    # A single sample is a mean over the map, not a smaller one.
-    return any(1 < m <= n / 2 for n, m in zip(given, made, strict=True))
+def _is_elementwise(operation: Any) -> bool:
+    if isinstance(operation, layers.Activation):
+        return getattr(operation.activation, "__name__", "") in _ELEMENTWISE_ACTIVATIONS
+    return isinstance(operation, _ELEMENTWISE) or type(operation).__name__ in _ELEMENTWISE_NAMES
 
 
 def _channel_order(step: Call, size: tuple[int, ...], data_format: str) -> np.ndarray | None:
@@ -236,34 +246,37 @@ def _channel_order(step: Call, size: tuple[int, ...], data_format: str) -> np.nd
     channels = step.inputs[0][axis] or 0
     if channels % count or step.outputs[0][axis] != channels // count:
         return None
-    numbers = np.broadcast_to(np.arange(channels, dtype="float32"), (1, *(2,) * rank, channels))
+    lengths = lengths_of(step.inputs[0], data_format)  # which may be all that it takes
+    numbers = np.broadcast_to(np.arange(channels, dtype="float32"), (1, *lengths, channels))
     if data_format == "channels_first":
         numbers = np.moveaxis(numbers, -1, 1)
     try:
         made = ops.convert_to_numpy(step.operation(ops.convert_to_tensor(numbers)))
-    except Exception:  # of whatever the layer does with a small map: then it is something else
+    except Exception:  # of whatever the layer does with such a map: then it is something else
         return None
     if data_format == "channels_first":
         made = np.moveaxis(made, 1, -1)
     order = made[0][tuple(slice(s) for s in size)]
-    same = np.array_equal(made[0], np.tile(order, (*(2,) * rank, 1)))
+    same = np.array_equal(made[0], np.tile(order, (*lengths, 1)))
     each_once = np.array_equal(np.sort(order, axis=None), np.arange(channels))
     return order.astype(int) if same and each_once else None
 
 
 def _outside_of_layers(call: Call, data_format: str) -> Iterator[str]:
     """Yield the layers that change the size of maps between the calls of others."""
-    if not call.children or kind_of(call.operation):
+    # The cells of a recurrent layer see one of its maps at a time.
+    if not call.children or kind_of(call.operation) or isinstance(call.operation, layers.RNN):
         return
     if not is_functional(call.operation):
-        known = {_lengths(shape, data_format) for shape in call.inputs}
+        known = {lengths_of(shape, data_format) for shape in call.inputs}
+        made: set[tuple[int, ...]] = set()
         changes = False
         for child in call.children:
-            changes |= any(_lengths(shape, data_format) not in known for shape in child.inputs)
-            made = {_lengths(shape, data_format) for shape in child.outputs}
+            changes |= any(lengths_of(shape, data_format) not in known for shape in child.inputs)
+            made = {lengths_of(shape, data_format) for shape in child.outputs}
             known |= made
         # What comes out is as large as what the last layer made, unless that was a mean of it all.
-        ends = {_lengths(shape, data_format) for shape in call.outputs}
+        ends = {lengths_of(shape, data_format) for shape in call.outputs}
         changes |= not ends & made and all(max(lengths, default=1) > 1 for lengths in made)
         if changes:
             yield f"{name_of(call)}: it changes the size of maps outside of its layers"

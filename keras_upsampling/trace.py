@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ class Call(NamedTuple):
         path: The names of the models and layers that it was called in, and its own.
         inputs: The shapes of the tensors that it was given.
         outputs: The shapes of those that it gave.
+        given: What tells the former apart from other tensors of the same run.
+        made: What tells the latter apart.
         children: What it called itself.
     """
 
@@ -30,10 +33,12 @@ class Call(NamedTuple):
     path: tuple[str, ...]
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
+    given: tuple[int, ...]
+    made: tuple[int, ...]
     children: tuple[Call, ...]
 
 
-def calls_of(model: keras.Model, inputs: Any) -> tuple[Any, Call]:
+def calls_of(model: Callable[..., Any], inputs: Any) -> tuple[Any, Call]:
     """Return what `model(inputs)` gives, and every call in it."""
     with _recorded() as made:
         outputs = model(inputs, training=False)
@@ -54,7 +59,15 @@ def leaves(call: Call) -> Iterator[Call]:
 
 def shapes_of(tensors: Any) -> tuple[Shape, ...]:
     """Return the shape of every tensor in a structure."""
-    return tuple(tuple(x.shape) for x in tree.flatten(tensors) if hasattr(x, "shape"))
+    return tuple(tuple(x.shape) for x in _tensors(tensors))
+
+
+def _tensors(structure: Any) -> list[Any]:
+    return [x for x in tree.flatten(structure) if hasattr(x, "shape")]
+
+
+# One listener at a time: a second one would keep the first one for the original.
+_LISTENING = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -64,31 +77,46 @@ def _recorded() -> Iterator[list[Call]]:
     Every layer of every backend is called through `keras.Operation.__call__`, those inside of
     subclassed models too, which no public graph shows. So that is what listens for a while.
     """
-    original = keras.Operation.__call__
-    thread = threading.get_ident()
-    names: list[str] = []
-    levels: list[list[Call]] = [[]]
+    with _LISTENING:
+        original = keras.Operation.__call__
+        thread = threading.get_ident()
+        names: list[str] = []
+        levels: list[list[Call]] = [[]]
+        kept: list[Any] = []  # an `id` is one tensor's only as long as that lives
 
-    def listening(self: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() != thread:
-            return original(self, *args, **kwargs)
-        names.append(self.name)
-        levels.append([])
+        def listening(self: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != thread:
+                return original(self, *args, **kwargs)
+            names.append(self.name)
+            levels.append([])
+            try:
+                outputs = original(self, *args, **kwargs)
+            finally:
+                children = tuple(levels.pop())
+                path = tuple(names)
+                names.pop()
+            given, made = _tensors((args, kwargs)), _tensors(outputs)
+            kept.append((given, made))
+            shapes = shapes_of(given), shapes_of(made)
+            ids = tuple(map(id, given)), tuple(map(id, made))
+            levels[-1].append(Call(self, path, *shapes, *ids, children))
+            return outputs
+
+        keras.Operation.__call__ = listening
         try:
-            outputs = original(self, *args, **kwargs)
+            yield levels[0]
         finally:
-            children = tuple(levels.pop())
-            path = tuple(names)
-            names.pop()
-        shapes = shapes_of((args, kwargs)), shapes_of(outputs)
-        levels[-1].append(Call(self, path, *shapes, children))
-        return outputs
+            keras.Operation.__call__ = original
 
-    keras.Operation.__call__ = listening
+
+@contextlib.contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave Python's random numbers, which Keras draws its seeds from, where they are."""
+    state = random.getstate()
     try:
-        yield levels[0]
+        yield
     finally:
-        keras.Operation.__call__ = original
+        random.setstate(state)
 
 
 class Part(NamedTuple):
@@ -194,7 +222,7 @@ def _flattened(model: keras.Model) -> keras.Model:
         ).output
 
     given = tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype), inputs_of(model)
+        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), inputs_of(model)
     )
     flat = keras.Model(given, apply(model, given))
     for operation, again in copies.values():
@@ -219,16 +247,17 @@ def _of_any_size(x: Any, y: keras.KerasTensor, place: str) -> Iterator[Part]:
     """Yield the part from `x` to `y`, for unknown sizes, if it can be had."""
     if any(len(tensor.shape) < 3 for tensor in [*tree.flatten(x), y]):
         return
-    part = keras.Model(x, y)
-    data_format = data_format_of(part.operations)
+    data_format = "channels_last"
 
     def unknown_sizes(tensor: keras.KerasTensor) -> keras.KerasTensor:
         shape = list(tensor.shape)
         for axis in spatial_axes(len(shape) - 2, data_format):
             shape[axis] = None
-        return keras.Input(batch_shape=shape, dtype=tensor.dtype)
+        return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
 
     try:
+        part = keras.Model(x, y)  # refused if it needs what comes before `x`
+        data_format = data_format_of(part.operations)
         found = keras.models.clone_model(
             part,
             input_tensors=tree.map_structure(unknown_sizes, part.input),
@@ -247,7 +276,13 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def data_format_of(operations: Iterable[keras.Operation]) -> str:
+def data_format_of(operations: Iterable[Any]) -> str:
     """Return the data format of the first layer that has one; Keras's setting if none has."""
-    formats = (getattr(operation, "data_format", None) for operation in operations)
-    return next(filter(None, formats), keras.config.image_data_format())
+    return next(_data_formats(operations), keras.config.image_data_format())
+
+
+def _data_formats(operations: Iterable[Any]) -> Iterator[str]:
+    for operation in operations:
+        if getattr(operation, "data_format", None):
+            yield operation.data_format
+        yield from _data_formats(getattr(operation, "layers", ()))

@@ -17,7 +17,7 @@ import numpy as np
 import keras_upsampling
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling._arguments import positive_int
-from keras_upsampling._tables import table
+from keras_upsampling._tables import by, table
 from keras_upsampling.commands.images import (
     ENDINGS,
     data_range_of,
@@ -183,8 +183,8 @@ def _open(path: Path, options: argparse.Namespace) -> tuple[dict[str, np.ndarray
     shortest = [shortest_length(size, 2) for size in options.size]
     if any(n < least for n, least in zip(first.shape, shortest, strict=False)):
         raise ValueError(
-            f"too small: a pattern of size {_by(options.size)} needs {_by(shortest)} pixels or "
-            f"more. Received {_by(first.shape)}, taken as height, width and channels"
+            f"too small: a pattern of size {by(options.size)} needs {by(shortest)} pixels or "
+            f"more. Received {by(first.shape)}, taken as height, width and channels"
         )
     return images, options.data_range or data_range_of(first.dtype)
 
@@ -227,7 +227,7 @@ def _report(rows: Sequence[Row]) -> str:
     cells = [
         [
             row.file.replace("|", r"\|"),
-            _by(row.shape),
+            by(row.shape),
             f"{row.db:.2f}",
             f"{row.amplitude:.3g}",
             f"{row.band_db:.2f}",
@@ -246,10 +246,6 @@ def _report(rows: Sequence[Row]) -> str:
         f"{table(head, cells)}\n\n{images}, mean {total['db']:.2f} dB, "
         f"{total['detection_rate']:.1%} detected"
     )
-
-
-def _by(lengths: Sequence[int]) -> str:
-    return "x".join(map(str, lengths))
 
 
 def _say(failures: Iterable[Failure]) -> None:

@@ -31,10 +31,12 @@ def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarra
         found = jax.jit(jax.grad(function))(x)  # at once, not operation by operation
     elif _BACKEND == "torch":
         x = x.detach().requires_grad_()
-        (found,) = torch.autograd.grad(function(x), x)
+        (found,) = torch.autograd.grad(function(x), x, allow_unused=True)
     else:
         raise ValueError(
             f"Gradients are known on TensorFlow, JAX and PyTorch. Received backend {_BACKEND!r}; "
             "set KERAS_BACKEND to one of those."
         )
-    return ops.convert_to_numpy(found)
+    if found is None:
+        raise ValueError("The output does not depend on the input by a way that has a gradient.")
+    return ops.convert_to_numpy(ops.cast(found, "float32"))

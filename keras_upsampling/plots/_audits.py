@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from keras_upsampling._tables import by
 from keras_upsampling._types import IntPerAxis
 from keras_upsampling.audit import Audit, LayerAudit, measured
 from keras_upsampling.kernels import audit_kernel
@@ -43,6 +44,7 @@ def audit(audit: Audit) -> Figure:
 
     Raises:
         ImportError: at `import keras_upsampling.plots`, where matplotlib is missing.
+        TypeError: not an audit.
 
     Example:
         >>> import keras
@@ -54,6 +56,10 @@ def audit(audit: Audit) -> Figure:
         >>> figure.axes[0].get_title()
         'Layers that enlarge'
     """
+    if not isinstance(audit, Audit):
+        raise TypeError(
+            f"Expected what `keras_upsampling.audit` returns. Received {audit!r}; audit it first."
+        )
     groups = [
         ("Layers that enlarge", [one for one in audit.layers if one.enlarges]),
         ("Gradients of layers that make maps smaller", [o for o in audit.layers if not o.enlarges]),
@@ -86,7 +92,7 @@ def _draw_ripples(ax: Axes, found: list[LayerAudit]) -> None:
         # What has no kernel has it once, not in every bar.
         texts = ["" if value is None and i else _percent(value) for value in values]
         ax.bar_label(drawn, texts, padding=3, fontsize=8)
-    names = [f"{one.layer}\n{one.kind}, {'x'.join(map(str, one.size))}" for one in found]
+    names = [f"{one.layer}\n{one.kind}, {by(one.size)}" for one in found]
     ax.set_yticks(range(len(found)), names, fontsize=9)
     ax.set_xlim(0, 1.15 * longest)
     ax.invert_yaxis()  # the first layer on top

@@ -1,0 +1,142 @@
+"""How the maps of a called model follow from one another, and which patterns go where."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from keras import layers
+
+from keras_upsampling._arguments import spatial_axes
+from keras_upsampling._types import Shape
+from keras_upsampling.kernels import kind_of
+from keras_upsampling.maths.ripple import Ripple
+from keras_upsampling.trace import Call
+
+# Those change the lengths of maps, and not their scale.
+AT_THE_BORDER = (
+    layers.ZeroPadding1D,
+    layers.ZeroPadding2D,
+    layers.ZeroPadding3D,
+    layers.Cropping1D,
+    layers.Cropping2D,
+    layers.Cropping3D,
+)
+
+Lengths = tuple[Fraction, ...]
+
+
+class Found(NamedTuple):
+    """A layer that enlarges maps, or makes them smaller.
+
+    Attributes:
+        call: Its call; of a sub-pixel convolution, the convolution's.
+        step: Its call; of a sub-pixel convolution, that of depth to space.
+        kind: Its class, or both classes.
+        enlarges: Whether it enlarges.
+        size: By how much, along every axis.
+        ripple: What its kernel, or its gradient's, must do; None for a maximum, which has none.
+        order: Of a sub-pixel convolution, `(*size, filters)`: which channel becomes which phase.
+    """
+
+    call: Call
+    step: Call
+    kind: str
+    enlarges: bool
+    size: tuple[int, ...]
+    ripple: Ripple | None
+    order: np.ndarray | None = None
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some samples are made from nothing."""
+        return self.ripple is not None and int(self.ripple.overlap.min()) == 0
+
+
+def lengths_of(shape: Shape, data_format: str) -> tuple[int, ...]:
+    """Return how long a map is along every axis; nothing for what is no map."""
+    axes = spatial_axes(len(shape) - 2, data_format) if len(shape) in (3, 4, 5) else ()
+    return tuple(shape[axis] or 0 for axis in axes)
+
+
+def of_maps(step: Call, data_format: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return how long the maps are that a step is given and makes; nothing for what is no map."""
+    data_format = getattr(step.operation, "data_format", None) or data_format
+    given, made = (lengths_of(shapes[0], data_format) if shapes else () for shapes in step[2:4])
+    return (given, made) if len(given) == len(made) else ((), ())
+
+
+def change_of(step: Call, data_format: str) -> int:
+    """Return 1 for a step that enlarges its map, -1 for one that makes it smaller, else 0."""
+    if isinstance(step.operation, AT_THE_BORDER):
+        return 0
+    given, made = of_maps(step, data_format)
+    # A single sample is a mean over the map, not a smaller one.
+    if given == made or not given or max(made) == 1:
+        return 0
+    return 1 if math.prod(made) > math.prod(given) else -1
+
+
+def periods(
+    call: Call, steps: list[Call], found: dict[int, Found], data_format: str
+) -> list[tuple[int, ...]]:
+    """Return the period of each layer's pattern where the model ends, or for gradients begins.
+
+    Convolutions without padding take a few samples off, so lengths themselves do not tell. What is
+    followed here is how long every map would be without that.
+    """
+    known: dict[int, Lengths] = {}
+
+    def nominal(tensor: int, shape: Shape) -> Lengths:
+        lengths = lengths_of(shape, data_format)
+        if len(known.get(tensor, ())) == len(lengths):
+            return known.get(tensor, ())
+        return tuple(map(Fraction, lengths))
+
+    for index, step in enumerate(steps):
+        given, made = of_maps(step, data_format)
+        start = nominal(step.given[0], step.inputs[0]) if step.given else ()
+        one = found.get(index)
+        if not given or len(start) != len(made) or 0 in given:
+            continue  # what it makes begins a map of its own
+        if one is not None:
+            factors = [Fraction(s) if one.enlarges else Fraction(1, s) for s in one.size]
+        elif change_of(step, data_format) == 0 or kind_of(step.operation) is not None:
+            factors = [Fraction(1)] * len(given)
+        else:
+            factors = [Fraction(m, n) for n, m in zip(given, made, strict=True)]
+        known[step.made[0]] = tuple(n * f for n, f in zip(start, factors, strict=True))
+
+    found_periods = []
+    for one in found.values():
+        step = one.step
+        if one.enlarges:
+            ends = [nominal(*pair) for pair in zip(call.made, call.outputs, strict=True)]
+            here = nominal(step.made[0], step.outputs[0])
+        else:
+            ends = [tuple(map(Fraction, lengths_of(shape, data_format))) for shape in call.inputs]
+            here = nominal(step.given[0], step.inputs[0])
+        end = next((end for end in ends if len(end) == len(here)), here)
+        ratios = [max(1, round(n / m)) for n, m in zip(end, here, strict=True)]
+        found_periods.append(tuple(s * ratio for s, ratio in zip(one.size, ratios, strict=True)))
+    return found_periods
+
+
+def ways(steps: list[Call], found: dict[int, Found]) -> list[list[Found]]:
+    """Return the layers whose patterns come through each layer, the longest way, and itself."""
+    known: dict[int, list[Found]] = {}
+    for enlarges in (True, False):
+        # Patterns of the output go on to the layers behind, those of the gradient to those before.
+        order = list(enumerate(steps))
+        through: dict[int, list[Found]] = {}
+        for index, step in order if enlarges else order[::-1]:
+            sources, targets = (step.given, step.made) if enlarges else (step.made, step.given)
+            way = max((through.get(tensor, []) for tensor in sources), key=len, default=[])
+            one = found.get(index)
+            if one is not None and one.enlarges == enlarges:
+                way = known[index] = [*way, one]
+            for tensor in targets:
+                through[tensor] = max(through.get(tensor, []), way, key=len)
+    return [known[index] for index in found]
