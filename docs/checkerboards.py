@@ -193,7 +193,7 @@ plots.audit(found)
 #   stay constant. Here the phases differ from their mean by more than the mean itself, and so
 #   it is for any kernel that is drawn at random: about √3 for four independent phases.
 # - *Ramp* compares what they answer to a slope. *Power* compares what they make of noise.
-# - *Compound* is what the layers so far add up to, if nothing on the way smooths it.
+# - *Compound* is what the layers so far add up to, roughly: others between them may smooth it.
 # - The *measured* line is the truth about the model as it is, activations included: constants
 #   were sent through the decoder on large maps, and this share of the output repeats.
 #
@@ -293,8 +293,9 @@ for title, model in (
 
 # %% [markdown]
 # Agreeing on constants is not all, and so some of the score remains. Phases with one gain may still
-# differ in what they do to slopes and edges, and a kernel of 3×3 in what it does to noise. Of the
-# layers here, only upsampling with linear interpolation and convolving has neither.
+# differ in what they do to slopes and edges, and a kernel of 3×3 in what it does to noise.
+# Upsampling with linear interpolation and convolving makes no steps of slopes either, and hardly
+# more noise in one phase than in another.
 #
 # ## The other way round: gradients
 #

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -93,7 +94,8 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
 
     Args:
         model: Any model that has been built: functional, sequential or subclassed.
-        inputs: Something to call it with, for models that do not tell the shape of their input.
+        inputs: Something to call it with, such as `np.zeros((1, 64, 64, 3))`. Subclassed models
+            need it, which do not tell the shape of their input.
 
     Returns:
         `Audit`, which prints as tables.
@@ -178,6 +180,10 @@ def _is_uneven(one: Found) -> bool:
     return one.ripple is not None and int(np.ptp(one.ripple.overlap)) > 0
 
 
+def _has_taps_for_one_sample(one: Found) -> bool:
+    return tuple(one.call.operation.kernel_size) == one.size
+
+
 def _has_phases_first(one: Found) -> bool:
     """Whether a sub-pixel convolution's channels are in the order that the constraint takes."""
     if one.order is None:
@@ -185,34 +191,38 @@ def _has_phases_first(one: Found) -> bool:
     return np.array_equal(one.order, np.arange(one.order.size).reshape(one.order.shape))
 
 
+_IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}) in its place"
+
 # The first line of which all is true of a layer says what to do. {rank} is its number of axes,
-# {size} how much it enlarges, {sizes} the same for every axis.
+# {size} how much it enlarges, {sizes} the same for every axis, {filters} and {taps} its own.
 _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
     (
         True,
         (lambda one: one.has_gaps,),
-        "the kernel is smaller than the stride, so some samples are made from nothing: use "
-        "UpsampleConv{rank}D(filters, kernel_size, size={size})",
+        "the kernel is smaller than the stride, so some samples are made from nothing: "
+        + _IN_PLACE,
+    ),
+    (
+        True,
+        (_is(*TRANSPOSED), _ripples("gain"), _has_taps_for_one_sample),
+        _IN_PLACE + "; with no more taps than its stride, it could only copy without a ripple",
     ),
     (
         True,
         (_is(*TRANSPOSED), _ripples("gain")),
-        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place; to keep it, a "
-        "kernel_size that {size} divides and kernel_constraint=CheckerboardFree({size}), or "
-        "repair(model) once it is trained",
+        _IN_PLACE + "; to keep it, a kernel_size that {size} divides and "
+        "kernel_constraint=CheckerboardFree({size}), or repair(model) once it is trained",
     ),
     (
         True,
         (_has_phases_first, _ripples("gain")),
-        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place; to keep it, "
-        "CheckerboardFree({sizes}, subpixel=True) as kernel_constraint and as bias_constraint, or "
-        "repair(model) once it is trained",
+        _IN_PLACE + "; to keep it, CheckerboardFree({sizes}, subpixel=True) as kernel_constraint "
+        "and as bias_constraint, or repair(model) once it is trained",
     ),
     (
         True,
         (lambda one: one.order is not None, _ripples("gain")),
-        "use UpsampleConv{rank}D(filters, kernel_size, size={size}) in its place, or repair(model) "
-        "once it is trained",
+        _IN_PLACE + ", or repair(model) once it is trained",
     ),
     (
         True,
@@ -223,7 +233,7 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
     (
         True,
         (_ripples("ramp"),),
-        "constants stay constant, slopes get steps: UpsampleConv{rank}D(filters, kernel_size, "
+        "constants stay constant, slopes get steps: UpsampleConv{rank}D({filters}, {taps}, "
         'size={size}, interpolation="linear") makes none',
     ),
     (
@@ -253,11 +263,23 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
 
 
 def _advice(one: Found) -> str:
-    size = one.size[0] if len(set(one.size)) == 1 else one.size
+    layer = one.call.operation
+    phases = math.prod(one.size) if one.order is not None else 1
+    values = {
+        "rank": len(one.size),
+        "size": _short(one.size),
+        "sizes": one.size,
+        "filters": getattr(layer, "filters", 0) // phases,
+        "taps": _short(getattr(layer, "kernel_size", one.size)),
+    }
     for enlarges, tests, text in _ADVICE:
         if enlarges == one.enlarges and all(test(one) for test in tests):
-            return text.format(rank=len(one.size), size=size, sizes=one.size)
+            return text.format(**values)
     return ""
+
+
+def _short(lengths: Sequence[int]) -> int | tuple[int, ...]:
+    return lengths[0] if len(set(lengths)) == 1 else tuple(lengths)
 
 
 def _plain(value: Any) -> Any:

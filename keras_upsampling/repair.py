@@ -214,10 +214,12 @@ def _text(repaired: Repaired) -> str:
         for one in repaired.moves
     ]
     lines = [table(head, rows)] if rows else ["No kernel was moved."]
-    if repaired.size is not None:
-        size = by(repaired.size)
+    if repaired.db_before is not None and repaired.db_after is not None:
+        size = by(repaired.size or ())
         scores = f"{repaired.db_before:.1f} dB before, {repaired.db_after:.1f} dB after"
         lines += ["", f"Score of what the model makes, period {size}: {scores}"]
+        if repaired.db_after > repaired.db_before:
+            lines.append("It has risen: what the phases do to slopes and edges outweighs the gain.")
     if repaired.not_moved:
         lines += ["", "Not moved:", *(f"- {line}" for line in repaired.not_moved)]
     return "\n".join(lines)

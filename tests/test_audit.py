@@ -235,8 +235,11 @@ def test_advice_says_what_to_use_in_place():
         return found_in(model)[layer.name].advice
 
     transposed = advice(layers.Conv2DTranspose(3, 3, strides=2, **SAME))
-    assert "use UpsampleConv2D(filters, kernel_size, size=2) in its place" in transposed
+    assert "use UpsampleConv2D(3, 3, size=2) in its place" in transposed
     assert "kernel_constraint=CheckerboardFree(2)" in transposed
+    block = advice(layers.Conv2DTranspose(3, (2, 3), strides=(2, 3), **SAME))
+    assert "UpsampleConv2D(3, (2, 3), size=(2, 3))" in block
+    assert "could only copy" in block
     gaps = advice(layers.Conv2DTranspose(3, 2, strides=(3, 2), **SAME))
     assert "smaller than the stride" in gaps
     assert "size=(3, 2)" in gaps
