@@ -158,13 +158,21 @@ def _large_run(
         outputs, call = calls_of(function, inputs)
         return inputs, tree.flatten(outputs)[0], call
 
-    # A few samples tell how much they are enlarged, and how much smaller they become.
-    inputs, outputs, call = run(_LEAST[rank] // 2)
+    # A few samples tell how much they are enlarged, and how much smaller they become; unless that
+    # leaves nothing of them.
+    few, more = _LEAST[rank] // 2, 4 * _LEAST[rank]
+    try:
+        inputs, outputs, call = run(few)
+    except MemoryError:
+        raise
+    except Exception:
+        few = more
+        inputs, outputs, call = run(few)
     seen = look(call)
     larger = max(_period(seen, enlarges=True))
     smaller = max(_period(seen, enlarges=False))
     length = smaller * max(8, min(_LEAST[rank], _MOST[rank] // max(larger, smaller)))
-    if length != _LEAST[rank] // 2:
+    if length != few:
         inputs, outputs, call = run(length)
     return inputs, outputs, look(call)
 

@@ -94,9 +94,9 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
         )
     if inputs is None:
         inputs = noise(model)
-    before = [(variable, ops.convert_to_numpy(variable)) for variable in model.variables]
+    state = [(one, ops.convert_to_numpy(one)) for one in model.non_trainable_variables]
     _, call = calls_of(model, inputs)
-    for variable, value in before:  # counters and seeds have gone on
+    for variable, value in state:  # counters and seeds have gone on
         variable.assign(value)
     seen = look(call)
     called = {id(one.operation) for one in calls(call)}
@@ -171,8 +171,8 @@ def look(call: Call) -> Survey:
 
 def _steps(call: Call) -> Iterator[Call]:
     """Yield what does one thing, in order: a layer that is known, or that calls no other."""
-    # An activation may be a layer, called by the one that it belongs to.
-    # And padding is an operation that some layers call.
+    # An activation may be a layer, called by the one that it belongs to; and some layers call an
+    # operation for what they do.
     known = kind_of(call.operation) or isinstance(call.operation, (*MAXIMUM, *AT_THE_BORDER))
     if known or not call.children:
         yield call

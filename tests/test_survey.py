@@ -70,9 +70,8 @@ def test_periods_do_not_depend_on_what_convolutions_take_off():
         y = layers.Concatenate()([skip, y])
     found = audit(keras.Model(x, y))
     assert [one.period for one in found.layers] == [(2, 2), (4, 4), (4, 4), (2, 2)]
-    # No length but its own fits such a model, and that is said.
-    assert found.response is None
-    assert "took no larger maps" in found.not_looked_at[0] or "any size" in found.not_looked_at[0]
+    assert found.response.period == found.gradient.period == (4, 4)
+    assert found.response.rest < 1e-5
 
 
 def test_a_pattern_is_seen_behind_valid_convolutions():
@@ -80,6 +79,17 @@ def test_a_pattern_is_seen_behind_valid_convolutions():
     stack += [layers.Conv2D(1, 5, **LAST) for _ in range(3)]
     found = audit(keras.Sequential([keras.Input((32, 32, 1)), *stack]))
     assert found.response.period == (2, 2)
+
+
+def test_deep_models_get_maps_that_last():
+    x = y = keras.Input((64, 64, 1))
+    for _ in range(5):
+        y = layers.MaxPooling2D(2, **LAST)(y)
+    for _ in range(5):
+        y = layers.UpSampling2D(2, **LAST)(y)
+    found = audit(keras.Model(x, y))
+    assert found.response.period == found.gradient.period == (32, 32)
+    assert found.response.ripple < 1e-6
 
 
 def test_branches_do_not_compound():
