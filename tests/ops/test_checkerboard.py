@@ -175,6 +175,8 @@ def test_brightness_flips_turns_and_the_unit_change_nothing():
         found = measured(other, 2)
         np.testing.assert_allclose(found.db, base.db, rtol=0, atol=0.001)
         np.testing.assert_allclose(found.amplitude, base.amplitude, rtol=1e-3)
+    # Contrast too, above the noise of rounding to bytes.
+    np.testing.assert_allclose(measured(3 * x[:, 1:-1, 1:-1], 2).db, base.db, rtol=0, atol=0.02)
     found = measured(2 * x[:, 1:-1, 1:-1], 2, data_range=2.0)
     np.testing.assert_allclose(found.db, base.db, rtol=0, atol=0.001)
     np.testing.assert_allclose(found.amplitude, 2 * base.amplitude, rtol=1e-3)
