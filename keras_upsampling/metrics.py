@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_upsampling._arguments import data_format_or_default, positive_ints
@@ -55,8 +57,9 @@ class Checkerboard(keras.metrics.Metric):
 
     Raises:
         TypeError: a factor is not an integer.
-        ValueError: a factor is below 1, all of them are 1, or `data_range` is not positive. When
-            updated: an axis of the images is too short (the message says the shortest).
+        ValueError: a factor is below 1, all of them are 1, or `data_range` is not positive and
+            finite. When updated: an axis of the images is too short (the message says the
+            shortest).
 
     Example:
         >>> import numpy as np
@@ -87,13 +90,15 @@ class Checkerboard(keras.metrics.Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        rank = len(size) if isinstance(size, (list, tuple)) else 1
-        checked = positive_ints(size, rank, "size")
+        per_axis = np.ndim(size) == 1
+        checked = positive_ints(size, np.size(size) if per_axis else 1, "size")
         if max(checked, default=1) == 1:
             raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
-        if not data_range > 0:
-            raise ValueError(f"`data_range` must be positive. Received: data_range={data_range!r}.")
-        self.size = checked if isinstance(size, (list, tuple)) else checked[0]
+        if not 0 < data_range < math.inf:
+            raise ValueError(
+                f"`data_range` must be positive and finite. Received: data_range={data_range!r}."
+            )
+        self.size = checked if per_axis else checked[0]
         self.use_reference = bool(use_reference)
         self.data_range = float(data_range)
         self.data_format = data_format_or_default(data_format)

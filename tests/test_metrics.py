@@ -127,7 +127,7 @@ def test_weights_are_one_for_each_image():
             flat.update_state(x, x, sample_weight=wrong)
 
 
-@pytest.mark.parametrize("size", [2, (2, 4)])
+@pytest.mark.parametrize("size", [2, (2, 4), np.array([2, 4])])
 def test_the_configuration_makes_it_again(size):
     one = metric(size=size, use_reference=True, data_range=255, name="cb", dtype="float32")
     again = keras.metrics.deserialize(keras.metrics.serialize(one))
@@ -140,7 +140,8 @@ def test_bad_arguments_are_refused():
         Checkerboard(2.0)
     with pytest.raises(ValueError, match="`size` must be 2 or more"):
         Checkerboard((1, 1))
-    with pytest.raises(ValueError, match="`data_range` must be positive"):
-        Checkerboard(data_range=0)
+    for data_range in (0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="`data_range` must be positive and finite"):
+            Checkerboard(data_range=data_range)
     with pytest.raises(ValueError, match="needs an axis of 10 samples or more"):
         metric().update_state(images()[:, :9], images()[:, :9])
