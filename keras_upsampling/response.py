@@ -18,7 +18,7 @@ from keras_upsampling.flow import lengths_of
 from keras_upsampling.ops.gradient import input_gradient
 from keras_upsampling.ops.tables import compiled_on_jax
 from keras_upsampling.survey import Survey, look
-from keras_upsampling.trace import Call, Part, calls_of, data_format_of, leaves
+from keras_upsampling.trace import Part, calls_of, data_format_of, leaves
 
 # How many samples the smallest map in the part has along an axis, by rank: enough for a middle
 # that is out of reach of the borders; and how long the largest may be for that.
@@ -141,7 +141,7 @@ def _large_run(
         with keras.StatelessScope():
             return part.model(inputs, training=training)
 
-    def run(length: int) -> tuple[Any, Tensor, Call]:
+    def run(length: int) -> tuple[Any, Tensor, Survey]:
         def drawn(x: keras.KerasTensor) -> Tensor:
             if len(x.shape) != rank + 2:
                 return ops.zeros([4, *(n or 1 for n in x.shape[1:])], dtype=x.dtype)
@@ -156,25 +156,26 @@ def _large_run(
         # A function of its own, which nothing has compiled: calls are seen while it is traced.
         function = compiled_on_jax(functools.partial(once), ("training",))
         outputs, call = calls_of(function, inputs)
-        return inputs, tree.flatten(outputs)[0], call
+        if any(0 in shape for one in leaves(call) for shape in one.outputs):
+            raise ValueError(f"maps of {length} samples are too small for it")
+        return inputs, tree.flatten(outputs)[0], look(call)
 
     # A few samples tell how much they are enlarged, and how much smaller they become; unless that
     # leaves nothing of them.
     few, more = _LEAST[rank] // 2, 4 * _LEAST[rank]
     try:
-        inputs, outputs, call = run(few)
+        inputs, outputs, seen = run(few)
     except MemoryError:
         raise
     except Exception:
         few = more
-        inputs, outputs, call = run(few)
-    seen = look(call)
+        inputs, outputs, seen = run(few)
     larger = max(_period(seen, enlarges=True))
     smaller = max(_period(seen, enlarges=False))
     length = smaller * max(8, min(_LEAST[rank], _MOST[rank] // max(larger, smaller)))
     if length != few:
-        inputs, outputs, call = run(length)
-    return inputs, outputs, look(call)
+        inputs, outputs, seen = run(length)
+    return inputs, outputs, seen
 
 
 def _period(seen: Survey, *, enlarges: bool) -> tuple[int, ...]:
