@@ -191,10 +191,11 @@ def _has_phases_first(one: Found) -> bool:
     return np.array_equal(one.order, np.arange(one.order.size).reshape(one.order.shape))
 
 
-_IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}) in its place"
+_IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}{format}) in its place"
 
 # The first line of which all is true of a layer says what to do. {rank} is its number of axes,
-# {size} how much it enlarges, {sizes} the same for every axis, {filters} and {taps} its own.
+# {size} how much it enlarges, {sizes} the same for every axis, {filters} and {taps} its own, and
+# {format} its data format where that is not Keras's setting.
 _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
     (
         True,
@@ -228,13 +229,13 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
         True,
         (_is(*INTERPOLATIONS), _ripples("ramp")),
         "constants stay constant, slopes get steps: "
-        'Upsample{rank}D({size}, interpolation="linear") makes none',
+        'Upsample{rank}D({size}, interpolation="linear"{format}) makes none',
     ),
     (
         True,
         (_ripples("ramp"),),
         "constants stay constant, slopes get steps: UpsampleConv{rank}D({filters}, {taps}, "
-        'size={size}, interpolation="linear") makes none',
+        'size={size}, interpolation="linear"{format}) makes none',
     ),
     (
         False,
@@ -250,8 +251,8 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
     (
         False,
         (_is_uneven,),
-        "windows overlap unevenly, and so does the gradient: take a kernel_size that {size} "
-        "divides, or convolve without strides and average by {size} behind it",
+        "windows overlap unevenly, and so does the gradient: take windows whose size {size} "
+        "divides, or no strides and an average by {size} behind it",
     ),
     (
         False,
@@ -270,12 +271,18 @@ def _advice(one: Found) -> str:
         "size": _short(one.size),
         "sizes": one.size,
         "filters": getattr(layer, "filters", 0) // phases,
+        "format": _format(getattr(layer, "data_format", None)),
         "taps": _short(getattr(layer, "kernel_size", one.size)),
     }
     for enlarges, tests, text in _ADVICE:
         if enlarges == one.enlarges and all(test(one) for test in tests):
             return text.format(**values)
     return ""
+
+
+def _format(data_format: str | None) -> str:
+    usual = data_format in (None, keras.config.image_data_format())
+    return "" if usual else f', data_format="{data_format}"'
 
 
 def _short(lengths: Sequence[int]) -> int | tuple[int, ...]:
@@ -338,7 +345,8 @@ def _tables(found: Audit) -> str:
         rows = [one for one in found.layers if one.enlarges == enlarges]
         if rows:
             lines += [f"{title}:", "", table(_COLUMNS, [_row(one) for one in rows]), ""]
-            lines += [f"- {one.layer}: {one.advice}" for one in rows if one.advice]
+            # A layer that is called twice has two rows, and one advice.
+            lines += dict.fromkeys(f"- {one.layer}: {one.advice}" for one in rows if one.advice)
             lines += [""] if lines[-1] else []
     if not found.layers:
         lines += ["No layer is known that changes the size of maps.", ""]

@@ -79,6 +79,26 @@ def change_of(step: Call, data_format: str) -> int:
     return 1 if math.prod(made) > math.prod(given) else -1
 
 
+def joined(steps: list[Call], call: Call) -> dict[int, int]:
+    """Return which tensor each tensor is, that no step made: a cast leaves none of its own.
+
+    What has the same shape, and was made last.
+    """
+    same: dict[int, int] = {}
+    latest = dict(zip(call.inputs, call.given, strict=True))
+    known = set(call.given)
+    for step in steps:
+        for shape, tensor in zip(step.inputs, step.given, strict=True):
+            if tensor not in known and shape in latest:
+                same[tensor] = latest[shape]
+        known.update(step.made)
+        latest.update(zip(step.outputs, step.made, strict=True))
+    for shape, tensor in zip(call.outputs, call.made, strict=True):
+        if tensor not in known and shape in latest:
+            same[tensor] = latest[shape]
+    return same
+
+
 def periods(
     call: Call, steps: list[Call], found: dict[int, Found], data_format: str
 ) -> list[tuple[int, ...]]:
@@ -88,9 +108,11 @@ def periods(
     followed here is how long every map would be without that.
     """
     known: dict[int, Lengths] = {}
+    same = joined(steps, call)
 
     def nominal(tensor: int, shape: Shape) -> Lengths:
         lengths = lengths_of(shape, data_format)
+        tensor = same.get(tensor, tensor)
         if len(known.get(tensor, ())) == len(lengths):
             return known.get(tensor, ())
         return tuple(map(Fraction, lengths))
@@ -99,8 +121,8 @@ def periods(
         given, made = of_maps(step, data_format)
         start = nominal(step.given[0], step.inputs[0]) if step.given else ()
         one = found.get(index)
-        if not given or len(start) != len(made) or 0 in given:
-            continue  # what it makes begins a map of its own
+        if not given or len(start) != len(made) or 0 in given or max(made) == 1 < max(given):
+            continue  # what it makes begins a map of its own, as a mean over all does
         if one is not None:
             factors = [Fraction(s) if one.enlarges else Fraction(1, s) for s in one.size]
         elif change_of(step, data_format) == 0 or kind_of(step.operation) is not None:
@@ -124,15 +146,17 @@ def periods(
     return found_periods
 
 
-def ways(steps: list[Call], found: dict[int, Found]) -> list[list[Found]]:
+def ways(call: Call, steps: list[Call], found: dict[int, Found]) -> list[list[Found]]:
     """Return the layers whose patterns come through each layer, the longest way, and itself."""
+    same = joined(steps, call)
     known: dict[int, list[Found]] = {}
     for enlarges in (True, False):
         # Patterns of the output go on to the layers behind, those of the gradient to those before.
         order = list(enumerate(steps))
         through: dict[int, list[Found]] = {}
         for index, step in order if enlarges else order[::-1]:
-            sources, targets = (step.given, step.made) if enlarges else (step.made, step.given)
+            given = tuple(same.get(tensor, tensor) for tensor in step.given)
+            sources, targets = (given, step.made) if enlarges else (step.made, given)
             way = max((through.get(tensor, []) for tensor in sources), key=len, default=[])
             one = found.get(index)
             if one is not None and one.enlarges == enlarges:

@@ -32,7 +32,9 @@ def audit_kernel(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Rip
             kernel, `(*taps, filters, channels)`.
         strides: For a kernel, its stride: one integer, or one per axis. With a `Conv*D` without
             strides of its own, the factor of the depth-to-space behind it, which makes it a
-    XX
+            sub-pixel convolution: its channels are `prod(strides)` phases, each of all filters,
+            as `keras.ops.depth_to_space` has them with channels last. Otherwise None; the layer
+            says.
 
     Returns:
         `Ripple`: `gain`, `ramp` and `power`, 0 where all phases are alike, and `overlap`, how

@@ -102,19 +102,19 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
         again = _copy(model, seen)
         twins = survey(again, inputs)
     moves, left = [], []
-    for one in _each_layer_once(twins):
+    for name, one in _each_layer_once(seen, twins):
         if one.has_gaps:
-            left.append(f"{name_of(one.call)}: its kernel is smaller than its stride, {one.size}")
+            left.append(f"{name}: its kernel is smaller than its stride, {one.size}")
         elif not hasattr(one.call.operation.kernel, "assign"):
-            left.append(f"{name_of(one.call)}: its kernel is made of others, as by LoRA")
+            left.append(f"{name}: its kernel is made of others, as by LoRA")
         else:
-            moves.append(_move(one))
+            moves.append(_move(name, one))
     size, before, after = _scores(twins, *(_outputs(each, inputs) for each in (model, again)))
-    return Repaired(again, tuple(moves), (*left, *twins.unknown), size, before, after)
+    return Repaired(again, tuple(moves), (*left, *seen.unknown), size, before, after)
 
 
 def _outputs(model: keras.Model, inputs: Any) -> Any:
-    with keras.StatelessScope():  # seeds start from the same place for both
+    with keras.StatelessScope():  # seeds and counters stay where they are
         return model(inputs, training=False)
 
 
@@ -137,6 +137,10 @@ def _copy(model: keras.Model, seen: Survey) -> keras.Model:
             f"Two classes of {model.name!r} have the same name, so no copy of it can be made. "
             "Rename one of them."
         )
+    # Seeds and counters are no weights, and a saved model starts them anew.
+    state = zip(model.non_trainable_variables, again.non_trainable_variables, strict=True)
+    for variable, twin in state:
+        twin.assign(variable)
     return again
 
 
@@ -147,17 +151,20 @@ def _pairs(model: Any, again: Any) -> Iterator[tuple[Any, Any]]:
         yield from _pairs(*pair)
 
 
-def _each_layer_once(seen: Survey) -> list[Found]:
-    """Return what can be projected, layers that are called more than once only once."""
-    found = {
-        id(one.call.operation): one
-        for one in seen.found
-        if one.order is not None or isinstance(one.call.operation, TRANSPOSED)
-    }
-    return list(found.values())
+def _each_layer_once(seen: Survey, twins: Survey) -> Iterator[tuple[str, Found]]:
+    """Yield what can be projected of a copy, by its name in the model.
+
+    Layers that are called more than once come only once.
+    """
+    done = set()
+    for original, one in zip(seen.found, twins.found, strict=True):
+        layer = one.call.operation
+        if id(layer) not in done and (one.order is not None or isinstance(layer, TRANSPOSED)):
+            done.add(id(layer))
+            yield name_of(original.call), one
 
 
-def _move(one: Found) -> Move:
+def _move(name: str, one: Found) -> Move:
     layer = one.call.operation
     before = ops.convert_to_numpy(layer.kernel)
     gain = _gain(one)
@@ -172,7 +179,7 @@ def _move(one: Found) -> Move:
             weight.assign(ops.take(projected, np.argsort(order), axis=-1))
     change = np.linalg.norm(ops.convert_to_numpy(layer.kernel) - before)
     moved = float(change / (np.linalg.norm(before) or 1.0))
-    return Move(name_of(one.call), gain, _gain(one), moved)
+    return Move(name, gain, _gain(one), moved)
 
 
 def _gain(one: Found) -> float:
@@ -200,7 +207,9 @@ def _scores(
     return None, None, None
 
 
-def _mean_score(images: np.ndarray, size: tuple[int, ...], data_format: str) -> float:
+def _mean_score(images: np.ndarray, size: tuple[int, ...], data_format: str) -> float | None:
+    if not np.isfinite(images).all():
+        return None
     # Outputs have any range.
     data_range = float(np.ptp(images)) or 1.0
     score = checkerboard_score(images, size, data_range=data_range, data_format=data_format)

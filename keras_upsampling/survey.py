@@ -11,8 +11,8 @@ import numpy as np
 from keras import layers, ops, tree
 
 from keras_upsampling._arguments import channel_axis, spatial_axes
+from keras_upsampling._tables import reason_of
 from keras_upsampling.flow import (
-    AT_THE_BORDER,
     Found,
     change_of,
     lengths_of,
@@ -29,6 +29,7 @@ from keras_upsampling.trace import (
     inputs_of,
     is_functional,
     leaves,
+    shapes_of,
 )
 
 MAXIMUM = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
@@ -92,10 +93,17 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
             f"Expected a keras.Model. Received {model!r} of type {type(model).__name__}; for a "
             "single layer use `audit_kernel`, for a file `keras.saving.load_model` first."
         )
-    if inputs is None:
-        inputs = noise(model)
+    drawn = noise(model) if inputs is None else inputs
     state = [(one, ops.convert_to_numpy(one)) for one in model.non_trainable_variables]
-    _, call = calls_of(model, inputs)
+    try:
+        _, call = calls_of(model, drawn)
+    except Exception as error:
+        if inputs is not None:
+            raise
+        raise ValueError(
+            f"{model.name!r} could not be called with noise of the shapes {shapes_of(drawn)}; pass "
+            f"`inputs`, something that it can be called with. ({reason_of(error)})"
+        ) from error
     for variable, value in state:  # counters and seeds have gone on
         variable.assign(value)
     seen = look(call)
@@ -153,7 +161,10 @@ def look(call: Call) -> Survey:
         elif kind_of(step.operation) is None:
             name = f"{name_of(step)}: no kernel of a {type(step.operation).__name__}"
             change = change_of(step, data_format)
-            if change > 0:
+            ranks = [len(shapes[0]) if shapes else 0 for shapes in (step.inputs, step.outputs)]
+            if min(ranks) > 2 and ranks[0] != ranks[1] and ranks[1] in (3, 4, 5):
+                unknown.append(f"{name_of(step)}: it makes maps of what has other axes")
+            elif change > 0:
                 unknown.append(f"{name} is known")
             elif change < 0:
                 missed.append(f"{name}'s gradient is known")
@@ -162,7 +173,7 @@ def look(call: Call) -> Survey:
         call,
         list(found.values()),
         periods(call, steps, found, data_format),
-        ways(steps, found),
+        ways(call, steps, found),
         list(dict.fromkeys(unknown)),
         list(dict.fromkeys(missed)),
         data_format,
@@ -171,10 +182,9 @@ def look(call: Call) -> Survey:
 
 def _steps(call: Call) -> Iterator[Call]:
     """Yield what does one thing, in order: a layer that is known, or that calls no other."""
-    # An activation may be a layer, called by the one that it belongs to; and some layers call an
-    # operation for what they do.
-    known = kind_of(call.operation) or isinstance(call.operation, (*MAXIMUM, *AT_THE_BORDER))
-    if known or not call.children:
+    # An activation may be a layer, called by the one that it belongs to; and Keras's own layers
+    # call others for what they do.
+    if kind_of(call.operation) or not call.children or not _has_parts(call.operation):
         yield call
         return
     for child in call.children:
@@ -208,10 +218,11 @@ def _shuffled(step: Call, steps: list[Call], whole: Call, data_format: str) -> F
     before = step
     while before is step or _is_elementwise(before.operation):
         tensor = before.given[0] if len(before.given) == 1 else None
-        makers = [other for other in steps if tensor in other.made]
-        users = sum(tensor in other.given for other in steps) + (tensor in whole.made)
+        # Some layers hand on what they are given: they neither make nor use it.
+        makers = [other for other in steps if tensor in other.made and tensor not in other.given]
+        users = [other for other in steps if tensor in other.given and tensor not in other.made]
         # What others use as well is not a sub-pixel convolution's alone.
-        if not makers or users > 1:
+        if not makers or len(users) > 1 or tensor in whole.made:
             return None
         before = makers[-1]
     layer = before.operation
@@ -262,10 +273,15 @@ def _channel_order(step: Call, size: tuple[int, ...], data_format: str) -> np.nd
     return order.astype(int) if same and each_once else None
 
 
+def _has_parts(operation: Any) -> bool:
+    """Whether what an operation calls are layers that somebody put into it."""
+    of_keras = type(operation).__module__.split(".")[0] == "keras"
+    return not of_keras or isinstance(operation, (keras.Model, layers.Wrapper))
+
+
 def _outside_of_layers(call: Call, data_format: str) -> Iterator[str]:
     """Yield the layers that change the size of maps between the calls of others."""
-    # The cells of a recurrent layer see one of its maps at a time.
-    if not call.children or kind_of(call.operation) or isinstance(call.operation, layers.RNN):
+    if not call.children or kind_of(call.operation) or not _has_parts(call.operation):
         return
     if not is_functional(call.operation):
         known = {lengths_of(shape, data_format) for shape in call.inputs}

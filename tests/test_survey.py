@@ -9,6 +9,7 @@ import pytest
 from keras import layers, ops
 
 from keras_upsampling import audit, audit_kernel, repair
+from keras_upsampling.constraints import CheckerboardFree
 
 LAST = {"data_format": "channels_last"}
 SAME = {"padding": "same", **LAST}
@@ -150,8 +151,8 @@ def test_inputs_may_be_a_dictionary_and_bytes():
 class Seeded(keras.Model):
     """A model with state of its own, that every call changes."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **options):
+        super().__init__(**options)
         self.seeds = keras.random.SeedGenerator(1)
         self.up = layers.Conv2DTranspose(2, 4, strides=2, **SAME)
 
@@ -228,6 +229,70 @@ def test_mixed_precision_is_audited():
     found = audit(keras.Model(x, layers.Conv2DTranspose(1, 3, strides=2, name="up", **options)(y)))
     assert [one.layer for one in found.layers] == ["conv", "up"]
     assert found.response.period == (4, 4)
+
+
+def test_casts_do_not_hide_what_follows_from_what():
+    mixed = {"dtype": "mixed_bfloat16", **LAST}
+    x = keras.Input((30, 30, 1))
+    y = layers.Conv2DTranspose(2, 3, strides=2, **mixed)(layers.Conv2D(2, 5, **mixed)(x))
+    y = layers.Conv2DTranspose(1, 2, strides=2, dtype="float32", **LAST)(y)
+    first, second = audit(keras.Model(x, layers.Conv2D(1, 9, dtype="float32", **LAST)(y))).layers
+    assert (first.period, second.period) == ((4, 4), (2, 2))
+    both = np.sqrt((1 + first.ripple.gain**2) * (1 + second.ripple.gain**2) - 1)
+    assert second.compound == pytest.approx(both)
+
+
+@pytest.mark.parametrize("between", [layers.Dropout(0.1), layers.Identity(), layers.ReLU()])
+def test_activations_and_what_does_nothing_are_seen_through(between):
+    between = type(between).from_config(between.get_config())
+    x = keras.Input((8, 8, 3))
+    y = Shuffle()(between(layers.Conv2D(8, 3, name="conv", **SAME)(x)))
+    assert list(found_in(keras.Model(x, y))) == ["conv"]
+
+
+def test_shuffling_by_hand_is_said_not_to_be_looked_at():
+    x = keras.Input((8, 8, 3))
+    y = ops.reshape(layers.Conv2D(8, 3, **SAME)(x), (-1, 8, 8, 2, 2, 2))
+    y = ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4, 5)), (-1, 16, 16, 2))
+    said = audit(keras.Model(x, y)).not_looked_at
+    assert any(line.endswith("it makes maps of what has other axes") for line in said)
+
+
+def test_the_mean_of_a_map_begins_a_map_of_its_own():
+    x = keras.Input((16, 16, 2))
+    pooled = layers.GlobalAveragePooling2D(keepdims=True, **LAST)(x)
+    pooled = layers.UpSampling2D(16, name="wide", **LAST)(pooled)
+    both = layers.Concatenate()([x, pooled])
+    found = found_in(keras.Model(x, layers.UpSampling2D(4, name="last", **LAST)(both)))
+    assert (found["wide"].period, found["last"].period) == ((64, 64), (4, 4))
+
+
+def test_layers_that_call_others_by_themselves_are_no_secret():
+    x = keras.Input((8, 8, 4))
+    y = layers.Reshape((64, 4))(x)
+    y = layers.MultiHeadAttention(2, 4, dropout=0.1, name="attention")(y, y)
+    said = audit(keras.Model(x, y)).not_looked_at
+    assert not any(line.startswith("attention") for line in said)
+
+
+def test_sizes_that_do_not_do_are_asked_for():
+    x = keras.Input((None, None, 1))
+    model = keras.Model(x, layers.Conv2D(1, 99, name="wide", **LAST)(x))
+    with pytest.raises(ValueError, match=r"noise of the shapes .*64, 64.*pass `inputs`"):
+        audit(model)
+    assert not audit(model, np.zeros((1, 128, 128, 1), "float32")).layers
+
+
+def test_repair_scores_both_models_on_the_same_noise():
+    model, x = Seeded(), np.ones((2, 16, 16, 2), "float32")
+    model(x)
+    model.up.kernel.assign(CheckerboardFree(2)(model.up.kernel))
+    before = ops.convert_to_numpy(model.seeds.state)
+    found = repair(model, x)
+    assert found.moves[0].layer == "conv2d_transpose"
+    assert found.moves[0].moved < 1e-6
+    assert found.db_after == pytest.approx(found.db_before, abs=0.1)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.seeds.state), before)
 
 
 def test_a_subpixel_convolution_may_have_holes_and_no_groups():
