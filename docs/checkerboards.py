@@ -146,7 +146,8 @@ def show(models, title):
     axes[0].set_title("input", fontsize=9)
     for ax, (name, model) in zip(axes[1:], models.items(), strict=True):
         made = ops.convert_to_numpy(model(test_images[:64]))
-        score = checkerboard_score(made, 4)
+        # Untrained, it makes greys only that are nearly one.
+        score = checkerboard_score(made, 4, data_range=float(np.ptp(made)))
         ax.imshow(made[3, ..., 0], cmap="gray")
         decibels = 10 * np.log10(np.mean(10 ** (score.db / 10)))
         found = np.mean(score.detected)
@@ -163,14 +164,14 @@ show(models, "Untrained")
 
 # %% [markdown]
 # 0 dB is no pattern at all: as much power at the pattern's frequencies as around them.
-# (Each picture has a scale of greys of its own.) [`plots.image`](api/plots.image.html) shows where
-# the score comes from. For the first decoder, the bright spots in the rings are the pattern; on a
-# scale from 0 to 1, as on the left, the eye would miss it:
+# [`plots.image`](api/plots.image.html) shows where the score comes from. For the first decoder,
+# the bright spots in the rings are the pattern. As above, the range is that of the pictures
+# themselves:
 
 # %%
 name = "Conv2DTranspose, 3×3"
 made = ops.convert_to_numpy(models[name](test_images[3:4]))
-plots.image(made[0], 4)
+plots.image(made[0], 4, data_range=float(np.ptp(made)))
 
 # %% [markdown]
 # ## Where it comes from
