@@ -104,7 +104,12 @@ def _with_holes(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
 
 
 def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> Enlarging:
-    kernel = _numpy(kernel)
+    try:
+        kernel = _numpy(kernel)
+    except Exception as error:  # of whatever is no array
+        raise TypeError(
+            f"Expected a layer, or a kernel. Received {kernel!r} of type {type(kernel).__name__}."
+        ) from error
     if kernel.ndim not in (3, 4, 5):
         raise ValueError(
             "Expected a layer, or a kernel (*taps, filters, channels) with one to three axes of "

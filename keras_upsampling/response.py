@@ -74,7 +74,7 @@ def _first(parts: Iterator[Part], measure: Callable[[Part], Response]) -> Respon
             raise
         # A model may refuse a size by any error; another part may not.
         except Exception as error:
-            reason = f"{part.model.name} took no larger maps ({reason_of(error)})"
+            reason = f"{part.model.name}, with larger maps: {reason_of(error)}"
     return Unmeasured(reason)
 
 
@@ -89,7 +89,9 @@ def _answer_to_constants(part: Part) -> Response:
     y = _channels_last(ops.convert_to_numpy(ops.cast(outputs, "float32")), seen.data_format)
     period = _period(seen, enlarges=True)
     y, tile = _phase_means(_middle(y, 1 / 3), period)
-    level = _rms(y) or 1.0
+    level = _rms(y)
+    if level == 0:
+        raise ValueError("what it makes of constants is zero everywhere")
     axes = tuple(range(2, 2 * len(period) + 1, 2))
     pattern = tile - tile.mean(axis=axes, keepdims=True)
     return Response(part.place, period, _rms(pattern) / level, _rms(y - tile) / level)

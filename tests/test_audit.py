@@ -105,7 +105,7 @@ def test_what_a_model_does_beside_its_layers_is_not_looked_at():
     found = audit(Shuffling(), np.zeros((1, 28, 28, 1), "float32"))
     assert "shuffling: it changes the size of maps outside of its layers" in found.not_looked_at
     assert found.response is None
-    reasons = [line for line in found.not_looked_at if "took no larger maps" in line]
+    reasons = [line for line in found.not_looked_at if "with larger maps: " in line]
     assert len(reasons) == 1
     assert reasons[0].startswith("the answer to constants: ")
     assert "Measured answer to constants: not measured" in str(found)

@@ -198,5 +198,7 @@ def test_what_has_no_phases_is_refused():
         audit_kernel(np.ones((3, 3, 1, 1)))
     with pytest.raises(ValueError, match=r"Received an array of shape \(3,\)"):
         audit_kernel(np.ones(3), 2)
+    with pytest.raises(TypeError, match=r"a kernel\. Received 'kernel\.npy' of type str"):
+        audit_kernel("kernel.npy", 2)
     with pytest.raises(TypeError, match="`strides` must be a positive integer"):
         audit_kernel(np.ones((3, 3, 1, 1)), 2.0)

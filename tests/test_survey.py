@@ -283,6 +283,13 @@ def test_sizes_that_do_not_do_are_asked_for():
     assert not audit(model, np.zeros((1, 128, 128, 1), "float32")).layers
 
 
+def test_a_dead_model_is_not_called_healthy():
+    dead = layers.Conv2DTranspose(2, 3, strides=2, kernel_initializer="zeros", **SAME)
+    found = audit(keras.Sequential([keras.Input((8, 8, 2)), dead]))
+    assert found.response is None
+    assert "zero everywhere" in found.not_looked_at[0]
+
+
 def test_repair_scores_both_models_on_the_same_noise():
     model, x = Seeded(), np.ones((2, 16, 16, 2), "float32")
     model(x)
