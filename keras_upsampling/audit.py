@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_upsampling._tables import by, table
+from keras_upsampling.advice import advice
 from keras_upsampling.flow import Found
-from keras_upsampling.kernels import INTERPOLATIONS, TRANSPOSED
 from keras_upsampling.maths.ripple import Ripple, compound
 from keras_upsampling.response import (
     Response,
@@ -22,9 +20,6 @@ from keras_upsampling.response import (
 )
 from keras_upsampling.survey import Survey, name_of, survey
 from keras_upsampling.trace import first_parts, last_parts, random_state_kept
-
-# Below this a ripple is what rounding and training leave, and nothing that is seen.
-_RIPPLE = 0.01
 
 
 class LayerAudit(NamedTuple):
@@ -156,7 +151,7 @@ def _layer_audits(seen: Survey) -> list[LayerAudit]:
                 ripple=one.ripple,
                 period=period,
                 compound=compound(known) if len(known) == len(ripples) else None,
-                advice=_advice(one),
+                advice=advice(one),
             )
         )
     return audits
@@ -166,127 +161,6 @@ def _figure(one: Found) -> float | None:
     if one.ripple is None:
         return None
     return one.ripple.gain if one.enlarges else one.ripple.power
-
-
-def _is(*types: type) -> Callable[[Found], bool]:
-    return lambda one: isinstance(one.call.operation, types)
-
-
-def _ripples(figure: str) -> Callable[[Found], bool]:
-    return lambda one: one.ripple is not None and not getattr(one.ripple, figure) <= _RIPPLE
-
-
-def _is_uneven(one: Found) -> bool:
-    return one.ripple is not None and int(np.ptp(one.ripple.overlap)) > 0
-
-
-def _has_taps_for_one_sample(one: Found) -> bool:
-    return tuple(one.call.operation.kernel_size) == one.size
-
-
-def _has_phases_first(one: Found) -> bool:
-    """Whether a sub-pixel convolution's channels are in the order that the constraint takes."""
-    if one.order is None:
-        return False
-    return np.array_equal(one.order, np.arange(one.order.size).reshape(one.order.shape))
-
-
-_IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}{format}) in its place"
-
-# The first line of which all is true of a layer says what to do. {rank} is its number of axes,
-# {size} how much it enlarges, {sizes} the same for every axis, {filters} and {taps} its own, and
-# {format} its data format where that is not Keras's setting.
-_ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
-    (
-        True,
-        (lambda one: one.has_gaps,),
-        "the kernel is smaller than the stride, so some samples are made from nothing: "
-        + _IN_PLACE,
-    ),
-    (
-        True,
-        (_is(*TRANSPOSED), _ripples("gain"), _has_taps_for_one_sample),
-        _IN_PLACE + "; with no more taps than its stride, it could only copy without a ripple",
-    ),
-    (
-        True,
-        (_is(*TRANSPOSED), _ripples("gain")),
-        _IN_PLACE + "; to keep it, a kernel_size that {size} divides and "
-        "kernel_constraint=CheckerboardFree({size}), or repair(model) once it is trained",
-    ),
-    (
-        True,
-        (_has_phases_first, _ripples("gain")),
-        _IN_PLACE + "; to keep it, CheckerboardFree({sizes}, subpixel=True) as kernel_constraint "
-        "and as bias_constraint, or repair(model) once it is trained",
-    ),
-    (
-        True,
-        (lambda one: one.order is not None, _ripples("gain")),
-        _IN_PLACE + ", or repair(model) once it is trained",
-    ),
-    (
-        True,
-        (_is(*INTERPOLATIONS), _ripples("ramp")),
-        "constants stay constant, slopes get steps: "
-        'Upsample{rank}D({size}, interpolation="linear"{format}) makes none',
-    ),
-    (
-        True,
-        (_ripples("ramp"),),
-        "constants stay constant, slopes get steps: UpsampleConv{rank}D({filters}, {taps}, "
-        'size={size}, interpolation="linear"{format}) makes none',
-    ),
-    (
-        False,
-        (lambda one: one.ripple is None,),
-        "its gradient reaches one sample of each window: an average spreads it evenly",
-    ),
-    (
-        False,
-        (lambda one: one.has_gaps,),
-        "some samples are never looked at, and get no gradient: average by {size} in its place, or "
-        "take a kernel_size of {size} or more",
-    ),
-    (
-        False,
-        (_is_uneven,),
-        "windows overlap unevenly, and so does the gradient: take windows whose size {size} "
-        "divides, or no strides and an average by {size} behind it",
-    ),
-    (
-        False,
-        (_ripples("power"),),
-        "some samples get more of the gradient than others: to even it out, convolve without "
-        "strides and average by {size} behind it",
-    ),
-)
-
-
-def _advice(one: Found) -> str:
-    layer = one.call.operation
-    phases = math.prod(one.size) if one.order is not None else 1
-    values = {
-        "rank": len(one.size),
-        "size": _short(one.size),
-        "sizes": one.size,
-        "filters": getattr(layer, "filters", 0) // phases,
-        "format": _format(getattr(layer, "data_format", None)),
-        "taps": _short(getattr(layer, "kernel_size", one.size)),
-    }
-    for enlarges, tests, text in _ADVICE:
-        if enlarges == one.enlarges and all(test(one) for test in tests):
-            return text.format(**values)
-    return ""
-
-
-def _format(data_format: str | None) -> str:
-    usual = data_format in (None, keras.config.image_data_format())
-    return "" if usual else f', data_format="{data_format}"'
-
-
-def _short(lengths: Sequence[int]) -> int | tuple[int, ...]:
-    return lengths[0] if len(set(lengths)) == 1 else tuple(lengths)
 
 
 def _plain(value: Any) -> Any:

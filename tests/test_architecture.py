@@ -28,6 +28,7 @@ ROWS = {
     "kernels": 5,
     "trace": 5,
     "flow": 6,
+    "advice": 7,
     "survey": 7,
     "response": 8,
     "audit": 9,
