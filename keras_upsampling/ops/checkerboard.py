@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -24,6 +21,15 @@ from keras_upsampling._arguments import (
 from keras_upsampling._types import IntPerAxis, Tensor
 from keras_upsampling.maths.harmonics import harmonics, shortest_length
 from keras_upsampling.ops.tables import not_traced
+from keras_upsampling.ops.whitening import (
+    NOTHING,
+    channel_maps,
+    high_pass,
+    local_weights,
+    periodic,
+    unexplained,
+    whole_periods,
+)
 
 
 class CheckerboardScore(NamedTuple):
@@ -54,13 +60,6 @@ LEAST_AMPLITUDE = 1e-3
 # is looked for.
 _FAINT = LEAST_AMPLITUDE / 2
 _LEAST_P, _MOST_P, _DETECTED_P = 1e-7, 0.99, 1e-2
-
-# The noise of rounding to 256 levels, as a share of the range; and which part of it counts as
-# nothing at all, so that what is flat but for rounding errors scores 0 dB.
-_ROUNDING = 1 / (255 * math.sqrt(12))
-_NOTHING = 1e-3 * _ROUNDING
-# How much of the mean variance regularises the local one.
-_REGULARISATION = 0.09
 
 
 def checkerboard(
@@ -108,8 +107,8 @@ def checkerboard(
         Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (what makes an upsampler free of it).
     """
     images, size, data_format = _checked(images, size, data_format, reference is not None)
-    x = _maps(images, data_format, data_range)
-    r = _high_pass(x, size)
+    x = channel_maps(images, data_format, data_range)
+    r = high_pass(x, size)
     if reference is not None:
         reference = concrete_tensor(reference, "metrics.Checkerboard")
         pairs = zip(reference.shape, images.shape, strict=False)
@@ -119,9 +118,9 @@ def checkerboard(
                 f"`reference` must have the shape of the images, {tuple(images.shape)}. "
                 f"Received one of shape {tuple(reference.shape)}."
             )
-        r = _unexplained(r, _high_pass(_maps(reference, data_format, data_range), size))
+        r = unexplained(r, high_pass(channel_maps(reference, data_format, data_range), size))
     channels = images.shape[channel_axis(len(size), data_format)]
-    return _measure(_whole_periods(r, size), size, channels, data_range)
+    return _measure(whole_periods(r, size), size, channels, data_range)
 
 
 def checkerboard_level(
@@ -145,10 +144,10 @@ def checkerboard_level(
     level = positive_int(level, "level")
     images, size, data_format = _checked(images, level, data_format, with_reference=False)
     channels = images.shape[channel_axis(len(size), data_format)]
-    x = _maps(images, data_format, data_range)
-    r = _whole_periods(_high_pass(x, size), size)
+    x = channel_maps(images, data_format, data_range)
+    r = whole_periods(high_pass(x, size), size)
     score = _measure(r, size, channels, data_range, period=level)
-    rest = (x - _periodic(r, size, x.shape[1:])) * data_range
+    rest = (x - periodic(r, size, x.shape[1:])) * data_range
     rest = ops.reshape(rest, (-1, channels, *x.shape[1:]))
     return score, ops.moveaxis(rest, 1, -1) if data_format == "channels_last" else rest
 
@@ -178,8 +177,8 @@ def weighted_maps(
         ((6, 30, 30), (6, 30, 30))
     """
     images, size, data_format = _checked(images, size, data_format, with_reference=False)
-    r = _whole_periods(_high_pass(_maps(images, data_format, data_range), size), size)
-    return r, _weights(r, size)
+    r = whole_periods(high_pass(channel_maps(images, data_format, data_range), size), size)
+    return r, local_weights(r, size)
 
 
 def _checked(
@@ -208,68 +207,6 @@ def _checked(
             f"The number of channels must be known. Received shape {tuple(images.shape)}."
         )
     return images, size, data_format
-
-
-def _maps(images: Tensor, data_format: str, data_range: float) -> Tensor:
-    """Return every channel as a map of its own, `(maps, *spatial)`, as shares of the range."""
-    images = ops.cast(images, "float32")
-    if data_format == "channels_last":
-        images = ops.moveaxis(images, -1, 1)
-    return ops.reshape(images, (-1, *images.shape[2:])) / data_range
-
-
-def _mean_of(x: Tensor, widths: Sequence[int]) -> Tensor:
-    """Return the mean of every so many neighbours along each axis."""
-    for axis, width in enumerate(widths, start=1):
-        length = x.shape[axis] - width + 1
-        leading = (slice(None),) * axis
-        parts = [x[(*leading, slice(start, start + length))] for start in range(width)]
-        x = functools.reduce(lambda a, b: a + b, parts) / width
-    return x
-
-
-def _high_pass(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Take out all but the harmonics' surroundings: nothing of them, and ramps entirely."""
-    inner = tuple(slice(s - 1, n - s + 1) for s, n in zip(size, x.shape[1:], strict=True))
-    return x[(slice(None), *inner)] - _mean_of(_mean_of(x, size), size)
-
-
-def _whole_periods(x: Tensor, size: Sequence[int]) -> Tensor:
-    # A line between two bins would leak into all.
-    return x[(slice(None), *(slice(n // s * s) for n, s in zip(x.shape[1:], size, strict=True)))]
-
-
-def _weights(r: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the inverse of the variance around every sample: flat regions show a pattern."""
-    # Round the corner, so that the smoothing takes out the harmonics of the squares exactly:
-    # weights with a ripple of their own would make a pattern.
-    v = r * r
-    for axis, s in enumerate(size, start=1):
-        ends = [(slice(None),) * axis + (end,) for end in (slice(-s - 1, None), slice(s + 1))]
-        v = ops.concatenate([v[ends[0]], v, v[ends[1]]], axis=axis)
-    for widths in (size, size, [5] * len(size)):
-        v = _mean_of(v, widths)
-    mean = ops.mean(v, axis=tuple(range(1, len(v.shape))), keepdims=True)
-    return ops.stop_gradient(1 / (v + _ROUNDING**2 + _REGULARISATION * mean))
-
-
-def _periodic(r: Tensor, size: Sequence[int], lengths: Sequence[int]) -> Tensor:
-    """Return what repeats in `r`, the weighted mean of every phase, all over so long an axis."""
-    weights = _weights(r, size)
-    split = [part for n, s in zip(r.shape[1:], size, strict=True) for part in (n // s, s)]
-    counted = tuple(range(1, 2 * len(size), 2))
-
-    def total(x: Tensor) -> Tensor:
-        return ops.sum(ops.reshape(x, (-1, *split)), axis=counted)
-
-    tile = total(weights * r) / total(weights)
-    for axis, (n, s) in enumerate(zip(lengths, size, strict=True), start=1):
-        # `r` starts `s - 1` samples in: its first phase is the last.
-        tile = ops.roll(tile, s - 1, axis=axis)
-        repeats = [1] * len(tile.shape)
-        repeats[axis] = -(-n // s)
-        tile = ops.tile(tile, repeats)[(slice(None),) * axis + (slice(0, n),)]
-    return tile
 
 
 class _Table(NamedTuple):
@@ -335,35 +272,15 @@ def _power(x: Tensor, table: _Table) -> Tensor:
     return ops.take(power, table.chosen, axis=1)
 
 
-def _unexplained(r: Tensor, reference: Tensor) -> Tensor:
-    """Return the inner part of `r`, less what the best filter of 3 samples an axis makes of it."""
-    inner = [n - 2 for n in r.shape[1:]]
-    shifted = [
-        reference[(slice(None), *(slice(k, k + n) for k, n in zip(start, inner, strict=True)))]
-        for start in itertools.product(range(3), repeat=len(inner))
-    ]
-    seen = ops.stack([ops.reshape(x, (-1, math.prod(inner))) for x in shifted], axis=1)
-    r = r[(slice(None), *(slice(1, n + 1) for n in inner))]
-    flat = ops.reshape(r, (-1, 1, math.prod(inner)))
-    across = ops.swapaxes(seen, 1, 2)
-    products = seen @ across
-    taps = products.shape[-1]
-    # A flat reference explains nothing.
-    least = 1e-6 * ops.sum(seen * seen, axis=(1, 2)) / taps + math.prod(inner) * _NOTHING**2
-    products = products + ops.reshape(least, (-1, 1, 1)) * ops.eye(taps, dtype=r.dtype)
-    filters = ops.stop_gradient(ops.solve(products, seen @ ops.swapaxes(flat, 1, 2)))
-    return r - ops.reshape(ops.swapaxes(filters, 1, 2) @ seen, r.shape)
-
-
 def _measure(
     r: Tensor, size: tuple[int, ...], channels: int, data_range: float, period: int | None = None
 ) -> CheckerboardScore:
     """Compare the power of the harmonics of every map with what is around them."""
     table = _table(tuple(r.shape[1:]), size, period, keras.backend.standardize_dtype(r.dtype))
-    weights = _weights(r, size)
+    weights = local_weights(r, size)
     axes = tuple(range(1, len(r.shape)))
     power = _power(weights * r, table)
-    nothing = _NOTHING**2 * ops.mean(weights * weights, axis=axes)[:, None]
+    nothing = NOTHING**2 * ops.mean(weights * weights, axis=axes)[:, None]
     samples, harmonics_found = math.prod(r.shape[1:]), ops.sum(table.multiplicity)
     # The power on each harmonic, of a pattern of amplitude 1.
     unit = ops.sum(weights, axis=axes) ** 2 / samples / harmonics_found
