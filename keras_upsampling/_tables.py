@@ -23,7 +23,8 @@ def by(lengths: Sequence[int]) -> str:
 
 def reason_of(error: Exception) -> str:
     """Return in one line what an error says, without the place that Keras puts before it."""
-    lines = re.sub(r"\x1b\[\d*m", "", str(error)).split("\n")
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = re.sub(r"\x1b\[\d*m", "", text).split("\n")
     lines = [line.strip() for line in lines if line.strip()]
     told = [line for line in lines if not line.startswith("Exception encountered when calling")]
     return next(iter(told), type(error).__name__)

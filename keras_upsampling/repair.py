@@ -17,7 +17,7 @@ from keras_upsampling.constraints import CheckerboardFree
 from keras_upsampling.flow import Found
 from keras_upsampling.kernels import TRANSPOSED, audit_kernel, subpixel
 from keras_upsampling.maths.harmonics import shortest_length
-from keras_upsampling.score import checkerboard_score
+from keras_upsampling.score import checkerboard_score, mean_db
 from keras_upsampling.survey import Survey, name_of, noise, survey
 from keras_upsampling.trace import calls, random_state_kept
 
@@ -213,7 +213,7 @@ def _mean_score(images: np.ndarray, size: tuple[int, ...], data_format: str) -> 
     # Outputs have any range.
     data_range = float(np.ptp(images)) or 1.0
     score = checkerboard_score(images, size, data_range=data_range, data_format=data_format)
-    return float(10 * np.log10(np.mean(10 ** (score.db / 10))))
+    return mean_db(score.db)
 
 
 def _text(repaired: Repaired) -> str:

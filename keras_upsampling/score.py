@@ -87,6 +87,11 @@ def checkerboard_score(
     )
 
 
+def mean_db(db: Any) -> float:
+    """Return the mean of ratios in decibels, of the ratios themselves, as the metric takes it."""
+    return float(10 * np.log10(np.mean(10 ** (np.asarray(db, dtype=float) / 10))))
+
+
 class Stride(NamedTuple):
     """What `detect_stride` finds.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from keras_upsampling import audit
-from keras_upsampling.commands.images import reason
+from keras_upsampling._tables import reason_of
 from keras_upsampling.commands.shared import Commands, file_to_write, write
 
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         model = keras.saving.load_model(options.model, compile=False, safe_mode=True)
         found = audit(model)
     except Exception as error:  # files hold anything, and say so in every way
-        print(f"{options.model}: {reason(error)}", file=sys.stderr)
+        print(f"{options.model}: {reason_of(error)}", file=sys.stderr)
         return 2
     print(found)
     if options.json:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_upsampling._tables import reason_of
+
 _PICTURES = (".png", ".jpg", ".jpeg")
 ENDINGS = (*_PICTURES, ".npy")
 
@@ -28,7 +30,7 @@ def find(paths: Iterable[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
     wrong: list[tuple[str, str]] = []
 
     def fail(error: OSError) -> None:
-        wrong.append((str(error.filename), reason(error)))
+        wrong.append((str(error.filename), reason_of(error)))
 
     for path in paths:
         if os.path.isdir(path):
@@ -91,12 +93,6 @@ def data_range_of(dtype: np.dtype) -> float:
     if dtype.kind == "u" and dtype.itemsize <= 2:
         return float(np.iinfo(dtype).max)
     raise ValueError(f"values of dtype {dtype} have a range that is not known; give --data-range")
-
-
-def reason(error: Exception) -> str:
-    """Return in one line what an error says."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
 
 
 def pillow() -> Any:

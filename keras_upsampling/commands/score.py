@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import keras_upsampling
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling._arguments import positive_int
-from keras_upsampling._tables import by, table
+from keras_upsampling._tables import by, reason_of, table
 from keras_upsampling.commands.images import (
     ENDINGS,
     data_range_of,
@@ -25,10 +24,10 @@ from keras_upsampling.commands.images import (
     is_picture,
     pillow,
     read,
-    reason,
 )
 from keras_upsampling.commands.shared import Commands, file_to_write, positive_number, write
 from keras_upsampling.maths.harmonics import shortest_length
+from keras_upsampling.score import mean_db
 
 
 def add(commands: Commands) -> None:
@@ -173,7 +172,7 @@ def _noted(name: str, failures: list[Failure], kind: type[Exception]) -> Iterato
     try:
         yield
     except kind as error:
-        failures.append(Failure(name, reason(error)))
+        failures.append(Failure(name, reason_of(error)))
 
 
 def _open(path: Path, options: argparse.Namespace) -> tuple[dict[str, np.ndarray], float]:
@@ -213,10 +212,9 @@ def _summary(rows: Sequence[Row]) -> dict[str, float | None]:
     """Return the means over the images: that of the ratios in decibels, as the metric does."""
     if not rows:
         return {"images": 0, "db": None, "detection_rate": None}
-    ratios = [10 ** (row.db / 10) for row in rows]
     return {
         "images": len(rows),
-        "db": 10 * math.log10(sum(ratios) / len(rows)),
+        "db": mean_db([row.db for row in rows]),
         "detection_rate": sum(row.detected for row in rows) / len(rows),
     }
 
