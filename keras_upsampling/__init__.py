@@ -2,6 +2,7 @@
 
 # Keras is to know these when it loads a model.
 from keras_upsampling import constraints as constraints
+from keras_upsampling import initializers as initializers
 from keras_upsampling import metrics as metrics
 from keras_upsampling.audit import audit
 from keras_upsampling.kernels import audit_kernel
