@@ -11,7 +11,6 @@ from keras_upsampling.constraints import CheckerboardFree
 from keras_upsampling.initializers import ICNR
 from tests.backends import evaluate, float64_allowed, to_numpy
 from tests.oracle import subpixel_conv
-from tests.strategies import PADDINGS
 
 LAST = {"data_format": "channels_last"}
 SIZES = {1: (3,), 2: (2, 3), 3: (2, 1, 2)}
@@ -27,6 +26,8 @@ def shown(rank, channels=3):
 
 
 def run(layer, x):
+    if not getattr(layer, "built", True):
+        layer.build(x.shape)
     return to_numpy(evaluate(layer, keras.ops.convert_to_tensor(x)))
 
 
@@ -48,7 +49,7 @@ def test_the_layer_is_the_definition_and_then_the_activation(rank):
 
 
 @pytest.mark.parametrize(
-    ("rank", "padding"), [(1, "edge"), (3, "edge"), (3, "same"), *[(2, p) for p in PADDINGS]]
+    ("rank", "padding"), [(1, "wrap"), (2, "same"), (2, "valid"), (2, "reflect"), (3, "edge")]
 )
 def test_it_starts_as_a_convolution_that_is_enlarged_by_nearest(rank, padding):
     x, size, filters = shown(rank), SIZES[rank], 4

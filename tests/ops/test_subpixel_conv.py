@@ -27,7 +27,7 @@ def close(found, expected, dtype):
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
-@settings(max_examples=12 if BACKEND == "jax" else 40)
+@settings(max_examples=8 if BACKEND == "jax" else 40)
 @given(case=subpixel_cases())
 def test_values_and_gradients_are_the_definition(case):
     with float64_allowed():
