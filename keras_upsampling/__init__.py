@@ -2,9 +2,16 @@
 
 # Keras is to know these when it loads a model.
 from keras_upsampling import constraints as constraints
+from keras_upsampling import initializers as initializers
 from keras_upsampling import metrics as metrics
 from keras_upsampling.audit import audit
 from keras_upsampling.kernels import audit_kernel
+from keras_upsampling.layers.bilinear_additive import BilinearAdditiveUpsampling2D
+from keras_upsampling.layers.subpixel_conv import (
+    SubpixelConv1D,
+    SubpixelConv2D,
+    SubpixelConv3D,
+)
 from keras_upsampling.layers.upsample import Upsample1D, Upsample2D, Upsample3D
 from keras_upsampling.layers.upsample_conv import (
     UpsampleConv1D,
@@ -17,6 +24,10 @@ from keras_upsampling.score import checkerboard_score, detect_stride
 __version__ = "0.1.0"
 
 __all__ = [
+    "BilinearAdditiveUpsampling2D",
+    "SubpixelConv1D",
+    "SubpixelConv2D",
+    "SubpixelConv3D",
     "Upsample1D",
     "Upsample2D",
     "Upsample3D",

@@ -5,6 +5,7 @@ Every message says what was received, what was expected, and how to mend it.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def positive_ints(value: Any, rank: int, name: str) -> tuple[int, ...]:
         TypeError: an entry is not an integer.
         ValueError: an entry is not positive, or there are not `rank` of them.
     """
-    if isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) == 1:
+    if _is_sequence(value):
         entries = tuple(value)
         if len(entries) != rank:
             raise ValueError(
@@ -56,6 +57,56 @@ def positive_ints(value: Any, rank: int, name: str) -> tuple[int, ...]:
     else:
         entries = (value,) * rank
     return tuple(positive_int(entry, name) for entry in entries)
+
+
+def positive_int_or_ints(value: Any, name: str) -> int | tuple[int, ...]:
+    """Return one positive integer for however many axes there will be, or one per axis.
+
+    Raises:
+        TypeError: an entry is not an integer.
+        ValueError: an entry is not positive.
+    """
+    if _is_sequence(value):
+        return positive_ints(value, len(value), name)
+    return positive_int(value, name)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) == 1
+
+
+def count_phases(shape: Sequence[int], size: int | tuple[int, ...]) -> int:
+    """Return how many phases the outputs of a sub-pixel convolution's kernel or bias are.
+
+    Args:
+        shape: `(*taps, channels, phases * filters)`, or `(phases * filters,)`.
+        size: How many phases each axis has, or one number for every axis. A kernel tells how many
+            axes those are; a bias does not, so it takes one number per axis.
+
+    Raises:
+        ValueError: it is neither a kernel nor a bias, the size is not of its rank, or its outputs
+            are not divisible by the phases.
+    """
+    shape, rank = tuple(shape), len(shape) - 2
+    if len(shape) == 1:
+        if not isinstance(size, tuple):
+            raise ValueError(
+                "For a bias, `size` must be one integer per axis. Received: "
+                f"size={size}; for images, write size=({size}, {size})."
+            )
+        rank = len(size)
+    elif rank not in (1, 2, 3):
+        raise ValueError(
+            "Expected a kernel (*taps, channels, phases * filters) with one to three axes of taps, "
+            f"or a bias (phases * filters,). Received a weight of shape {shape}."
+        )
+    phases = math.prod(positive_ints(size, rank, "size"))
+    if shape[-1] % phases:
+        raise ValueError(
+            f"The channels must be divisible by the {phases} phases of size={size}. "
+            f"Received a weight of shape {shape}."
+        )
+    return phases
 
 
 def one_of(value: Any, known: Sequence[str], name: str) -> str:

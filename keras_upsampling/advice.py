@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
+from keras_upsampling.constraints import CheckerboardFree
 from keras_upsampling.flow import Found
 from keras_upsampling.kernels import INTERPOLATIONS, TRANSPOSED
+from keras_upsampling.layers.subpixel_conv import SubpixelConv
 
 # Below this a ripple is what rounding and training leave, and nothing that is seen.
 _RIPPLE = 0.01
@@ -36,6 +37,13 @@ def _has_phases_first(one: Found) -> bool:
     if one.order is None:
         return False
     return np.array_equal(one.order, np.arange(one.order.size).reshape(one.order.shape))
+
+
+def _may_come_apart(one: Found) -> bool:
+    """Whether nothing keeps the phases together that a layer may have started alike."""
+    layer = one.call.operation
+    constraints = [layer.kernel_constraint, *[layer.bias_constraint] * layer.use_bias]
+    return not all(isinstance(constraint, CheckerboardFree) for constraint in constraints)
 
 
 _IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}{format}) in its place"
@@ -65,12 +73,23 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
         True,
         (_has_phases_first, _ripples("gain")),
         _IN_PLACE + "; to keep it, CheckerboardFree({sizes}, subpixel=True) as kernel_constraint "
-        "and as bias_constraint, or repair(model) once it is trained",
+        "and as bias_constraint, or repair(model) once it is trained; ICNR as kernel_initializer "
+        "keeps the ripple out at the start only",
     ),
     (
         True,
         (lambda one: one.order is not None, _ripples("gain")),
-        _IN_PLACE + ", or repair(model) once it is trained",
+        _IN_PLACE + ", or repair(model) once it is trained; a SubpixelConv{rank}D({filters}, "
+        "{taps}, size={size}{format}) starts without the ripple, and CheckerboardFree({sizes}, "
+        "subpixel=True) as its kernel_constraint and as its bias_constraint keeps it out",
+    ),
+    (
+        True,
+        (_is(SubpixelConv), _may_come_apart),
+        "constants stay constant as yet, training may bring a ripple: "
+        + _IN_PLACE
+        + ", or CheckerboardFree({sizes}, subpixel=True) as kernel_constraint and as "
+        "bias_constraint",
     ),
     (
         True,
@@ -113,12 +132,12 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
 def advice(one: Found) -> str:
     """Return in a line what to do about a layer; nothing where there is nothing to mend."""
     layer = one.call.operation
-    phases = math.prod(one.size) if one.order is not None else 1
+    filters = getattr(layer, "filters", 0) if one.order is None else one.order.shape[-1]
     values = {
         "rank": len(one.size),
         "size": _short(one.size),
         "sizes": one.size,
-        "filters": getattr(layer, "filters", 0) // phases,
+        "filters": filters,
         "format": _format(getattr(layer, "data_format", None)),
         "taps": _short(getattr(layer, "kernel_size", one.size)),
     }

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_upsampling._arguments import positive_ints
+from keras_upsampling._arguments import count_phases, positive_int_or_ints, positive_ints
 from keras_upsampling._types import IntPerAxis, Tensor
 
 
@@ -57,10 +57,7 @@ class CheckerboardFree(keras.constraints.Constraint):
     """
 
     def __init__(self, size: IntPerAxis, *, subpixel: bool = False) -> None:
-        # One for all axes stays one: a kernel tells how many there are.
-        per_axis = np.ndim(size) == 1
-        checked = positive_ints(size, np.size(size) if per_axis else 1, "size")
-        self.size = checked if per_axis else checked[0]
+        self.size = positive_int_or_ints(size, "size")
         self.subpixel = bool(subpixel)
 
     def __call__(self, w: Tensor) -> Tensor:
@@ -70,7 +67,12 @@ class CheckerboardFree(keras.constraints.Constraint):
     def _of_taps(self, w: Tensor) -> Tensor:
         """Project `(*taps, filters, channels)`, whose taps take turns."""
         rank = len(w.shape) - 2
-        size = self._size(w, rank)
+        if rank < 1:
+            raise ValueError(
+                "Expected a kernel with axes for taps, channels and filters. Received a weight of "
+                f"shape {tuple(w.shape)}; a transposed convolution's bias needs no constraint."
+            )
+        size = positive_ints(self.size, rank, "size")
         taps = tuple(w.shape[:rank])
         if any(k < s for k, s in zip(taps, size, strict=True)):
             raise ValueError(
@@ -91,36 +93,13 @@ class CheckerboardFree(keras.constraints.Constraint):
 
     def _of_phases(self, w: Tensor) -> Tensor:
         """Project `(*taps, channels, phases * filters)`, or a bias `(phases * filters,)`."""
-        # A bias does not tell the rank, so it takes `size` at its word.
-        bias = len(w.shape) == 1
-        rank = len(w.shape) - 2
-        if bias:
-            rank = len(self.size) if isinstance(self.size, tuple) else 0
-            if not rank:
-                raise ValueError(
-                    "For a bias, `size` must be one integer per axis. Received: "
-                    f"size={self.size}; for images, write size=({self.size}, {self.size})."
-                )
-        phases = math.prod(self._size(w, rank))
-        if w.shape[-1] % phases:
-            raise ValueError(
-                f"The channels must be divisible by the {phases} phases of size={self.size}. "
-                f"Received a weight of shape {tuple(w.shape)}."
-            )
+        phases = count_phases(w.shape, self.size)
         split = ops.reshape(w, (*w.shape[:-1], phases, w.shape[-1] // phases))
-        axes = tuple(range(len(w.shape) - 2)) if not bias else ()
+        axes = tuple(range(len(w.shape) - 2))  # none of a bias
         # Every phase has all taps, so all of them move by the same.
         means = ops.mean(split, axis=axes, keepdims=True) if axes else split
         split = split - (means - ops.mean(means, axis=-2, keepdims=True))
         return ops.reshape(split, w.shape)
-
-    def _size(self, w: Tensor, rank: int) -> tuple[int, ...]:
-        if rank < 1:
-            raise ValueError(
-                "Expected a kernel with axes for taps, channels and filters. Received a weight of "
-                f"shape {tuple(w.shape)}; a transposed convolution's bias needs no constraint."
-            )
-        return positive_ints(self.size, rank, "size")
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""

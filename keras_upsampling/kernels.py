@@ -12,6 +12,7 @@ from keras import layers, ops
 
 from keras_upsampling._arguments import interpolation_name, positive_ints
 from keras_upsampling._types import IntPerAxis
+from keras_upsampling.layers.subpixel_conv import SubpixelConv
 from keras_upsampling.layers.upsample import Upsample
 from keras_upsampling.layers.upsample_conv import UpsampleConv
 from keras_upsampling.maths.resampling import axis_filter
@@ -26,10 +27,10 @@ def audit_kernel(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Rip
     smaller it compares what the gradient is, for the gradient of such a layer is enlarged.
 
     Args:
-        layer_or_kernel: A built layer: `Conv*DTranspose`, `Upsample*D`, `UpsampleConv*D`, Keras's
-            `UpSampling*D`; of those that make maps smaller, `Conv*D`, `DepthwiseConv*D` and
-            `SeparableConv*D` with strides, and `AveragePooling*D`. Or a transposed convolution's
-            kernel, `(*taps, filters, channels)`.
+        layer_or_kernel: A built layer: `Conv*DTranspose`, `Upsample*D`, `UpsampleConv*D`,
+            `SubpixelConv*D`, `BilinearAdditiveUpsampling2D`, Keras's `UpSampling*D`; of those that
+            make maps smaller, `Conv*D`, `DepthwiseConv*D` and `SeparableConv*D` with strides, and
+            `AveragePooling*D`. Or a transposed convolution's kernel, `(*taps, filters, channels)`.
         strides: For a kernel, its stride: one integer, or one per axis. With a `Conv*D` without
             strides of its own, the factor of the depth-to-space behind it, which makes it a
             sub-pixel convolution: its channels are `prod(strides)` phases, each of all filters,
@@ -66,12 +67,21 @@ def audit_kernel(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Rip
 
 
 class Enlarging(NamedTuple):
-    """A layer, or the gradient of one, as the transposed convolution that does the same."""
+    """A layer, or the gradient of one, as the transposed convolution that does the same.
 
-    kernel: np.ndarray  # (*taps, filters, channels)
+    Attributes:
+        kernel: `(*taps, filters, channels)`.
+        size: Its stride.
+        bias: `(*size, filters)`, where phases have their own.
+        reached: For each axis, which taps are not zero by construction; None for all.
+        order: Of a sub-pixel convolution, `(*size, filters)`: which channel becomes which phase.
+    """
+
+    kernel: np.ndarray
     size: tuple[int, ...]
-    bias: np.ndarray | None = None  # (*size, filters), where phases have their own
+    bias: np.ndarray | None = None
     reached: list[np.ndarray] | None = None
+    order: np.ndarray | None = None
 
     def ripple(self) -> Ripple:
         """Return how differently its phases do it."""
@@ -87,12 +97,13 @@ def subpixel(layer: keras.Layer, size: tuple[int, ...], order: np.ndarray) -> En
         order: Integers `(*size, filters)`: which channel becomes which phase of which filter.
     """
     kernel, reached = _numpy(layer.kernel), []
-    for axis, (dilation, s) in enumerate(zip(layer.dilation_rate, size, strict=True)):
+    dilation_rate = getattr(layer, "dilation_rate", (1,) * len(size))
+    for axis, (dilation, s) in enumerate(zip(dilation_rate, size, strict=True)):
         kernel = _with_holes(kernel, axis, dilation)
         taps = np.arange(kernel.shape[axis]) % dilation == 0
         reached.append(np.repeat(taps, s))  # from end to end, and the same backwards
     bias = _numpy(layer.bias)[order] if layer.use_bias else None
-    return Enlarging(subpixel_kernel(kernel[..., order], size), size, bias, reached)
+    return Enlarging(subpixel_kernel(kernel[..., order], size), size, bias, reached, order)
 
 
 def _with_holes(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
@@ -125,8 +136,9 @@ def _of_layer(layer: keras.Layer, strides: IntPerAxis | None) -> Enlarging:
     if kind is None:
         raise TypeError(
             f"No kernel of a {type(layer).__name__} is known. Received {layer.name!r}; expected "
-            "Conv*DTranspose, Upsample*D, UpsampleConv*D, UpSampling*D, Conv*D, DepthwiseConv*D, "
-            "SeparableConv*D, AveragePooling*D or an array."
+            "Conv*DTranspose, Upsample*D, UpsampleConv*D, SubpixelConv*D, UpSampling*D, Conv*D, "
+            "BilinearAdditiveUpsampling2D, DepthwiseConv*D, SeparableConv*D, AveragePooling*D or "
+            "an array."
         )
     if not layer.built:
         raise ValueError(
@@ -149,8 +161,7 @@ def _of_layer(layer: keras.Layer, strides: IntPerAxis | None) -> Enlarging:
                 "Only a sub-pixel convolution of one group has phases that can be compared: of "
                 f"more, each sees other channels. Received {layer.name!r}, groups={layer.groups}."
             )
-        order = np.arange(layer.filters).reshape(*size, -1)
-        return subpixel(layer, size, order)
+        return subpixel(layer, size, _phases_first(size, layer.filters // count))
     if asked is not None and max(size) > 1 and asked != size:
         raise ValueError(
             f"The layer {layer.name!r} has strides of its own, {size}. Received: "
@@ -218,6 +229,15 @@ def _upsample_conv(layer: keras.Layer) -> Enlarging:
     return Enlarging(kernel, layer.size, reached=reached)
 
 
+def _phases_first(size: tuple[int, ...], filters: int) -> np.ndarray:
+    """Return the order of channels that `keras.ops.depth_to_space` has with channels last."""
+    return np.arange(math.prod(size) * filters).reshape(*size, filters)
+
+
+def _subpixel_conv(layer: keras.Layer) -> Enlarging:
+    return subpixel(layer, layer.size, _phases_first(layer.size, layer.filters))
+
+
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 INTERPOLATIONS = (Upsample, layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
@@ -229,6 +249,7 @@ AVERAGE = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooli
 _KINDS = (
     Kind(TRANSPOSED, True, _conv),
     Kind((UpsampleConv,), True, _upsample_conv),
+    Kind((SubpixelConv,), True, _subpixel_conv),
     Kind(INTERPOLATIONS, True, _interpolation),
     Kind(CONVOLUTIONS, False, _conv),
     Kind(DEPTHWISE, False, _conv),

@@ -204,7 +204,7 @@ def _known(step: Call) -> Found | None:
     kernel = kind.read(operation)
     if max(kernel.size) == 1:
         return None
-    return Found(step, step, name, kind.enlarges, kernel.size, kernel.ripple())
+    return Found(step, step, name, kind.enlarges, kernel.size, kernel.ripple(), kernel.order)
 
 
 def _shuffled(step: Call, steps: list[Call], whole: Call, data_format: str) -> Found | None:

@@ -109,6 +109,67 @@ def upsample_conv(x, kernel, bias, *, size, interpolation, padding, dilation, gr
     return output + bias
 
 
+def _phase(place, size):
+    """Which input sample an output sample belongs to, and which of its phases it is."""
+    low, phase = [], 0
+    for p, s in zip(place, size, strict=True):
+        low.append(p // s)
+        phase = phase * s + p % s
+    return tuple(low), phase
+
+
+def depth_to_space(x, size):
+    """Channel `phase * filters + f` becomes that phase of filter `f`, sample by sample."""
+    filters = x.shape[-1] // math.prod(size)
+    output = np.zeros((len(x), *np.multiply(x.shape[1:-1], size), filters))
+    for place in product(*map(range, output.shape[1:-1])):
+        low, phase = _phase(place, size)
+        channels = slice(phase * filters, (phase + 1) * filters)
+        output[(slice(None), *place)] = x[(slice(None), *low, channels)]
+    return output
+
+
+def space_to_depth(y, size):
+    """The inverse of `depth_to_space`, and its transpose."""
+    filters = y.shape[-1]
+    lengths = np.floor_divide(y.shape[1:-1], size)
+    output = np.zeros((len(y), *lengths, math.prod(size) * filters))
+    for place in product(*map(range, y.shape[1:-1])):
+        low, phase = _phase(place, size)
+        channels = slice(phase * filters, (phase + 1) * filters)
+        output[(slice(None), *low, channels)] = y[(slice(None), *place)]
+    return output
+
+
+def _convolution(kernel, padding):
+    ones = (1,) * (kernel.ndim - 2)
+    return {
+        "size": ones,
+        "interpolation": "nearest",
+        "padding": padding,
+        "dilation": ones,
+        "groups": 1,
+    }
+
+
+def subpixel_conv(x, kernel, bias, *, size, padding):
+    return depth_to_space(upsample_conv(x, kernel, bias, **_convolution(kernel, padding)), size)
+
+
+def subpixel_conv_gradients(x, kernel, gradient, *, size, padding):
+    gradient = space_to_depth(gradient, size)
+    return upsample_conv_gradients(x, kernel, gradient, **_convolution(kernel, padding))
+
+
+def bilinear_additive(x, size):
+    """Enlarge every channel, then add up neighbours, as many as there are phases."""
+    enlarged, added = upsample(x, size, "linear"), math.prod(size)
+    output = np.zeros((*enlarged.shape[:-1], x.shape[-1] // added))
+    for channel in range(x.shape[-1]):
+        output[..., channel // added] += enlarged[..., channel]
+    return output
+
+
 def upsample_conv_gradients(x, kernel, gradient, *, size, interpolation, padding, dilation, groups):
     """Gradients of `sum(gradient * output)` in the input, the kernel and the bias."""
     kernel_size, filters = kernel.shape[:-2], kernel.shape[-1]

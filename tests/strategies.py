@@ -1,5 +1,6 @@
 """Hypothesis strategies: what a user may ask for, small enough to shrink well."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,5 +86,23 @@ def conv_cases(draw, most_rank=3, most_groups=3, most_dilation=3, shortest=1):
         dilation=tuple(dilation),
         groups=groups,
         filters=groups * draw(st.integers(1, 2)),
+        padding=padding,
+    )
+
+
+@st.composite
+def subpixel_cases(draw, most_rank=3):
+    """Cases of sub-pixel convolutions; `filters` are the kernel's, those of all phases."""
+    common = _common(draw, most_rank)
+    padding = draw(st.sampled_from(PADDINGS))
+    kernel_size = []
+    for length in common["spatial"]:
+        largest = {"valid": length, "reflect": 2 * length - 1}.get(padding, 99)
+        kernel_size.append(draw(st.integers(1, min(4, largest))))
+    return ConvCase(
+        **common,
+        channels=draw(st.integers(1, 3)),
+        kernel_size=tuple(kernel_size),
+        filters=math.prod(common["size"]) * draw(st.integers(1, 3)),
         padding=padding,
     )

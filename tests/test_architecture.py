@@ -22,6 +22,7 @@ ROWS = {
     "_arguments": 2,
     "ops": 3,
     "constraints": 4,
+    "initializers": 4,
     "layers": 4,
     "metrics": 4,
     "score": 4,

@@ -6,6 +6,10 @@ import pytest
 
 import keras_upsampling
 from keras_upsampling import (
+    BilinearAdditiveUpsampling2D,
+    SubpixelConv1D,
+    SubpixelConv2D,
+    SubpixelConv3D,
     Upsample1D,
     Upsample2D,
     Upsample3D,
@@ -51,6 +55,14 @@ CONTRACTS = [
         partial(UpsampleConv3D, 4, 2, (1, 2, 2), interpolation="linear", padding="edge"),
         (2, 2, 3, 4, 2),
     ),
+    Contract("subpixel_conv_1d", partial(SubpixelConv1D, 4, 3, 3, padding="wrap"), (2, 6, 3)),
+    Contract("subpixel_conv_2d", partial(SubpixelConv2D, 4, 3, (2, 3)), (2, 4, 5, 3)),
+    Contract(
+        "subpixel_conv_3d",
+        partial(SubpixelConv3D, 4, 2, (1, 2, 2), padding="edge"),
+        (2, 2, 3, 4, 2),
+    ),
+    Contract("bilinear_additive_2d", partial(BilinearAdditiveUpsampling2D, (2, 3)), (2, 4, 5, 12)),
 ]
 
 

@@ -75,6 +75,7 @@ PUBLIC = {
     "audit": "keras_upsampling.audit.audit",
     "repair": "keras_upsampling.repair.repair",
     "constraints.CheckerboardFree": "keras_upsampling.constraints.CheckerboardFree",
+    "initializers.ICNR": "keras_upsampling.initializers.ICNR",
     "metrics.Checkerboard": "keras_upsampling.metrics.Checkerboard",
     "plots.audit": "keras_upsampling.plots.audit",
     "plots.image": "keras_upsampling.plots.image",

@@ -6,7 +6,14 @@ import pytest
 from keras import layers
 
 import keras_upsampling
-from keras_upsampling import UpsampleConv1D, UpsampleConv2D, audit_kernel
+from keras_upsampling import (
+    BilinearAdditiveUpsampling2D,
+    SubpixelConv1D,
+    SubpixelConv2D,
+    UpsampleConv1D,
+    UpsampleConv2D,
+    audit_kernel,
+)
 from tests.backends import evaluate, to_numpy
 
 LAST = {"data_format": "channels_last"}
@@ -76,6 +83,13 @@ ENLARGING = {
         0,
     ),
     "convolved with holes": (UpsampleConv1D(3, 3, 2, dilation_rate=2, **LAST), (9, 2), 0),
+    "sub-pixel": (
+        SubpixelConv2D(2, 3, (2, 3), kernel_initializer="glorot_normal", **LAST),
+        (5, 5, 2),
+        0,
+    ),
+    "sub-pixel, alike": (SubpixelConv1D(3, 3, 4, **LAST), (7, 2), 0),
+    "bilinear additive": (BilinearAdditiveUpsampling2D((2, 3), **LAST), (5, 5, 6), 0),
     "even kernel": (UpsampleConv2D(2, 2, 2, **LAST), (5, 5, 2), 1 / 4),
 }
 
@@ -142,6 +156,19 @@ def test_the_bias_of_a_subpixel_convolution_counts():
     # Of gains of 9 for each of 3 channels and 2 filters, one of 8 biases is off by one.
     expected = np.sqrt(np.mean([1 / 16, 1 / 16, 1 / 16, 9 / 16])) / np.sqrt(9**2 * 6)
     np.testing.assert_allclose(audit_kernel(layer, 2).gain, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, (2, 3)])
+def test_a_layer_for_subpixel_convolution_knows_its_phases_and_its_bias(size):
+    ours = SubpixelConv2D(2, 3, size, kernel_initializer="he_normal", bias_initializer="normal")
+    ours.build((None, 8, 8, 3))
+    theirs = layers.Conv2D(ours.kernel.shape[-1], 3)
+    theirs.build((None, 8, 8, 3))
+    theirs.set_weights(ours.get_weights())
+    for one, other in zip(audit_kernel(ours), audit_kernel(theirs, size), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="strides of its own"):
+        audit_kernel(ours, 4)
 
 
 @pytest.mark.parametrize(("size", "taps"), [(2, 2), (2, 3), (2, 5), (3, 3), (3, 4), (4, 4), (4, 8)])

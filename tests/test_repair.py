@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_upsampling import UpsampleConv2D, audit, repair
+from keras_upsampling import SubpixelConv2D, UpsampleConv2D, audit, repair
 from keras_upsampling.constraints import CheckerboardFree
 from tests.backends import to_numpy
 
@@ -79,6 +79,20 @@ def test_other_orders_of_the_channels_are_kept():
     sums = kernel.sum(axis=(0, 1))[:, order]  # (channels, filters, phases)
     np.testing.assert_allclose(sums, np.broadcast_to(sums[..., :1], sums.shape), atol=1e-5)
     assert audit(found.model).layers[0].ripple.gain < 1e-5
+
+
+def test_a_subpixel_layer_is_moved_as_any_subpixel_convolution():
+    layer = SubpixelConv2D(
+        2, 3, (2, 3), kernel_initializer="he_normal", bias_initializer="random_normal", name="up"
+    )
+    model = keras.Sequential([keras.Input((8, 8, 3)), layer])
+    found = repair(model)
+    assert [move.layer for move in found.moves] == ["up"]
+    assert found.moves[0].gain_before > 0.5
+    assert found.moves[0].gain_after < 1e-5
+    phases = CheckerboardFree((2, 3), subpixel=True)
+    for weight, moved in zip(weights_of(model, "up"), weights_of(found.model, "up"), strict=True):
+        np.testing.assert_allclose(moved, to_numpy(phases(weight)), atol=1e-6)
 
 
 def test_kernels_smaller_than_their_stride_are_left_and_named():

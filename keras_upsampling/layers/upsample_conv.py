@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import activations, constraints, initializers, ops, regularizers
 
 from keras_upsampling._arguments import (
     channel_axis,
     check_rank,
-    data_format_or_default,
     interpolation_name,
-    one_of,
     positive_int,
     positive_ints,
     spatial_axes,
@@ -25,14 +22,13 @@ from keras_upsampling._types import (
     Shape,
     Tensor,
 )
-from keras_upsampling.maths.padding import PADDINGS, convolved_length, kernel_extent
+from keras_upsampling.layers.enlarging_conv import EnlargingConv
+from keras_upsampling.maths.padding import convolved_length, kernel_extent
 from keras_upsampling.ops.upsample_conv import upsample_conv
 
 
-class UpsampleConv(keras.Layer):
+class UpsampleConv(EnlargingConv):
     """Upsampling and convolving in `rank` dimensions; the subclasses fix the rank."""
-
-    rank: int
 
     def __init__(
         self,
@@ -56,69 +52,42 @@ class UpsampleConv(keras.Layer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.filters = positive_int(filters, "filters")
-        self.kernel_size = positive_ints(kernel_size, self.rank, "kernel_size")
-        self.size = positive_ints(size, self.rank, "size")
+        super().__init__(
+            filters,
+            kernel_size,
+            size,
+            padding=padding,
+            data_format=data_format,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
         self.interpolation = interpolation_name(interpolation, self.rank)
-        self.padding = one_of(padding, PADDINGS, "padding")
-        self.data_format = data_format_or_default(data_format)
         self.dilation_rate = positive_ints(dilation_rate, self.rank, "dilation_rate")
         self.groups = positive_int(groups, "groups")
-        self.activation = activations.get(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
-        self.input_spec = keras.InputSpec(ndim=self.rank + 2)
         if self.filters % self.groups:
             raise ValueError(
                 "`filters` must be divisible by `groups`. "
                 f"Received: filters={self.filters}, groups={self.groups}."
             )
 
-    def build(self, input_shape: Shape) -> None:
-        self.compute_output_shape(input_shape)  # refuses shapes that cannot work
-        axis = channel_axis(self.rank, self.data_format)
-        channels = input_shape[axis]
-        if channels is None:
-            raise ValueError(
-                "The number of channels must be known to make the kernel. Received an input of "
-                f"shape {tuple(input_shape)}, channels on axis {axis}; give "
-                "`keras.Input` that size, or set `data_format` if the channels are elsewhere."
-            )
+    def kernel_shape(self, channels: int) -> tuple[int, ...]:
         if channels % self.groups:
             raise ValueError(
-                "The input's channels must be divisible by `groups`. Received an input of shape "
-                f"{tuple(input_shape)} with {channels} channels, and groups={self.groups}."
+                "The input's channels must be divisible by `groups`. Received an input of "
+                f"{channels} channels, and groups={self.groups}."
             )
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*self.kernel_size, channels // self.groups, self.filters),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-            autocast=False,  # composed kernels are made in the variable's dtype, then cast
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.filters,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
-        self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={axis: channels})
+        return (*self.kernel_size, channels // self.groups, self.filters)
 
-    def call(self, inputs: Tensor) -> Tensor:
-        if keras.backend.standardize_dtype(inputs.dtype) != self.compute_dtype:
-            # Integers, which Keras leaves as they are.
-            inputs = ops.cast(inputs, self.compute_dtype)
-        outputs = upsample_conv(
+    def enlarged_and_convolved(self, inputs: Tensor) -> Tensor:
+        return upsample_conv(
             inputs,
             self.kernel,
             self.size,
@@ -128,7 +97,6 @@ class UpsampleConv(keras.Layer):
             data_format=self.data_format,
             dilation_rate=self.dilation_rate,
         )
-        return self.activation(outputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = list(check_rank(input_shape, self.rank, self.data_format))
@@ -142,29 +110,12 @@ class UpsampleConv(keras.Layer):
         shape[channel_axis(self.rank, self.data_format)] = self.filters
         return tuple(shape)
 
-    def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "size": self.size,
             "interpolation": self.interpolation,
-            "padding": self.padding,
-            "data_format": self.data_format,
             "dilation_rate": self.dilation_rate,
             "groups": self.groups,
-            "activation": activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
         }
 
 

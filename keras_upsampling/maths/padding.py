@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# What the upsampled map may be padded with; the last four as `numpy.pad` means them.
+# What the map may be padded with before it is convolved; the last four as `numpy.pad` means them.
 PADDINGS = ("same", "valid", "reflect", "symmetric", "edge", "wrap")
 
 
@@ -21,8 +21,16 @@ def pad_widths(extent: int, padding: str) -> tuple[int, int]:
     return (extent - 1) // 2, extent // 2
 
 
-def convolved_length(length: int | None, extent: int, padding: str) -> int | None:
+def convolved_length(
+    length: int | None, extent: int, padding: str, *, of: str = "upsampled map"
+) -> int | None:
     """Return the length of an axis of `length` samples, padded and convolved.
+
+    Args:
+        length: Of the axis; None where it is not known.
+        extent: How many samples the kernel spans.
+        padding: One of `PADDINGS`.
+        of: What errors call the map.
 
     Raises:
         ValueError: nothing is left of it, or `reflect` would have to look past its end.
@@ -32,15 +40,15 @@ def convolved_length(length: int | None, extent: int, padding: str) -> int | Non
     widest = max(pad_widths(extent, padding))
     if padding == "reflect" and widest > length - 1:
         raise ValueError(
-            f"`padding='reflect'` would add {widest} samples to an axis of {length} upsampled "
-            f"samples, and can add {max(length - 1, 0)} at most. "
+            f"`padding='reflect'` would add {widest} samples to an axis of {length} of the {of}, "
+            f"and can add {max(length - 1, 0)} at most. "
             "Use a smaller kernel or dilation, or padding='symmetric' or 'edge'."
         )
     if padding != "valid":
         return length
     if extent > length:
         raise ValueError(
-            f"The kernel spans {extent} samples and the upsampled map has {length} on that axis, "
+            f"The kernel spans {extent} samples and the {of} has {length} on that axis, "
             "so padding='valid' leaves nothing. Use a smaller kernel or dilation, a larger "
             "input, or padding='same'."
         )

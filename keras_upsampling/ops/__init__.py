@@ -3,11 +3,13 @@
 from keras_upsampling.ops.checkerboard import checkerboard
 from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.resample import resample
+from keras_upsampling.ops.subpixel_conv import subpixel_conv
 from keras_upsampling.ops.upsample_conv import upsample_conv
 
 __all__ = [
     "checkerboard",
     "pad",
     "resample",
+    "subpixel_conv",
     "upsample_conv",
 ]

@@ -10,23 +10,33 @@ from keras import ops
 from keras_upsampling._types import Tensor
 
 
-def interleave(x: Tensor, size: Sequence[int], groups: int = 1) -> Tensor:
+def interleave(
+    x: Tensor, size: Sequence[int], groups: int = 1, data_format: str = "channels_last"
+) -> Tensor:
     """Move phases from the channels into the spatial axes (depth to space).
 
     Args:
-        x: Tensor `(batch, *spatial, groups * prod(size) * depth)`, channels last. Within each
-            group, phases come before depth (DCR order).
+        x: Tensor `(batch, *spatial, groups * prod(size) * depth)`, or with the channels before the
+            spatial axes. Within each group, phases come before depth (DCR order).
         size: How many phases each spatial axis has.
         groups: How many groups the channels are in.
+        data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
-        Tensor `(batch, *(spatial * size), groups * depth)`.
+        Tensor `(batch, *(spatial * size), groups * depth)`, or with the channels first.
     """
-    rank = len(size)
-    batch, *spatial, channels = ops.shape(x)
+    rank, shape = len(size), ops.shape(x)
+    last = data_format == "channels_last"
+    spatial, channels = (shape[1:-1], shape[-1]) if last else (shape[2:], shape[1])
     depth = channels // (groups * math.prod(size))
-    x = ops.reshape(x, (batch, *spatial, groups, *size, depth))
-    pairs = [axis for i in range(rank) for axis in (1 + i, rank + 2 + i)]
-    x = ops.transpose(x, (0, *pairs, rank + 1, 2 * rank + 2))
+    parts = (groups, *size, depth)
     lengths = [length * factor for length, factor in zip(spatial, size, strict=True)]
-    return ops.reshape(x, (batch, *lengths, groups * depth))
+    if last:
+        x = ops.reshape(x, (shape[0], *spatial, *parts))
+        pairs = [axis for i in range(rank) for axis in (1 + i, rank + 2 + i)]
+        x = ops.transpose(x, (0, *pairs, rank + 1, 2 * rank + 2))
+        return ops.reshape(x, (shape[0], *lengths, groups * depth))
+    x = ops.reshape(x, (shape[0], *parts, *spatial))
+    pairs = [axis for i in range(rank) for axis in (rank + 3 + i, 2 + i)]
+    x = ops.transpose(x, (0, 1, rank + 2, *pairs))
+    return ops.reshape(x, (shape[0], groups * depth, *lengths))

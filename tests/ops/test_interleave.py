@@ -7,10 +7,15 @@ from keras import ops
 
 from keras_upsampling.ops.interleave import interleave
 from tests.backends import evaluate, to_numpy
+from tests.strategies import DATA_FORMATS
 
 
-@given(size=st.lists(st.integers(1, 3), min_size=1, max_size=3), groups=st.integers(1, 2))
-def test_channels_are_group_then_phase_then_depth(size, groups):
+@given(
+    size=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    groups=st.integers(1, 2),
+    data_format=st.sampled_from(DATA_FORMATS),
+)
+def test_channels_are_group_then_phase_then_depth(size, groups, data_format):
     spatial, depth = (2, 3, 2)[: len(size)], 2
     x = np.random.default_rng(0).standard_normal((2, *spatial, groups * np.prod(size) * depth))
     expected = np.zeros((2, *np.multiply(spatial, size), groups * depth))
@@ -20,5 +25,9 @@ def test_channels_are_group_then_phase_then_depth(size, groups):
         for group, d in product(range(groups), range(depth)):
             channel = (group * np.prod(size) + phase) * depth + d
             expected[(slice(None), *place, group * depth + d)] = x[(slice(None), *low, channel)]
-    found = evaluate(lambda x: interleave(x, size, groups), ops.convert_to_tensor(x, "float32"))
+    if data_format == "channels_first":
+        x, expected = np.moveaxis(x, -1, 1), np.moveaxis(expected, -1, 1)
+    found = evaluate(
+        lambda x: interleave(x, size, groups, data_format), ops.convert_to_tensor(x, "float32")
+    )
     np.testing.assert_allclose(to_numpy(found), expected, atol=1e-6)
