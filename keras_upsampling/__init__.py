@@ -5,6 +5,7 @@ from keras_upsampling import constraints as constraints
 from keras_upsampling import metrics as metrics
 from keras_upsampling.audit import audit
 from keras_upsampling.kernels import audit_kernel
+from keras_upsampling.layers.blur_pool import BlurPool1D, BlurPool2D, BlurPool3D
 from keras_upsampling.layers.upsample import Upsample1D, Upsample2D, Upsample3D
 from keras_upsampling.layers.upsample_conv import (
     UpsampleConv1D,
@@ -17,6 +18,9 @@ from keras_upsampling.score import checkerboard_score, detect_stride
 __version__ = "0.1.0"
 
 __all__ = [
+    "BlurPool1D",
+    "BlurPool2D",
+    "BlurPool3D",
     "Upsample1D",
     "Upsample2D",
     "Upsample3D",

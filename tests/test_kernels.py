@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import keras_upsampling
-from keras_upsampling import UpsampleConv1D, UpsampleConv2D, audit_kernel
+from keras_upsampling import BlurPool1D, BlurPool2D, UpsampleConv1D, UpsampleConv2D, audit_kernel
 from tests.backends import evaluate, to_numpy
 
 LAST = {"data_format": "channels_last"}
@@ -98,6 +98,8 @@ STRIDED = {
     "depthwise": (layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, **LAST), (11, 11, 2)),
     "separable": (layers.SeparableConv2D(3, 3, strides=2, **LAST), (11, 11, 2)),
     "average": (layers.AveragePooling2D(3, 2, **LAST), (11, 11, 1)),
+    "blur": (BlurPool2D((2, 3), **LAST), (12, 15, 1)),
+    "blur, 3 taps": (BlurPool1D(2, order=2, **LAST), (12, 1)),
 }
 
 
