@@ -47,6 +47,6 @@ def blur_matrix(length: int, size: int, order: int) -> np.ndarray:
     after = size * outputs + len(taps) - size - before - length
     samples = np.pad(np.eye(length), ((before, after), (0, 0)), "symmetric")
     last = size * (outputs - 1) + 1
-    matrix = sum(tap * samples[t : t + last : size] for t, tap in enumerate(taps))
+    matrix = np.sum([tap * samples[t : t + last : size] for t, tap in enumerate(taps)], axis=0)
     matrix.flags.writeable = False
     return matrix

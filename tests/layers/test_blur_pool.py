@@ -1,8 +1,6 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from keras import layers, ops
 
 from keras_upsampling import BlurPool1D, BlurPool2D, BlurPool3D
@@ -30,16 +28,15 @@ def test_by_two_the_filters_are_zhangs(order, taps):
     np.testing.assert_allclose(np.trim_zeros(weights), np.array(taps) / 2**order, rtol=1e-6)
 
 
-@given(
-    size=st.integers(1, 5),
-    order=st.integers(1, 4),
-    lengths=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    value=st.floats(-5, 5),
+@pytest.mark.parametrize(
+    ("size", "order", "lengths"),
+    [(2, 3, (8, 9)), (3, 2, (7, 1)), (4, 4, (5, 2)), (5, 1, (3, 10)), (1, 3, (2, 3))],
 )
-def test_constants_stay_constant_to_the_border(size, order, lengths, value):
-    found = to_numpy(BlurPool2D(size, order=order, **LAST)(ops.full((1, *lengths, 1), value)))
+def test_constants_stay_constant_to_the_border(size, order, lengths):
+    layer = BlurPool2D(size, order=order, **LAST)
+    found = to_numpy(evaluate(layer, ops.full((1, *lengths, 1), 3.7)))
     assert found.shape == (1, *(-(-length // size) for length in lengths), 1)
-    np.testing.assert_allclose(found, value, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, 3.7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 5])
@@ -82,7 +79,8 @@ def test_a_gradient_with_a_slope_stays_one():
 def test_shifts_by_whole_strides_pass_through(size, order):
     x = np.random.default_rng(0).standard_normal((1, 24, 1)).astype("float32")
     layer = BlurPool1D(size, order=order, **LAST)
-    found, shifted = to_numpy(layer(x)), to_numpy(layer(np.roll(x, 2 * size, axis=1)))
+    both = np.concatenate([x, np.roll(x, 2 * size, axis=1)])
+    found, shifted = np.split(to_numpy(evaluate(layer, ops.convert_to_tensor(both))), 2)
     np.testing.assert_allclose(shifted[:, 4:-2], found[:, 2:-4], rtol=0, atol=1e-6)
 
 
@@ -126,4 +124,4 @@ def test_an_encoder_of_odd_sizes():
     y = layers.MaxPooling2D(2, strides=1, padding="same")(x)
     model = keras.Model(x, BlurPool2D()(BlurPool2D()(y)))
     assert model.output_shape == (None, None, None, 1)
-    assert model(np.zeros((1, 7, 25, 1), "float32")).shape == (1, 2, 7, 1)
+    assert evaluate(model, ops.zeros((1, 7, 25, 1))).shape == (1, 2, 7, 1)

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
@@ -39,6 +39,7 @@ def cases(draw):
     )
 
 
+@settings(max_examples=12)  # JAX compiles them one by one
 @given(case=cases())
 @example(case=((300, 1), (2, 3), 3, "channels_last", "float64"))  # too long for products
 @example(case=((1, 2), (4, 4), 4, "channels_first", "float32"))  # mirrored again and again
@@ -102,8 +103,8 @@ def test_half_precision_rounds_once(dtype):
     np.testing.assert_allclose(to_numpy(found), exact, rtol=0, atol=0.5 * unit * 1.01)
 
 
-@pytest.mark.parametrize("length", [2, 6, 14])
-def test_by_two_it_is_the_transpose_of_linear_upsampling(length):
+def test_by_two_it_is_the_transpose_of_linear_upsampling():
+    length = 10
     impulses = ops.eye(length)[..., None]
     pooled = to_numpy(evaluate(lambda x: blur_pool(x, 2), impulses))[..., 0]
     impulses = ops.eye(length // 2)[..., None]
