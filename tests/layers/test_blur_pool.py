@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_upsampling import BlurPool1D, BlurPool2D, BlurPool3D
+from keras_upsampling import BlurPool1D, BlurPool2D, BlurPool3D, Upsample1D
 from tests.backends import evaluate, gradients, to_numpy
 from tests.oracle import blur_pool
 
@@ -82,6 +82,16 @@ def test_shifts_by_whole_strides_pass_through(size, order):
     both = np.concatenate([x, np.roll(x, 2 * size, axis=1)])
     found, shifted = np.split(to_numpy(evaluate(layer, ops.convert_to_tensor(both))), 2)
     np.testing.assert_allclose(shifted[:, 4:-2], found[:, 2:-4], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "order", "shift"), [(2, 1, 0), (2, 2, -1 / 2), (2, 3, 0), (3, 2, 0), (4, 2, -1 / 2)]
+)
+def test_outputs_lie_where_upsampling_takes_them_to_be(size, order, shift):
+    ramp = ops.reshape(ops.arange(41, dtype="float32"), (1, 41, 1))  # the last output stands for 1
+    pooled = BlurPool1D(size, order=order, **LAST)(ramp)
+    again = to_numpy(Upsample1D(size, interpolation="linear", **LAST)(pooled))[0, :41, 0]
+    np.testing.assert_allclose(again[12:-12], np.arange(12, 29) + shift, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
