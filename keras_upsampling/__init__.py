@@ -7,6 +7,7 @@ from keras_upsampling import metrics as metrics
 from keras_upsampling.audit import audit
 from keras_upsampling.kernels import audit_kernel
 from keras_upsampling.layers.bilinear_additive import BilinearAdditiveUpsampling2D
+from keras_upsampling.layers.blur_pool import BlurPool1D, BlurPool2D, BlurPool3D
 from keras_upsampling.layers.subpixel_conv import (
     SubpixelConv1D,
     SubpixelConv2D,
@@ -25,6 +26,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BilinearAdditiveUpsampling2D",
+    "BlurPool1D",
+    "BlurPool2D",
+    "BlurPool3D",
     "SubpixelConv1D",
     "SubpixelConv2D",
     "SubpixelConv3D",

@@ -10,6 +10,7 @@ import numpy as np
 from keras_upsampling.constraints import CheckerboardFree
 from keras_upsampling.flow import Found
 from keras_upsampling.kernels import INTERPOLATIONS, TRANSPOSED
+from keras_upsampling.layers.blur_pool import BlurPool
 from keras_upsampling.layers.subpixel_conv import SubpixelConv
 
 # Below this a ripple is what rounding and training leave, and nothing that is seen.
@@ -46,6 +47,7 @@ def _may_come_apart(one: Found) -> bool:
     return not all(isinstance(constraint, CheckerboardFree) for constraint in constraints)
 
 
+_BLURRED = "BlurPool{rank}D({size}{format})"
 _IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}{format}) in its place"
 
 # The first line of which all is true of a layer says what to do. {rank} is its number of axes,
@@ -103,28 +105,33 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
         "constants stay constant, slopes get steps: UpsampleConv{rank}D({filters}, {taps}, "
         'size={size}, interpolation="linear"{format}) makes none',
     ),
+    # Of a blur with an even gradient some samples may still be met by more taps than others.
+    (False, (_is(BlurPool),), ""),
     (
         False,
         (lambda one: one.ripple is None,),
-        "its gradient reaches one sample of each window: an average spreads it evenly",
+        "its gradient reaches one sample of each window: take the maximum without strides, and "
+        + _BLURRED
+        + " behind it",
     ),
     (
         False,
         (lambda one: one.has_gaps,),
-        "some samples are never looked at, and get no gradient: average by {size} in its place, or "
-        "take a kernel_size of {size} or more",
+        "some samples are never looked at, and get no gradient: take no strides and "
+        + _BLURRED
+        + " behind it, or a kernel_size of {size} or more",
     ),
     (
         False,
         (_is_uneven,),
         "windows overlap unevenly, and so does the gradient: take windows whose size {size} "
-        "divides, or no strides and an average by {size} behind it",
+        "divides, or no strides and " + _BLURRED + " behind it",
     ),
     (
         False,
         (_ripples("power"),),
         "some samples get more of the gradient than others: to even it out, convolve without "
-        "strides and average by {size} behind it",
+        "strides and put " + _BLURRED + " behind it",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,9 +13,11 @@ from keras import layers, ops
 
 from keras_upsampling._arguments import interpolation_name, positive_ints
 from keras_upsampling._types import IntPerAxis
+from keras_upsampling.layers.blur_pool import BlurPool
 from keras_upsampling.layers.subpixel_conv import SubpixelConv
 from keras_upsampling.layers.upsample import Upsample
 from keras_upsampling.layers.upsample_conv import UpsampleConv
+from keras_upsampling.maths.blur import blur_taps
 from keras_upsampling.maths.resampling import axis_filter
 from keras_upsampling.maths.ripple import Ripple, enlarged_and_convolved, ripple, subpixel_kernel
 
@@ -29,8 +32,9 @@ def audit_kernel(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Rip
     Args:
         layer_or_kernel: A built layer: `Conv*DTranspose`, `Upsample*D`, `UpsampleConv*D`,
             `SubpixelConv*D`, `BilinearAdditiveUpsampling2D`, Keras's `UpSampling*D`; of those that
-            make maps smaller, `Conv*D`, `DepthwiseConv*D` and `SeparableConv*D` with strides, and
-            `AveragePooling*D`. Or a transposed convolution's kernel, `(*taps, filters, channels)`.
+            make maps smaller, `Conv*D`, `DepthwiseConv*D` and `SeparableConv*D` with strides,
+            `AveragePooling*D` and `BlurPool*D`. Or a transposed convolution's kernel,
+            `(*taps, filters, channels)`.
         strides: For a kernel, its stride: one integer, or one per axis. With a `Conv*D` without
             strides of its own, the factor of the depth-to-space behind it, which makes it a
             sub-pixel convolution: its channels are `prod(strides)` phases, each of all filters,
@@ -137,8 +141,8 @@ def _of_layer(layer: keras.Layer, strides: IntPerAxis | None) -> Enlarging:
         raise TypeError(
             f"No kernel of a {type(layer).__name__} is known. Received {layer.name!r}; expected "
             "Conv*DTranspose, Upsample*D, UpsampleConv*D, SubpixelConv*D, UpSampling*D, Conv*D, "
-            "BilinearAdditiveUpsampling2D, DepthwiseConv*D, SeparableConv*D, AveragePooling*D or "
-            "an array."
+            "BilinearAdditiveUpsampling2D, DepthwiseConv*D, SeparableConv*D, AveragePooling*D, "
+            "BlurPool*D or an array."
         )
     if not layer.built:
         raise ValueError(
@@ -214,6 +218,11 @@ def _average(layer: keras.Layer) -> Enlarging:
     return Enlarging(np.ones((*layer.pool_size, 1, 1)), tuple(layer.strides))
 
 
+def _blur(layer: keras.Layer) -> Enlarging:
+    taps = [np.array(blur_taps(size, layer.order)) for size in layer.size]
+    return Enlarging(functools.reduce(np.multiply.outer, taps)[..., None, None], layer.size)
+
+
 def _interpolation(layer: keras.Layer) -> Enlarging:
     rank = layer.input_spec.ndim - 2
     size = positive_ints(layer.size, rank, "size")
@@ -255,4 +264,5 @@ _KINDS = (
     Kind(DEPTHWISE, False, _conv),
     Kind(SEPARABLE, False, _separable),
     Kind(AVERAGE, False, _average),
+    Kind((BlurPool,), False, _blur),
 )

@@ -88,6 +88,34 @@ def _windows(padded, kernel_size, dilation):
         yield tap, (slice(None), *slices)
 
 
+def blur_pool_matrix(length, size, order):
+    """Row `i` holds the weight of every sample of an axis in output `i`."""
+    # How many ways there are to reach a distance by `order` steps of 0 to `size - 1` samples.
+    steps = [sum(step) for step in product(range(size), repeat=order)]
+    matrix = np.zeros((math.ceil(length / size), length))
+    for i in range(len(matrix)):
+        # From the middle of the samples that the output stands for, to the earlier one if astride.
+        start = math.floor(i * size + (size - 1) / 2 - max(steps) / 2)
+        for step in steps:
+            # Mirrored about the outer edges of the end samples, as often as it takes.
+            j = (start + step) % (2 * length)
+            matrix[i, min(j, 2 * length - 1 - j)] += 1 / len(steps)
+    return matrix
+
+
+def blur_pool(x, size, order):
+    for axis, factor in enumerate(size, start=1):
+        x = _along(blur_pool_matrix(x.shape[axis], factor, order), x, axis)
+    return x
+
+
+def blur_pool_adjoint(gradient, size, order, lengths):
+    """The transpose of `blur_pool`, of maps with `lengths`: what flows back to its input."""
+    for axis, (factor, length) in enumerate(zip(size, lengths, strict=True), start=1):
+        gradient = _along(blur_pool_matrix(length, factor, order).T, gradient, axis)
+    return gradient
+
+
 def upsample_conv(x, kernel, bias, *, size, interpolation, padding, dilation, groups):
     kernel_size, filters = kernel.shape[:-2], kernel.shape[-1]
     padded = upsample(x, size, interpolation)

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from keras_upsampling import (
     BilinearAdditiveUpsampling2D,
+    BlurPool2D,
     SubpixelConv2D,
     UpsampleConv2D,
     audit,
@@ -254,7 +255,9 @@ def test_advice_says_what_to_use_in_place():
     assert advice(UpsampleConv2D(3, 3, interpolation="linear", **LAST)) == ""
     assert "overlap unevenly" in advice(layers.Conv2D(3, 3, strides=2, **LAST))
     assert "convolve without strides" in advice(layers.Conv2D(3, 4, strides=2, **LAST))
-    assert "an average spreads it evenly" in advice(layers.MaxPooling2D(**LAST))
+    assert "without strides, and BlurPool2D(2) behind it" in advice(layers.MaxPooling2D(**LAST))
+    assert "put BlurPool2D(2) behind it" in advice(layers.Conv2D(3, 4, strides=2, **LAST))
+    assert advice(BlurPool2D(2, order=2, **LAST)) == ""
     assert advice(layers.AveragePooling2D(2, **LAST)) == ""
 
 

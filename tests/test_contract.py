@@ -7,6 +7,9 @@ import pytest
 import keras_upsampling
 from keras_upsampling import (
     BilinearAdditiveUpsampling2D,
+    BlurPool1D,
+    BlurPool2D,
+    BlurPool3D,
     SubpixelConv1D,
     SubpixelConv2D,
     SubpixelConv3D,
@@ -21,6 +24,9 @@ from tests.contract import CHECKS, Contract
 from tests.strategies import INTERPOLATIONS
 
 CONTRACTS = [
+    Contract("blur_pool_1d", partial(BlurPool1D, 3), (2, 7, 3)),
+    Contract("blur_pool_2d", partial(BlurPool2D, (2, 3), order=2), (2, 4, 5, 3)),
+    Contract("blur_pool_3d", partial(BlurPool3D, 2), (2, 2, 3, 4, 2)),
     Contract("upsample_1d", partial(Upsample1D, 3, interpolation="linear"), (2, 5, 3)),
     *(
         Contract(

@@ -8,10 +8,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from keras.layers import Conv2D, MaxPooling2D, UpSampling2D
+from keras.layers import Concatenate, Conv2D, MaxPooling2D, UpSampling2D
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TRAINING_PROGRAMS = ["mnist_autoencoder", "compare_decoders"]
+PROGRAMS_ON_DIGITS = [*TRAINING_PROGRAMS, "unet"]
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def test_defaults_are_those_of_the_tutorial(example, program, monkeypatch, tmp_p
     assert (tmp_path / "output").is_dir()
 
 
-@pytest.mark.parametrize("program", TRAINING_PROGRAMS)
+@pytest.mark.parametrize("program", PROGRAMS_ON_DIGITS)
 def test_failed_download_names_the_ways_out(example, program, monkeypatch, tmp_path, capsys):
     def load_data():
         raise Exception("URL fetch failure on somewhere")
@@ -256,7 +257,7 @@ def test_failed_download_names_the_ways_out(example, program, monkeypatch, tmp_p
         (["--output", "occupied"], "argument --output: .*occupied"),
     ],
 )
-@pytest.mark.parametrize("program", TRAINING_PROGRAMS)
+@pytest.mark.parametrize("program", PROGRAMS_ON_DIGITS)
 def test_bad_arguments_are_refused(
     example, program, arguments, message, monkeypatch, tmp_path, capsys
 ):
@@ -266,6 +267,95 @@ def test_bad_arguments_are_refused(
         example(program).main(arguments)
     assert stop.value.code == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+# The U-Net
+
+
+@pytest.fixture(scope="module")
+def unet_of_two_sizes():
+    """A smaller one, with weights as they start."""
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        program = importlib.import_module("unet")
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    keras.utils.set_random_seed(0)
+    return program.build_unet((2, 3))
+
+
+def test_the_unet_joins_maps_of_odd_sizes(example):
+    model = example("unet").build_unet()
+    assert model.count_params() == 22105
+    joined = [layer for layer in model.layers if isinstance(layer, Concatenate)]
+    shapes = keras.Model(model.inputs, [layer.output for layer in joined]).compute_output_shape(
+        (1, 28, 28, 1)
+    )
+    assert [shape[1] for shape in shapes] == [7, 14, 28]
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (13, 7), (1, 2)])
+def test_the_unet_takes_any_size(unet_of_two_sizes, shape):
+    x = np.random.default_rng(0).random((2, *shape, 1)).astype("float32")
+    assert unet_of_two_sizes.predict(x, verbose=0).shape == x.shape
+
+
+def test_the_unet_is_saved_and_loaded(unet_of_two_sizes, tmp_path):
+    unet_of_two_sizes.save(tmp_path / "unet.keras")
+    again = keras.saving.load_model(tmp_path / "unet.keras", safe_mode=True)
+    x = np.random.default_rng(0).random((2, 7, 7, 1)).astype("float32")
+    expected = unet_of_two_sizes.predict(x, verbose=0)
+    np.testing.assert_array_equal(again.predict(x, verbose=0), expected)
+
+
+def slow_squared_error(images, clean):
+    differences = (np.broadcast_to(images, clean.shape) - clean).astype(float).ravel().tolist()
+    return math.fsum(one * one for one in differences) / len(differences)
+
+
+def test_the_unet_reports_and_draws(
+    example, unet_of_two_sizes, data, monkeypatch, tmp_path, capsys
+):
+    output = tmp_path / "new" / "folder"
+    unet, model = example("unet"), unet_of_two_sizes
+    monkeypatch.setattr(unet, "build_unet", lambda: model)
+    arguments = ["--data", str(data), "--epochs", "1", "--seed", "5", "--output", str(output)]
+
+    before = model.get_weights()
+    unet.main(arguments)
+    assert all(np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True))
+    printed = capsys.readouterr().out
+
+    assert [path.name for path in output.iterdir()] == ["unet.png"]
+    picture(output / "unet.png")
+    parts = unet.split(example("digits").load(str(data)), seed=5)
+    assert [len(part.clean) for part in parts] == [16, 4, 9]
+    table = printed.split("Mean squared error")[1]
+    rows = re.findall(r"^(\S.*?)  +(\d\.\d+)  +(\d\.\d+)  +(\d\.\d+)$", table, re.M)
+    rows = {name: [float(number) for number in numbers] for name, *numbers in rows}
+    assert set(rows) == {"U-Net", "best 5x5 filter", "mean pixel", "noisy digits"}
+    expected = [slow_squared_error(model.predict(p.noisy, verbose=0), p.clean) for p in parts]
+    np.testing.assert_allclose(rows["U-Net"], expected, rtol=0, atol=6e-5)
+    mean = parts[0].clean.mean()
+    expected = [slow_squared_error(mean, part.clean) for part in parts]
+    np.testing.assert_allclose(rows["mean pixel"], expected, rtol=0, atol=6e-5)
+    expected = [slow_squared_error(part.noisy, part.clean) for part in parts]
+    np.testing.assert_allclose(rows["noisy digits"], expected, rtol=0, atol=6e-5)
+    # No filter is better on what it was made for, the middle tap alone and the mean among them.
+    assert rows["best 5x5 filter"][0] < min(rows["mean pixel"][0], rows["noisy digits"][0])
+
+
+def test_the_best_filter_finds_the_filter(example):
+    unet = example("unet")
+    taps = np.random.default_rng(1).random((5, 5))
+    noisy = np.random.default_rng(0).random((12, 9, 8, 1))
+    padded = np.pad(noisy[..., 0], [(0, 0), (2, 2), (2, 2)], "edge")
+    clean = np.zeros((12, 9, 8))
+    for row in range(5):
+        for column in range(5):
+            clean += taps[row, column] * padded[:, row : row + 9, column : column + 8]
+    parts = [unet.Part(noisy, clean[..., None] + 0.25)]
+    assert unet.references(parts)["best 5x5 filter"][0] < 1e-20
 
 
 INTERPOLATIONS = ["nearest", "linear", "cubic", "lanczos3", "lanczos5"]

@@ -8,6 +8,8 @@ from keras import layers
 import keras_upsampling
 from keras_upsampling import (
     BilinearAdditiveUpsampling2D,
+    BlurPool1D,
+    BlurPool2D,
     SubpixelConv1D,
     SubpixelConv2D,
     UpsampleConv1D,
@@ -112,6 +114,8 @@ STRIDED = {
     "depthwise": (layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, **LAST), (11, 11, 2)),
     "separable": (layers.SeparableConv2D(3, 3, strides=2, **LAST), (11, 11, 2)),
     "average": (layers.AveragePooling2D(3, 2, **LAST), (11, 11, 1)),
+    "blur": (BlurPool2D((2, 3), **LAST), (12, 15, 1)),
+    "blur, 3 taps": (BlurPool1D(2, order=2, **LAST), (12, 1)),
 }
 
 

@@ -59,3 +59,45 @@ def test_linear_is_the_transposed_convolution_with_a_tent_in_its_kernel(rank, si
     start = 2 * size + size // 2 + kernel_size // 2
     expected = cropped(to_numpy(theirs(padded)), start, y.shape[1:-1])
     np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+# Kinoshita and Kiya's fixed smooth layer: a transposed convolution, and behind it a filter that is
+# not trained, of `order + 1` boxes as wide as the stride.
+
+
+def held(maps, size, order):
+    """`maps` through that filter, zeros outside, all of it."""
+    for axis in range(1, maps.ndim - 1):
+        for _ in range(order + 1):
+            maps = np.apply_along_axis(np.convolve, axis, maps, np.ones(size))
+    return maps
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize(("size", "kernel_size"), [(2, 3), (3, 2), (2, 2)])
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_a_fixed_smooth_layer_is_upsampling_and_convolving(rank, size, kernel_size, order):
+    ours, theirs, x = layers_and_input(rank, kernel_size, size, np.ones(1))
+    full = held(to_numpy(theirs(x)), size, order)
+    if order:  # all boxes but one are part of the kernel
+        (kernel,) = ours.get_weights()
+        for axis in range(rank):
+            for _ in range(order):
+                kernel = np.apply_along_axis(np.convolve, axis, kernel, np.ones(size))
+        ours = type(ours)(2, kernel.shape[0], size, use_bias=False)
+        ours.build(x.shape)
+        ours.set_weights([kernel])
+    y = to_numpy(ours(x))
+    expected = cropped(full, ours.kernel_size[0] // 2, y.shape[1:-1])
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5 * abs(y).max())
+
+
+@pytest.mark.parametrize(("size", "kernel_size", "order"), [(3, 2, 1), (3, 3, 1), (2, 3, 2)])
+def test_a_smoother_one_is_linear_upsampling_and_convolving(size, kernel_size, order):
+    ours, theirs, x = layers_and_input(2, kernel_size, size, np.ones(1), interpolation="linear")
+    x = np.random.default_rng(1).standard_normal((1, 9, 8, 3)).astype("float32")
+    y = to_numpy(ours(x))
+    full = held(to_numpy(theirs(x)), size, order) / size ** (2 * order)
+    expected = cropped(full, size // 2 + kernel_size // 2, y.shape[1:-1])
+    inside = (slice(None), *[slice(size + kernel_size, -size - kernel_size)] * 2)
+    np.testing.assert_allclose(y[inside], expected[inside], rtol=0, atol=1e-5)
