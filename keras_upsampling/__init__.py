@@ -5,6 +5,8 @@ from keras_upsampling import constraints as constraints
 from keras_upsampling import metrics as metrics
 from keras_upsampling.audit import audit
 from keras_upsampling.kernels import audit_kernel
+from keras_upsampling.layers.carafe import CARAFE2D
+from keras_upsampling.layers.dysample import DySample2D
 from keras_upsampling.layers.upsample import Upsample1D, Upsample2D, Upsample3D
 from keras_upsampling.layers.upsample_conv import (
     UpsampleConv1D,
@@ -17,6 +19,8 @@ from keras_upsampling.score import checkerboard_score, detect_stride
 __version__ = "0.1.0"
 
 __all__ = [
+    "CARAFE2D",
+    "DySample2D",
     "Upsample1D",
     "Upsample2D",
     "Upsample3D",

@@ -6,6 +6,8 @@ import pytest
 
 import keras_upsampling
 from keras_upsampling import (
+    CARAFE2D,
+    DySample2D,
     Upsample1D,
     Upsample2D,
     Upsample3D,
@@ -51,6 +53,8 @@ CONTRACTS = [
         partial(UpsampleConv3D, 4, 2, (1, 2, 2), interpolation="linear", padding="edge"),
         (2, 2, 3, 4, 2),
     ),
+    Contract("carafe_2d", partial(CARAFE2D, (2, 3), (3, 5), 3, 8, groups=2), (2, 4, 5, 6)),
+    Contract("dysample_2d", partial(DySample2D, (3, 2)), (2, 4, 5, 8)),
 ]
 
 
