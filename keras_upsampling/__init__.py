@@ -8,6 +8,8 @@ from keras_upsampling.audit import audit
 from keras_upsampling.kernels import audit_kernel
 from keras_upsampling.layers.bilinear_additive import BilinearAdditiveUpsampling2D
 from keras_upsampling.layers.blur_pool import BlurPool1D, BlurPool2D, BlurPool3D
+from keras_upsampling.layers.carafe import CARAFE2D
+from keras_upsampling.layers.dysample import DySample2D
 from keras_upsampling.layers.subpixel_conv import (
     SubpixelConv1D,
     SubpixelConv2D,
@@ -25,10 +27,12 @@ from keras_upsampling.score import checkerboard_score, detect_stride
 __version__ = "0.1.0"
 
 __all__ = [
+    "CARAFE2D",
     "BilinearAdditiveUpsampling2D",
     "BlurPool1D",
     "BlurPool2D",
     "BlurPool3D",
+    "DySample2D",
     "SubpixelConv1D",
     "SubpixelConv2D",
     "SubpixelConv3D",

@@ -6,10 +6,12 @@ import pytest
 
 import keras_upsampling
 from keras_upsampling import (
+    CARAFE2D,
     BilinearAdditiveUpsampling2D,
     BlurPool1D,
     BlurPool2D,
     BlurPool3D,
+    DySample2D,
     SubpixelConv1D,
     SubpixelConv2D,
     SubpixelConv3D,
@@ -69,6 +71,8 @@ CONTRACTS = [
         (2, 2, 3, 4, 2),
     ),
     Contract("bilinear_additive_2d", partial(BilinearAdditiveUpsampling2D, (2, 3)), (2, 4, 5, 12)),
+    Contract("carafe_2d", partial(CARAFE2D, (2, 3), (3, 5), 3, 8, groups=2), (2, 4, 5, 6)),
+    Contract("dysample_2d", partial(DySample2D, (3, 2)), (2, 4, 5, 8)),
 ]
 
 

@@ -1,0 +1,73 @@
+"""Upsampling by sampling at positions that the map itself sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import keras
+from keras import ops
+
+from keras_upsampling._types import Tensor
+from keras_upsampling.ops.interleave import interleave
+from keras_upsampling.ops.sample import sample
+
+# Where the phases of an axis are read if no offset moves them, from the pixel they belong to.
+STARTS: dict[str, Callable[[int], list[float]]] = {
+    "nearest": lambda size: [0.0] * size,
+    "linear": lambda size: [(phase + 0.5) / size - 0.5 for phase in range(size)],
+}
+
+# In input pixels per unit of the convolution: the paper's static scope, by which neighbouring
+# positions begin without crossing.
+_SCOPE = 0.25
+
+
+def dysample(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor,
+    size: Sequence[int],
+    groups: int,
+    start: str,
+    data_format: str,
+) -> Tensor:
+    """Enlarge a batch of maps, reading it where a convolution of it says.
+
+    Args:
+        x: Tensor `(batch, height, width, channels)`, or with `data_format="channels_first"`
+            `(batch, channels, height, width)`.
+        kernel: Of the convolution that gives the offsets, `(1, 1, channels, phases * groups * 2)`
+            in this order, where `phases` is `prod(size)` and 2 are row and column.
+        bias: Its bias.
+        size: Factor for every axis.
+        groups: How many groups of channels have offsets of their own.
+        start: Where the offsets start from; a name in `STARTS`.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    turned = data_format == "channels_first"
+    if turned:
+        x = ops.moveaxis(x, 1, -1)
+    offsets = ops.add(ops.conv(x, kernel, padding="same", data_format="channels_last"), bias)
+    y = sample(x, _positions(offsets, size, groups, start), data_format="channels_last")
+    return ops.moveaxis(y, -1, 1) if turned else y
+
+
+def _positions(offsets: Tensor, size: Sequence[int], groups: int, start: str) -> Tensor:
+    """Return where every output pixel is read, `(batch, rows, columns, groups, 2)`."""
+    dtype = keras.backend.standardize_dtype(offsets.dtype)
+    precise = dtype if dtype in ("float32", "float64") else "float32"
+    batch, height, width, numbers = ops.shape(offsets)
+    pixels = ops.meshgrid(
+        ops.arange(height, dtype="int32"), ops.arange(width, dtype="int32"), indexing="ij"
+    )
+    pixels = ops.cast(ops.stack(pixels, axis=-1), precise)
+    down, right = (STARTS[start](factor) for factor in size)
+    starts = ops.convert_to_tensor([[[i, j]] for i in down for j in right], dtype=precise)
+    offsets = ops.reshape(
+        _SCOPE * ops.cast(offsets, precise), (batch, height, width, math.prod(size), groups, 2)
+    )
+    positions = ops.reshape(pixels, (1, height, width, 1, 1, 2)) + starts + offsets
+    # Turned into the output's order here, where they are fewer numbers than what will be read.
+    positions = interleave(ops.reshape(positions, (batch, height, width, numbers)), size)
+    return ops.reshape(positions, (batch, height * size[0], width * size[1], groups, 2))
