@@ -1,4 +1,4 @@
-"""Train two autoencoders on MNIST that differ in nothing but the decoder.
+"""Train autoencoders on MNIST that differ in nothing but how the decoder enlarges.
 
 A tutorial reports a binary cross-entropy of about 0.11 for an autoencoder whose decoder
 upsamples and about 0.05 for one with transposed convolutions, and blames upsampling. Those
@@ -6,64 +6,138 @@ numbers cannot say that. Grey pixels keep the loss above zero whatever a model d
 MNIST 0.05 lies at that floor. Only a network that hands every pixel through reaches it, so the
 comparison was between a network with a bottleneck and one without.
 
-Here both networks have the same encoder, bottleneck, filters, kernel sizes and number of
-parameters, start with the same encoder weights, and see the same digits in the same order.
-Chance remains in the start of each decoder: try several values of --seed before concluding.
+Here all networks have the same encoder, bottleneck, depth, epochs and digits in the same order,
+start with the same encoder weights, and have decoders of at most as many parameters as that of
+the first; where a way of enlarging needs more for a channel, it gets fewer channels. Chance
+remains in the start of each decoder, so each is trained from several seeds.
 
-Look at the pictures as well as at the losses. A transposed convolution with kernel 2 and stride
-2 makes a block of four pixels out of one, with weights of its own for each of the four and
-nothing shared across the edges of the block. Upsampling first means one kernel for all pixels,
-on a map that is already smooth.
+Look at the pictures as well as at the losses, and at the score: it says how strong a pattern of
+two pixels is in the reconstructions, in decibels; 0 is none.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
+import numpy as np
 from digits import (
+    Digits,
     add_output,
     add_training,
+    at_least,
     check_output,
     draw_rows,
+    entropy,
     load_or_exit,
+    markdown,
     save_picture,
-    table,
-)
-from keras.layers import Conv2DTranspose, Cropping2D
-from mnist_autoencoder import (
-    BATCH_SIZE,
-    SHOWN,
-    build_autoencoder,
-    references,
-    split,
-    train,
-    upsampling_decoder,
+    save_text,
 )
 
+from keras_upsampling import UpsampleConv2D, autoencoder, checkerboard_score
+from keras_upsampling.models import Autoencoder
 
-def transposed_decoder() -> list[keras.Layer]:
-    """Layers from the bottleneck back to 28x28x1, by transposed convolutions."""
-    options = {"strides": 2, "padding": "same", "kernel_initializer": "he_uniform"}
-    return [
-        Conv2DTranspose(8, 2, activation="relu", **options),  # 4 -> 8
-        # A transposed convolution cannot go from 4 to 7 with this kernel and stride. Cropping
-        # costs no parameters, and drops the same row and column as "valid" does in the other.
-        Cropping2D(((0, 1), (0, 1))),  # 7x7
-        Conv2DTranspose(8, 2, activation="relu", **options),  # 14x14
-        Conv2DTranspose(1, 2, activation="sigmoid", **options),  # 28x28
-    ]
+BATCH_SIZE = 50
+LEARNING_RATE = 3e-3
+SHOWN = 8
+SCORED = 1000
 
 
-DECODERS = {"upsample, convolve": upsampling_decoder, "transposed": transposed_decoder}
+def linear(filters: int, size: int, name: str) -> keras.Layer:
+    """Enlarge by linear interpolation and convolve: a way that the factory has no name for."""
+    return UpsampleConv2D(
+        filters, 3, size, interpolation="linear", padding="edge", name=f"{name}_conv"
+    )
 
 
-def build(name: str, seed: int) -> keras.Model:
+# The first sets the budget of parameters.
+WAYS = {
+    "upsample_conv": "upsample_conv",
+    "upsample_conv, linear": linear,
+    "subpixel_conv": "subpixel_conv",
+    "bilinear_additive": "bilinear_additive",
+    "carafe": "carafe",
+    "dysample": "dysample",
+    "transposed": "transposed",
+}
+
+
+class Result(NamedTuple):
+    """What one training gave."""
+
+    loss: float  # on the test digits
+    score: float  # of its reconstructions, in decibels
+    step: float  # seconds
+    pictures: np.ndarray
+
+
+class Clock(keras.callbacks.Callback):
+    """Notes how long every epoch takes."""
+
+    def on_train_begin(self, logs: object = None) -> None:  # noqa: ARG002
+        """Start."""
+        self.ends = [time.perf_counter()]
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        """Note the time."""
+        self.ends.append(time.perf_counter())
+
+
+def build(way: str, filters: Sequence[int], seed: int) -> Autoencoder:
     """Build the network with the named decoder; the seed decides its weights."""
+    options = {"normalization": "batch", "data_format": "channels_last"}
     # The encoder is made first, so that one seed gives it the same weights in every network.
     keras.utils.set_random_seed(seed)
-    return build_autoencoder(DECODERS[name])
+    encoder = autoencoder((28, 28, 1), filters=filters, **options).encoder
+    budget = autoencoder((28, 28, 1), filters=filters, **options).decoder.count_params()
+    # All but the code's channels are scaled down together until the budget holds.
+    for channels in range(filters[0], 0, -1):
+        scaled = [max(1, count * channels // filters[0]) for count in filters[:-1]]
+        keras.utils.set_random_seed(seed)
+        decoder = autoencoder(
+            (28, 28, 1), filters=[*scaled, filters[-1]], upsampling=WAYS[way], **options
+        ).decoder
+        if decoder.count_params() <= budget:
+            break
+    else:
+        raise SystemExit(f"No decoder of {budget:,} parameters or fewer enlarges by {way}.")
+    return Autoencoder(encoder, decoder, data_format="channels_last", name="autoencoder")
+
+
+def train(model: keras.Model, digits: Digits, epochs: int) -> Result:
+    """Train the model to reproduce its input, and measure it on the test digits."""
+    steps = -(-len(digits.train) // BATCH_SIZE)
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * epochs)
+    model.compile(keras.optimizers.Adam(rate), "binary_crossentropy")
+    clock = Clock()
+    model.fit(
+        digits.train,
+        digits.train,
+        batch_size=BATCH_SIZE,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[clock],
+    )
+    loss = model.evaluate(digits.test, digits.test, batch_size=250, verbose=0)
+    pictures = model.predict(digits.test[:SCORED], verbose=0)
+    step = float(np.median(np.diff(clock.ends))) / steps
+    return Result(loss, score_of(pictures), step, pictures[:SHOWN])
+
+
+def score_of(pictures: np.ndarray) -> float:
+    """Return the mean score of the first pictures, for patterns of two pixels."""
+    scores = checkerboard_score(pictures[:SCORED], 2, data_format="channels_last")
+    return float(scores.db.mean())
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Write the mean of some numbers, and how far apart they are."""
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,34 +145,72 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_training(parser)
+    add_training(parser, epochs=10)
     add_output(parser)
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=5, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--filters",
+        type=at_least(1),
+        nargs=3,
+        default=[8, 16, 8],
+        metavar="N",
+        help="channels of the encoder's three blocks, the last of them the bottleneck's of 4x4 "
+        "(default: 8 16 8)",
+    )
+    parser.add_argument(
+        "--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help=", ".join(WAYS)
+    )
     arguments = parser.parse_args(argv)
     check_output(parser, arguments.output)
     digits = load_or_exit(parser, arguments.data)
-    parts = split(digits)
+    floor = entropy(digits.test)
+    seeds = range(arguments.seed, arguments.seed + arguments.seeds)
 
-    shown = digits.test[:SHOWN]
-    rows = {}
-    pictures = {"test digits": shown}
-    for name in DECODERS:
-        model = build(name, arguments.seed)
-        parameters = model.count_params()
-        print(f"\nDecoder: {name}, {parameters:,} parameters in the whole network")
-        losses = train(model, parts, epochs=arguments.epochs, seed=arguments.seed)
-        rows[name] = [f"{parameters:,}", *losses]
-        pictures[f"{name}\ntest loss {losses[2]:.4f}"] = model.predict(shown, verbose=0)
-    known = references(parts)
-    rows |= {name: ["", *losses] for name, losses in known.items()}
+    shown = {"test digits": digits.test[:SHOWN]}
+    rows = []
+    for way in arguments.ways:
+        results = []
+        for seed in seeds:
+            model = build(way, arguments.filters, seed)
+            results.append(train(model, digits, arguments.epochs))
+            print(
+                f"{way}, seed {seed}: test loss {results[-1].loss:.4f}, "
+                f"score {results[-1].score:.1f} dB",
+                flush=True,
+            )
+        losses, scores, times, pictures = zip(*results, strict=True)
+        rows.append(
+            [
+                way,
+                f"{model.count_params():,}",
+                spread(losses, 4),
+                spread([loss - floor for loss in losses], 4),
+                spread(scores, 1),
+                f"{1000 * np.median(times):.1f}",
+            ]
+        )
+        shown[f"{way}\ntest loss {losses[0]:.4f}"] = pictures[0]
 
-    print(f"\nBinary cross-entropy after {arguments.epochs} epochs, batches of {BATCH_SIZE}")
-    print(f"Digits: {digits.description}")
-    print(table(["parameters", "training", "validation", "test"], rows), end="\n\n")
-
+    head = ["decoder", "parameters", "test loss", "above the floor", "score (dB)", "ms per step"]
+    report = "\n".join(
+        [
+            markdown(head, rows),
+            "",
+            f"Test loss: binary cross-entropy after {arguments.epochs} epochs in batches of "
+            f"{BATCH_SIZE}, the mean of {arguments.seeds} seeds ± their standard deviation; the "
+            f"floor is {floor:.4f}. The score of the test digits themselves is "
+            f"{score_of(digits.test):.1f} dB. {digits.description}; {keras.backend.backend()}.",
+            "",
+        ]
+    )
+    print("\n" + report)
+    save_text(report, arguments.output / "compare_decoders.md")
     figure = draw_rows(
-        pictures,
-        "One encoder, two decoders "
-        f"(lowest possible test loss {known['lowest possible'][2]:.4f})\n{digits.description}",
+        shown,
+        f"One encoder, {len(rows)} decoders (lowest possible test loss {floor:.4f})\n"
+        f"{digits.description}",
     )
     save_picture(figure, arguments.output / "compare_decoders.png")
 

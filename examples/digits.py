@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -130,6 +130,12 @@ def table(header: Sequence[str], rows: Mapping[str, Sequence[float | str]]) -> s
     return "\n".join(lines)
 
 
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows of cells under a head, as a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
 def draw_rows(rows: Mapping[str, np.ndarray], title: str) -> Figure:
     """Draw rows of equally many digits, each with its name to the left, under a title."""
     from matplotlib.figure import Figure  # only here: the rest works without
@@ -149,14 +155,25 @@ def draw_rows(rows: Mapping[str, np.ndarray], title: str) -> Figure:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG: beside `path` and then moved there, so never half a picture."""
+    """Write a figure as PNG."""
+    _save(lambda partial: figure.savefig(partial, format="png", dpi=120), path)
+    print(f"Picture: {path}")
+
+
+def save_text(text: str, path: Path) -> None:
+    """Write a text."""
+    _save(lambda partial: partial.write_text(text, encoding="utf-8"), path)
+    print(f"Table: {path}")
+
+
+def _save(write: Callable[[Path], object], path: Path) -> None:
+    # Beside `path` and then moved there, so never half of it.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        figure.savefig(partial, format="png", dpi=120)
+        write(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    print(f"Picture: {path}")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +187,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_training(parser: argparse.ArgumentParser) -> None:
+def add_training(parser: argparse.ArgumentParser, epochs: int = 25) -> None:
     """Add `--data`, `--epochs` and `--seed`."""
     parser.add_argument(
         "--data",
@@ -180,14 +197,16 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "downloads it, or a .npz with x_train and x_test (default: %(default)s)",
     )
     parser.add_argument(
-        "--epochs", type=_at_least(1), default=25, metavar="N", help="default: %(default)s"
+        "--epochs", type=at_least(1), default=epochs, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
-        "--seed", type=_at_least(0), default=0, metavar="N", help="default: %(default)s"
+        "--seed", type=at_least(0), default=0, metavar="N", help="default: %(default)s"
     )
 
 
-def _at_least(least: int):
+def at_least(least: int) -> Callable[[str], int]:
+    """Return what reads an integer from `least` up, for `add_argument`."""
+
     def integer(text: str) -> int:
         try:
             value = int(text)

@@ -21,6 +21,9 @@ from keras_upsampling.layers.upsample_conv import (
     UpsampleConv2D,
     UpsampleConv3D,
 )
+from keras_upsampling.models.autoencoder import autoencoder
+from keras_upsampling.models.tutorial import tutorial_autoencoder
+from keras_upsampling.models.variational import variational_autoencoder
 from keras_upsampling.repair import repair
 from keras_upsampling.score import checkerboard_score, detect_stride
 
@@ -44,7 +47,10 @@ __all__ = [
     "UpsampleConv3D",
     "audit",
     "audit_kernel",
+    "autoencoder",
     "checkerboard_score",
     "detect_stride",
     "repair",
+    "tutorial_autoencoder",
+    "variational_autoencoder",
 ]

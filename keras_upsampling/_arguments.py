@@ -6,6 +6,7 @@ Every message says what was received, what was expected, and how to mend it.
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -107,6 +108,23 @@ def count_phases(shape: Sequence[int], size: int | tuple[int, ...]) -> int:
             f"Received a weight of shape {shape}."
         )
     return phases
+
+
+def positive_number(value: Any, name: str) -> float:
+    """Return `value` as a plain float above 0.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is not above 0, or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{name}` must be a number above 0. Received: {name}={value!r} of type "
+            f"{type(value).__name__}."
+        )
+    if not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be a number above 0. Received: {name}={value!r}.")
+    return float(value)
 
 
 def one_of(value: Any, known: Sequence[str], name: str) -> str:

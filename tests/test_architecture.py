@@ -28,6 +28,7 @@ ROWS = {
     "score": 4,
     "kernels": 5,
     "trace": 5,
+    "models": 5,
     "flow": 6,
     "advice": 7,
     "survey": 7,

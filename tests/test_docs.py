@@ -71,11 +71,14 @@ PUBLIC = {
         f"ops.{name}": f"keras_upsampling.ops.{name}.{name}"
         for name in keras_upsampling.ops.__all__
     },
-    # And so do these two.
+    # And so do these.
     "audit": "keras_upsampling.audit.audit",
+    "autoencoder": "keras_upsampling.models.autoencoder.autoencoder",
     "repair": "keras_upsampling.repair.repair",
     "constraints.CheckerboardFree": "keras_upsampling.constraints.CheckerboardFree",
     "initializers.ICNR": "keras_upsampling.initializers.ICNR",
+    "models.Autoencoder": "keras_upsampling.models.Autoencoder",
+    "models.VariationalAutoencoder": "keras_upsampling.models.VariationalAutoencoder",
     "metrics.Checkerboard": "keras_upsampling.metrics.Checkerboard",
     "plots.audit": "keras_upsampling.plots.audit",
     "plots.image": "keras_upsampling.plots.image",

@@ -1,0 +1,13 @@
+"""Whole models, made of the layers: autoencoders for inputs of any size."""
+
+from keras_upsampling.models.autoencoder import Autoencoder, autoencoder
+from keras_upsampling.models.tutorial import tutorial_autoencoder
+from keras_upsampling.models.variational import VariationalAutoencoder, variational_autoencoder
+
+__all__ = [
+    "Autoencoder",
+    "VariationalAutoencoder",
+    "autoencoder",
+    "tutorial_autoencoder",
+    "variational_autoencoder",
+]

@@ -1,0 +1,223 @@
+"""`variational_autoencoder`: an autoencoder whose codes can be drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_upsampling._arguments import channel_axis, positive_int, positive_number
+from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
+from keras_upsampling.models.autoencoder import Autoencoder
+from keras_upsampling.models.plan import MakesLayer, Plan
+
+
+@keras.saving.register_keras_serializable(package="keras_upsampling")
+class VariationalAutoencoder(Autoencoder):
+    """An autoencoder with a Gaussian code, whose divergence from the normal is part of its loss.
+
+    `variational_autoencoder` makes them to measure.
+
+    Args:
+        encoder: From inputs to the code's means and logarithms of its variances, one after the
+            other on the axis of channels.
+        decoder: From codes to maps, as large as the inputs or larger.
+        beta: Weight of the divergence, above 0.
+        seed: Of the noise while training.
+        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
+        **kwargs: `name` and the like, for `keras.Model`.
+
+    Raises:
+        TypeError: `beta` is not a number; and as `Autoencoder`.
+        ValueError: `beta` is not above 0; and as `Autoencoder`.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        *,
+        beta: float = 1.0,
+        seed: int | None = None,
+        data_format: DataFormat | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # First, because the base ends with building, after which no state can be added.
+        self.beta = positive_number(beta, "beta")
+        self.seed = seed
+        self.noise = keras.random.SeedGenerator(seed)
+        self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
+        self.divergence_tracker = keras.metrics.Mean(name="kl")
+        super().__init__(encoder, decoder, data_format=data_format, **kwargs)
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Return the reconstructions of `inputs`; while training, from codes that are drawn."""
+        means, log_variances = self._statistics(self.encoder(inputs, training=training))
+        codes = means
+        if training:
+            noise = keras.random.normal(ops.shape(means), dtype=means.dtype, seed=self.noise)
+            codes = means + ops.exp(log_variances / 2) * noise
+        # Keras's losses are means over values, so this is divided by their number: with beta=1
+        # the whole is the evidence's lower bound, for each value.
+        divergence = _divergence(means, log_variances)
+        self.add_loss(self.beta / _values(inputs) * divergence)
+        return self._like(inputs, self.decoder(codes, training=training))
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Return the loss, and note the two parts of it that the metrics show."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        added = self.losses
+        if added:  # and not when Keras only tries the loss out, without a call before
+            # A model's own losses come before those of its layers: the first is the divergence.
+            divergence = added[0] / self.beta * _values(y_pred)
+            count = ops.shape(y_pred)[0]
+            self.reconstruction_tracker.update_state(loss - sum(added), sample_weight=count)
+            self.divergence_tracker.update_state(divergence, sample_weight=count)
+        return loss
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Return the means of the codes of `inputs`."""
+        return self._statistics(self.encoder(inputs))[0]
+
+    def sample(self, n: int, seed: int | None = None) -> Tensor:
+        """Return what the decoder makes of `n` codes from the normal distribution.
+
+        Raises:
+            TypeError: `n` is not an integer.
+            ValueError: `n` is below 1, or the codes have no size of their own: then draw them, and
+                call `decode`.
+        """
+        shape = (positive_int(n, "n"), *self.decoder.input_shape[1:])
+        if None in shape:
+            raise ValueError(
+                "The size of the samples is not known: the model was made for inputs of shape "
+                f"{self.input_shape}. Draw codes of the size you want, of shape {shape}, with "
+                "keras.random.normal, and decode them."
+            )
+        return self.decode(keras.random.normal(shape, seed=seed))
+
+    def _statistics(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        means, log_variances = ops.split(outputs, 2, axis=self._code_axis(outputs.shape))
+        return means, log_variances
+
+    def _check_codes(self, given: Shape, taken: Shape) -> None:
+        axis = self._code_axis(given)
+        if given[axis] is not None:
+            given = (*given[:axis], given[axis] // 2, *given[axis + 1 :])
+        super()._check_codes(given, taken)
+
+    def _code_axis(self, shape: Shape) -> int:
+        rank = len(shape) - 2
+        return channel_axis(rank, self.data_format) if rank else 1
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "beta": self.beta, "seed": self.seed}
+
+
+def _divergence(means: Tensor, log_variances: Tensor) -> Tensor:
+    """Return how far the codes' distributions are from the normal, in nats for each input."""
+    means, log_variances = (ops.cast(x, "float32") for x in (means, log_variances))
+    terms = (ops.square(means) + ops.exp(log_variances) - 1 - log_variances) / 2
+    return ops.mean(ops.sum(terms, axis=tuple(range(1, len(terms.shape)))))
+
+
+def _values(x: Tensor) -> Tensor:
+    """Return how many values each entry of a batch has."""
+    return ops.cast(math.prod(ops.shape(x)[1:]), "float32")
+
+
+def variational_autoencoder(
+    input_shape: Sequence[int | None],
+    *,
+    filters: Sequence[int] = (32, 64),
+    bottleneck: int | None = 16,
+    beta: float = 1.0,
+    kernel_size: IntPerAxis = 3,
+    upsampling: str | MakesLayer = "upsample_conv",
+    downsampling: str | MakesLayer = "max_pool",
+    activation: Any = "relu",
+    normalization: str | None = None,
+    output_activation: Any = "sigmoid",
+    data_format: DataFormat | None = None,
+    seed: int | None = None,
+    name: str = "variational_autoencoder",
+) -> VariationalAutoencoder:
+    """Return an autoencoder with a Gaussian code, from which new examples can be drawn.
+
+    Made as `autoencoder` makes them, and with its arguments. The encoder gives a mean and a
+    variance for every number of the code; while training, the decoder gets a draw from them, and
+    else the mean. What is fitted is the loss given to `compile`, plus `beta` times the divergence
+    of the code from the normal distribution, divided by the number of values of an input, because
+    Keras's losses are means over these. With `loss="binary_crossentropy"` and `beta=1` that is the
+    evidence's lower bound for each value; with `"mse"` a `beta` well below 1 is wanted.
+
+    `fit` and `evaluate` show both parts: `reconstruction`, the loss given to `compile`, and `kl`,
+    the divergence in nats for each input, before `beta`.
+
+    Args:
+        input_shape: Without the batch, as in `autoencoder`.
+        filters: Channels of each of the encoder's blocks.
+        bottleneck: Length of the code, or `None` for a map of `filters[-1]` channels.
+        beta: Weight of the divergence, above 0. More of it makes codes plainer and pictures less
+            like the inputs (Higgins et al. 2017).
+        kernel_size: Of every convolution.
+        upsampling: As in `autoencoder`.
+        downsampling: As in `autoencoder`.
+        activation: Of every block.
+        normalization: `"batch"`, `"layer"` or None.
+        output_activation: Of the last convolution.
+        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
+        seed: Of the noise while training.
+        name: The model's name.
+
+    Returns:
+        A `VariationalAutoencoder`: an `Autoencoder` with `.sample(n, seed)`, whose `.encode(x)`
+        gives the means.
+
+    Raises:
+        TypeError: `beta` is not a number; and as in `autoencoder`.
+        ValueError: `beta` is not above 0; and as in `autoencoder`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_upsampling import variational_autoencoder
+        >>> model = variational_autoencoder((28, 28, 1), filters=(4, 8), bottleneck=2)
+        >>> model.compile("adam", "binary_crossentropy")
+        >>> digits = np.zeros((4, 28, 28, 1))
+        >>> sorted(model.fit(digits, digits, verbose=0).history)
+        ['kl', 'loss', 'reconstruction']
+        >>> tuple(model.sample(3, seed=0).shape)
+        (3, 28, 28, 1)
+
+    Reference:
+        Kingma, Welling 2014, arXiv:1312.6114.
+    """
+    plan = Plan(
+        input_shape,
+        filters=filters,
+        bottleneck=bottleneck,
+        kernel_size=kernel_size,
+        upsampling=upsampling,
+        downsampling=downsampling,
+        activation=activation,
+        normalization=normalization,
+        data_format=data_format,
+    )
+    return VariationalAutoencoder(
+        plan.encoder(statistics=2),
+        plan.decoder(output_activation),
+        beta=beta,
+        seed=seed,
+        data_format=plan.data_format,
+        name=name,
+    )
