@@ -48,11 +48,12 @@ def test_channels_that_are_neighbours_make_a_sum_and_no_mean():
     np.testing.assert_allclose(found, np.broadcast_to([6, 22], (1, 4, 4, 2)), rtol=0, atol=1e-5)
 
 
-def test_bytes_do_not_run_over():
-    x = np.full((1, 2, 2, 4), 200, dtype="uint8")
+@pytest.mark.parametrize(("dtype", "value"), [("uint8", 200), ("int32", 2**30)])
+def test_integers_do_not_run_over(dtype, value):
+    x = np.full((1, 2, 2, 4), value, dtype=dtype)
     layer = BilinearAdditiveUpsampling2D(2, data_format="channels_last")
     found = evaluate(layer, keras.ops.convert_to_tensor(x))
-    np.testing.assert_allclose(to_numpy(found), 800)
+    np.testing.assert_allclose(to_numpy(found), 4 * value)
 
 
 def test_the_interpolation_is_no_argument():
