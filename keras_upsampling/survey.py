@@ -182,8 +182,8 @@ def look(call: Call) -> Survey:
 
 def _steps(call: Call) -> Iterator[Call]:
     """Yield what does one thing, in order: a layer that is known, or that calls no other."""
-    # An activation may be a layer, called by the one that it belongs to; and Keras's own layers
-    # call others for what they do.
+    # An activation may be a layer, called by the one that it belongs to; and Keras's own layers,
+    # and this library's, call others for what they do.
     if kind_of(call.operation) or not call.children or not _has_parts(call.operation):
         yield call
         return
@@ -275,8 +275,9 @@ def _channel_order(step: Call, size: tuple[int, ...], data_format: str) -> np.nd
 
 def _has_parts(operation: Any) -> bool:
     """Whether what an operation calls are layers that somebody put into it."""
-    of_keras = type(operation).__module__.split(".")[0] == "keras"
-    return not of_keras or isinstance(operation, (keras.Model, layers.Wrapper))
+    package = type(operation).__module__.split(".")[0]
+    whole = package in ("keras", "keras_upsampling")
+    return not whole or isinstance(operation, (keras.Model, layers.Wrapper))
 
 
 def _outside_of_layers(call: Call, data_format: str) -> Iterator[str]:

@@ -77,7 +77,8 @@ def reassemble(
     inside = ops.stack(_neighbours(ones, kernel_size), axis=-1)
     inside = ops.reshape(inside, (1, height, width, 1, 1, taps))
     logits = ops.reshape(ops.cast(logits, precise), (batch, height, width, phases, groups, taps))
-    weights = ops.softmax(logits + (1 - inside) * _NEVER, axis=-1)
+    # `ops.softmax` would warn of kernels of one tap.
+    weights = ops.exp(ops.log_softmax(logits + (1 - inside) * _NEVER, axis=-1))
 
     # A product for every pixel and group, of all phases with all taps. Against a sum over the taps
     # of weights times a shifted map, a forward and backward pass took between a half and a
