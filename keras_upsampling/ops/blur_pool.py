@@ -8,17 +8,21 @@ Axis by axis, in one of two ways with one result:
 - *shifts*: a weighted sum of shifted samples. XLA fuses the sums, so on JAX this is the quickest
   for a factor of 2. It needs no known length, and `torch.compile` and `torch.export` follow it.
 
-Measured on a CPU of two cores, interleaved, filters of order 2 and 3, maps of 64x64x32 and
-28x28x16 in batches of 8 and 32. Shifts, against products, take
+Milliseconds, forward and with the gradient, of a map `(8, 64, 64, 32)` and an order of 3 on a busy
+CPU of two cores, interleaved, the least of 15 (on PyTorch good for a factor of two only):
 
-- on JAX 0.2 to 0.6 times as long; with the gradient 0.3 to 0.7 times by 2, 2 to 3 times by 3;
-- on TensorFlow 0.3 to 1.5 times, under XLA or not; with the gradient 0.8 to 1.3 times by 2 and 3
-  times by 3 under XLA, 9 to 20 times without;
-- on PyTorch about as long; with the gradient 1 to 5 times.
+    size  way           JAX         TensorFlow    under XLA     PyTorch
+    2     products      3.1  4.3    5.2   6.1     3.6   3.2     2.1   24
+    2     shifts        0.8  2.5    6.1   121     1.2   3.3      62   46
+    2     depthwise      22  650    2.9   7.2      30   419     1.7   15
+    2     average pools 3.8  3.5    9.0    17     4.3   5.0     2.4   94
+    3     products      2.3  3.0    3.8   3.7     3.0   2.4     1.9   16
+    3     shifts        1.2  9.9    3.0    94     1.6    15     2.6  294
+    3     depthwise      32 2000    3.1    25      37  1150      13   57
+    3     average pools 6.7   40    9.6    17      19    51      13  113
 
-Depthwise convolutions, with the gradient, took 1 to 13 times as long as products on TensorFlow and
-PyTorch, and over 30 times under XLA. (TensorFlow has none with another stride for each axis.)
-Average pools in a row were no quicker than products.
+`(32, 28, 28, 16)` ranks them alike. TensorFlow's depthwise convolution, besides, has no strides
+that differ by axis.
 """
 
 from __future__ import annotations
