@@ -9,12 +9,12 @@ import math
 import numbers
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast, get_args
 
 import keras
 from keras import ops
 
-from keras_upsampling._types import Shape, Tensor
+from keras_upsampling._types import DataFormat, Shape, Tensor
 from keras_upsampling.maths.interpolation import TWO_D_NAMES, interpolation_names
 
 
@@ -122,9 +122,10 @@ def positive_number(value: Any, name: str) -> float:
             f"`{name}` must be a number above 0. Received: {name}={value!r} of type "
             f"{type(value).__name__}."
         )
-    if not 0 < value < math.inf:
+    number = float(value)
+    if not 0 < number < math.inf:
         raise ValueError(f"`{name}` must be a number above 0. Received: {name}={value!r}.")
-    return float(value)
+    return number
 
 
 def one_of(value: Any, known: Sequence[str], name: str) -> str:
@@ -167,11 +168,11 @@ def concrete_tensor(value: Any, layers: str) -> Tensor:
     return ops.convert_to_tensor(value)
 
 
-def data_format_or_default(value: Any) -> str:
+def data_format_or_default(value: Any) -> DataFormat:
     """Return `value` checked, or Keras's setting for None."""
     if value is None:
         return keras.config.image_data_format()
-    return one_of(value, ("channels_last", "channels_first"), "data_format")
+    return cast(DataFormat, one_of(value, get_args(DataFormat), "data_format"))
 
 
 def spatial_axes(rank: int, data_format: str) -> tuple[int, ...]:

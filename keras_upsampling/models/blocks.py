@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_upsampling._types import DataFormat
 from keras_upsampling.layers.bilinear_additive import BilinearAdditiveUpsampling2D
 from keras_upsampling.layers.blur_pool import BlurPool1D, BlurPool2D, BlurPool3D
 from keras_upsampling.layers.carafe import CARAFE2D
@@ -58,7 +59,7 @@ class Block:
     filters: int
     kernel_size: tuple[int, ...]
     size: int
-    data_format: str
+    data_format: DataFormat
     name: str
     normalization: str | None
     activation: Any

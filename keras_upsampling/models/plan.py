@@ -46,8 +46,8 @@ class Plan:
         data_format: DataFormat | None,
     ) -> None:
         self.data_format = data_format_or_default(data_format)
-        self.input_shape = _checked_shape(input_shape, self.data_format)
-        self.rank = spatial_rank((None, *self.input_shape))
+        self.input_shape, self.channels = _checked_shape(input_shape, self.data_format)
+        self.rank = len(self.input_shape) - 1
         self.filters = _checked_filters(filters)
         self.bottleneck = None if bottleneck is None else positive_int(bottleneck, "bottleneck")
         self.kernel_size = positive_ints(kernel_size, self.rank, "kernel_size")
@@ -90,7 +90,8 @@ class Plan:
             inputs = outputs = keras.Input(self.code_map)
         else:
             inputs = keras.Input((self.bottleneck,))
-            outputs = layers.Dense(math.prod(self.code_map), self.activation, name="map")(inputs)
+            numbers = math.prod(n for n in self.code_map if n is not None)  # and none is
+            outputs = layers.Dense(numbers, self.activation, name="map")(inputs)
             outputs = layers.Reshape(self.code_map, name="folded")(outputs)
         # The encoder's blocks backwards: where one came from 32 channels, this one goes to 32.
         # The first came from the input's, which are too few to end with.
@@ -99,11 +100,10 @@ class Plan:
             outputs = self._apply(
                 self.upsampling, self._block(f"up_{number}", count), outputs, lengths
             )
-        channels = self.input_shape[channel_axis(self.rank, self.data_format) - 1]
-        outputs = self._block("output", channels).upsample_conv(1)(outputs)
-        lengths = self._lengths((None, *self.input_shape))
-        if any(lengths):
-            outputs = Crop(lengths, self.data_format, name="output_crop")(outputs)
+        outputs = self._block("output", self.channels).upsample_conv(1)(outputs)
+        wanted = self._lengths((None, *self.input_shape))
+        if any(wanted):
+            outputs = Crop(wanted, self.data_format, name="output_crop")(outputs)
         outputs = layers.Activation(output_activation, name="output_activation")(outputs)
         return keras.Model(inputs, outputs, name="decoder")
 
@@ -151,7 +151,8 @@ class Plan:
         return tuple(shape[axis] for axis in spatial_axes(self.rank, self.data_format))
 
 
-def _checked_shape(input_shape: Any, data_format: str) -> tuple[int | None, ...]:
+def _checked_shape(input_shape: Any, data_format: str) -> tuple[Shape, int]:
+    """Return the shape, and its number of channels."""
     if not isinstance(input_shape, (list, tuple)):
         raise TypeError(
             "`input_shape` must be a tuple such as (28, 28, 1), without the batch. Received: "
@@ -159,12 +160,13 @@ def _checked_shape(input_shape: Any, data_format: str) -> tuple[int | None, ...]
         )
     shape = tuple(n if n is None else positive_int(n, "input_shape") for n in input_shape)
     rank = spatial_rank((None, *shape))
-    if shape[channel_axis(rank, data_format) - 1] is None:
+    channels = shape[channel_axis(rank, data_format) - 1]
+    if channels is None:
         raise ValueError(
             "The number of channels must be known. Received: "
             f"input_shape={shape}, data_format={data_format!r}."
         )
-    return shape
+    return shape, channels
 
 
 def _checked_filters(filters: Any) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras.layers import Conv2D, MaxPooling2D
 
@@ -24,7 +26,7 @@ def tutorial_autoencoder() -> Autoencoder:
         >>> model.count_params(), model.encoder.output_shape
         (1393, (None, 4, 4, 8))
     """
-    options = {
+    options: dict[str, Any] = {
         "activation": "relu",
         "kernel_initializer": "he_uniform",
         "data_format": "channels_last",

@@ -112,8 +112,9 @@ class VariationalAutoencoder(Autoencoder):
 
     def _check_codes(self, given: Shape, taken: Shape) -> None:
         axis = self._code_axis(given)
-        if given[axis] is not None:
-            given = (*given[:axis], given[axis] // 2, *given[axis + 1 :])
+        statistics = given[axis]
+        if statistics is not None:
+            given = (*given[:axis], statistics // 2, *given[axis + 1 :])
         super()._check_codes(given, taken)
 
     def _code_axis(self, shape: Shape) -> int:
