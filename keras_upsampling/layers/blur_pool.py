@@ -86,8 +86,8 @@ class BlurPool2D(BlurPool):
     half a sample before that. Outside the map stands the map mirrored, its last sample repeated
     (`"symmetric"`), so a constant stays constant up to the border. If `size` also divides the
     lengths and the filter lies in the middle, the gradient of a constant is constant up to the
-    border too, which other paddings do not give. With orders of 3 and a size of 2 (the default)
-    the layer is the transpose of `Upsample2D(2, interpolation="linear")`, over 4.
+    border too, which other paddings do not give. By default, on even lengths, the layer is the
+    transpose of `Upsample2D(2, interpolation="linear")`, over 4.
 
     Args:
         size: Factor for both axes, or `(height, width)`. Positive integers.
@@ -138,7 +138,7 @@ class BlurPool1D(BlurPool):
         >>> from keras_upsampling import BlurPool1D
         >>> signal = np.array([0.0, 0.0, 0.0, 8.0, 0.0]).reshape(1, 5, 1)
         >>> np.array(BlurPool1D(2)(signal)).ravel().tolist()
-        [1.0, 3.0, 1.0]
+        [0.0, 3.0, 2.0]
     """
 
     rank = 1

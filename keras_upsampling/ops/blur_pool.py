@@ -79,7 +79,7 @@ def blur_pool(
         >>> x = ops.reshape(ops.array([0.0, 0.0, 0.0, 8.0, 0.0, 0.0]), (1, 6, 1))
         >>> y = blur_pool(x, 2, data_format="channels_last")
         >>> [float(number) for number in ops.reshape(y, -1)]
-        [1.0, 3.0, 0.0]
+        [0.0, 3.0, 1.0]
 
     Reference:
         Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", arXiv:1904.11486.

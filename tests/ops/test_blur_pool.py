@@ -41,7 +41,7 @@ def cases(draw):
 
 @settings(max_examples=12)  # JAX compiles them one by one
 @given(case=cases())
-@example(case=((300, 1), (2, 3), 3, "channels_last", "float64"))  # too long for products
+@example(case=((301, 1), (3, 2), 4, "channels_last", "float64"))  # too long for products
 @example(case=((1, 2), (4, 4), 4, "channels_first", "float32"))  # mirrored again and again
 def test_values_and_gradients_are_the_definition(case):
     lengths, size, order, data_format, dtype = case
