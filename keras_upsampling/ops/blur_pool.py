@@ -21,8 +21,8 @@ CPU of two cores, interleaved, the least of 15 (on PyTorch good for a factor of 
     3     depthwise      32 2000    3.1    25      37  1150      13   57
     3     average pools 6.7   40    9.6    17      19    51      13  113
 
-`(32, 28, 28, 16)` ranks most of them alike. TensorFlow's depthwise convolution, besides, has no strides
-that differ by axis.
+`(32, 28, 28, 16)` ranks most of them alike. TensorFlow's depthwise convolution, besides, has no
+strides that differ by axis.
 """
 
 from __future__ import annotations
