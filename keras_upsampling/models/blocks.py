@@ -7,7 +7,7 @@ A block is the layers from a map to one of `filters` channels and `size` times t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,16 +64,32 @@ class Block:
     normalization: str | None
     activation: Any
 
-    def convolution(self, strides: int = 1) -> keras.Layer:
+    def convolution(self, strides: int = 1) -> list[keras.Layer]:
         """Return a convolution that keeps the map's size, or divides it by `strides`."""
-        return CONV[self.rank](
+        return self._keras(CONV, strides)
+
+    def transposed(self) -> list[keras.Layer]:
+        """Return a transposed convolution."""
+        return self._keras(CONV_TRANSPOSE, self.size)
+
+    def _keras(self, kinds: Mapping[int, type[keras.Layer]], strides: int) -> list[keras.Layer]:
+        layer = kinds[self.rank](
             self.filters,
             self.kernel_size,
             strides=strides,
             padding="same",
-            data_format=self.data_format,
+            data_format="channels_last",
             name=f"{self.name}_conv",
         )
+        if self.data_format == "channels_last":
+            return [layer]
+        # On a CPU, TensorFlow convolves maps with channels last only, and Keras leaves it at that.
+        axes = range(1, self.rank + 2)
+        return [
+            layers.Permute((*axes[1:], axes[0]), name=f"{self.name}_channels_last"),
+            layer,
+            layers.Permute((axes[-1], *axes[:-1]), name=f"{self.name}_channels_first"),
+        ]
 
     def upsample_conv(self, size: int, filters: int | None = None) -> keras.Layer:
         """Return a convolution of the map `size` times enlarged, padded by its own edge.
@@ -158,35 +174,23 @@ UPSAMPLINGS = {
         ],
         ranks=(2,),
     ),
-    "transposed": Way(
-        lambda b: [
-            CONV_TRANSPOSE[b.rank](
-                b.filters,
-                b.kernel_size,
-                strides=b.size,
-                padding="same",
-                data_format=b.data_format,
-                name=f"{b.name}_conv",
-            ),
-            *b.finished(),
-        ]
-    ),
+    "transposed": Way(lambda b: [*b.transposed(), *b.finished()]),
 }
 
 DOWNSAMPLINGS = {
     "max_pool": Way(
         lambda b: [
-            b.convolution(),
+            *b.convolution(),
             *b.finished(),
             MAX_POOL[b.rank](
                 b.size, padding="same", data_format=b.data_format, name=f"{b.name}_pool"
             ),
         ]
     ),
-    "strided": Way(lambda b: [b.convolution(strides=b.size), *b.finished()]),
+    "strided": Way(lambda b: [*b.convolution(strides=b.size), *b.finished()]),
     "blur_pool": Way(
         lambda b: [
-            b.convolution(),
+            *b.convolution(),
             *b.finished(),
             BLUR_POOL[b.rank](b.size, data_format=b.data_format, name=f"{b.name}_pool"),
         ]

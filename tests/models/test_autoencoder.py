@@ -43,7 +43,7 @@ def plans(draw):
     }
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)  # each a model, compiled
 @given(plan=plans())
 def test_any_size_comes_back(plan):
     lengths, channels = plan.pop("lengths"), plan.pop("channels")
@@ -155,14 +155,23 @@ def test_a_rim_is_left_by_transposed_convolutions():
 # Ways
 
 
+# Every name once; compiling takes longest, so several options share a model.
 WAYS = [
-    *({"upsampling": name} for name in UPSAMPLINGS),
-    *({"downsampling": name, "normalization": "layer"} for name in DOWNSAMPLINGS),
-    {"bottleneck": 5, "normalization": "batch", "activation": "gelu"},
+    {"upsampling": "upsample_conv", "downsampling": "max_pool"},
+    {"upsampling": "subpixel_conv", "downsampling": "strided", "normalization": "layer"},
+    {"upsampling": "bilinear_additive", "downsampling": "blur_pool", "kernel_size": (2, 3)},
+    {"upsampling": "carafe", "activation": None},
+    {"upsampling": "dysample", "normalization": "batch", "activation": "gelu"},
+    {"upsampling": "transposed", "bottleneck": 5},
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way.values())))
+def test_every_name_is_tried():
+    assert {way["upsampling"] for way in WAYS} == set(UPSAMPLINGS)
+    assert {way.get("downsampling", "max_pool") for way in WAYS} == set(DOWNSAMPLINGS)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way["upsampling"])
 def test_every_way_trains_saves_and_loads(way, tmp_path):
     model = autoencoder((7, 6, 1), filters=(4, 8), **way)
     model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy")
@@ -177,9 +186,7 @@ def test_every_way_trains_saves_and_loads(way, tmp_path):
     np.testing.assert_array_equal(
         again.predict(images, verbose=0), model.predict(images, verbose=0)
     )
-    # Compiled, with the optimizer's state.
-    assert again.optimizer.iterations == model.optimizer.iterations
-    again.fit(images, images, verbose=0)
+    assert int(again.optimizer.iterations) == int(model.optimizer.iterations) == 8
 
 
 def test_a_bottleneck_of_numbers():
