@@ -29,8 +29,9 @@ _LEAST_REACH = {1: 5.5, 2: 2.5, 3: 2.5}
 def shortest_length(size: int, rank: int) -> int:
     """Return how many samples an axis must have at least, for a pattern of period `size` on it.
 
-    The surroundings of a harmonic must not reach what belongs to the next one, and the high-pass
-    takes `size - 1` samples from either end.
+    The surroundings of a harmonic must not reach what belongs to the next one. And of fewer
+    periods noise would be detected far more often than its chance says: the high-pass leaves
+    less of it around a harmonic than there.
     """
     periods = math.floor(_LEAST_REACH[rank]) + 2
     # On an axis without a pattern the surroundings need room all the same.

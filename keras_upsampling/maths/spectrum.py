@@ -78,20 +78,17 @@ def harmonic_places(size: Sequence[int]) -> np.ndarray:
     return np.array([place for place in itertools.product(*along) if any(place)])
 
 
-def phase_means(
-    maps: np.ndarray, weights: np.ndarray, size: Sequence[int], first: Sequence[int]
-) -> np.ndarray:
+def phase_means(maps: np.ndarray, weights: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return the weighted mean of every phase, less the mean of all phases: `(maps, *size)`.
 
     Args:
         maps: `(maps, *spatial)`, every axis a multiple of its `size`.
         weights: Of every sample of the maps, in their shape; positive.
         size: How many phases there are along each axis.
-        first: Which phase the first sample of each axis has.
     """
     split = [part for n, s in zip(maps.shape[1:], size, strict=True) for part in (n // s, s)]
     counted = tuple(range(1, 2 * len(size), 2))
     total, weight = (x.reshape(-1, *split).sum(axis=counted) for x in (weights * maps, weights))
     axes = tuple(range(1, len(size) + 1))
-    means = np.roll(total / weight, tuple(first), axis=axes)
+    means = total / weight
     return means - means.mean(axis=axes, keepdims=True)

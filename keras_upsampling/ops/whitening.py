@@ -16,7 +16,7 @@ from keras_upsampling._types import Tensor
 _ROUNDING = 1 / (255 * math.sqrt(12))
 NOTHING = 1e-3 * _ROUNDING
 # How much of the mean variance regularises the local one.
-_REGULARISATION = 0.09
+_REGULARISATION = 0.03
 
 
 def channel_maps(images: Tensor, data_format: str, data_range: float) -> Tensor:
@@ -33,14 +33,38 @@ def _mean_of(x: Tensor, widths: Sequence[int]) -> Tensor:
         length = x.shape[axis] - width + 1
         leading = (slice(None),) * axis
         parts = [x[(*leading, slice(start, start + length))] for start in range(width)]
-        x = functools.reduce(lambda a, b: a + b, parts) / width
+        x = functools.reduce(lambda a, b: a + b, parts)
+    return x / math.prod(widths)
+
+
+def _continued(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps with one sample less than a period added at either end of every axis.
+
+    It is the outermost period again, moved on by what the mean rose since the one before, so that
+    patterns and ramps go on as they are.
+    """
+    for axis, s in enumerate(size, start=1):
+        length = x.shape[axis]
+        leading = (slice(None),) * axis
+        first, second, last_but_one, last = (
+            x[(*leading, slice(start, start + s))] for start in (0, s, length - 2 * s, length - s)
+        )
+        fall, rise = (
+            ops.mean(outer, axis=axis, keepdims=True) - ops.mean(inner, axis=axis, keepdims=True)
+            for outer, inner in ((first, second), (last, last_but_one))
+        )
+        before = first[(*leading, slice(1, s))] + fall
+        after = last[(*leading, slice(0, s - 1))] + rise
+        x = ops.concatenate([before, x, after], axis=axis)
     return x
 
 
 def high_pass(x: Tensor, size: Sequence[int]) -> Tensor:
     """Take out all but the harmonics' surroundings: nothing of them, and ramps entirely."""
-    inner = tuple(slice(s - 1, n - s + 1) for s, n in zip(size, x.shape[1:], strict=True))
-    return x[(slice(None), *inner)] - _mean_of(_mean_of(x, size), size)
+    # Twice, to be steep: the weights spread what is left of the strong low frequencies.
+    for _ in range(2):
+        x = x - _mean_of(_mean_of(_continued(x, size), size), size)
+    return x
 
 
 def whole_periods(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -74,8 +98,6 @@ def periodic(r: Tensor, size: Sequence[int], lengths: Sequence[int]) -> Tensor:
 
     tile = total(weights * r) / total(weights)
     for axis, (n, s) in enumerate(zip(lengths, size, strict=True), start=1):
-        # `r` starts `s - 1` samples in: its first phase is the last.
-        tile = ops.roll(tile, s - 1, axis=axis)
         repeats = [1] * len(tile.shape)
         repeats[axis] = -(-n // s)
         tile = ops.tile(tile, repeats)[(slice(None),) * axis + (slice(0, n),)]

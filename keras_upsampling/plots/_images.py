@@ -102,7 +102,7 @@ def image(
     figure.suptitle(f"Period {_times(size)}: {_in_words(score)}")
     _draw_pixels(left, pixels, data_range)
     _draw_spectrum(middle, maps, weights, size)
-    tiles = data_range * phase_means(maps, weights, size, [s - 1 for s in size])
+    tiles = data_range * phase_means(maps, weights, size)
     _draw_tile(right, tiles, data_range)
     return figure
 

@@ -104,19 +104,17 @@ def test_every_harmonic_has_a_place(size):
     assert set(found) == expected
 
 
-@pytest.mark.parametrize(("size", "first"), [((2, 2), (1, 1)), ((1, 3), (0, 1)), ((4, 2), (3, 0))])
-def test_means_of_phases_are_those_of_plain_loops(size, first):
+@pytest.mark.parametrize("size", [(2, 2), (1, 3), (4, 2)])
+def test_means_of_phases_are_those_of_plain_loops(size):
     maps, weights = maps_and_weights((2, 8, 12))
-    found = phase_means(maps, weights, size, first)
+    found = phase_means(maps, weights, size)
     assert found.shape == (2, *size)
     for x, w, tile in zip(maps, weights, found, strict=True):
         slow = np.zeros(size)
         for phase in np.ndindex(size):
             sums = [0.0, 0.0]
             for place in np.ndindex(x.shape):
-                if all(
-                    (i + f) % s == p for i, f, s, p in zip(place, first, size, phase, strict=True)
-                ):
+                if all(i % s == p for i, s, p in zip(place, size, phase, strict=True)):
                     sums[0] += w[place] * x[place]
                     sums[1] += w[place]
             slow[phase] = sums[0] / sums[1]

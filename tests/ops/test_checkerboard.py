@@ -13,6 +13,7 @@ from keras_upsampling.ops.checkerboard import (
     CheckerboardScore,
     checkerboard,
     checkerboard_level,
+    weighted_maps,
 )
 from tests import checkerboard_oracle as oracle
 from tests.backends import BACKEND, evaluate, gradients, jitted, to_numpy, whole
@@ -100,16 +101,15 @@ def test_the_score_is_the_definition(case):
         np.testing.assert_allclose(found.amplitude[i], mean, rtol=1e-3, atol=1e-5 * data_range)
         lengths = high_passed_lengths(x.shape, size, case["with_reference"])
         chance = oracle.p_value(*[part.mean() for part in over_faint], lengths, size)
-        # Paulson's approximation is good to a sixth of a decade, far out in the tail.
+        # Far out in the tail rounding takes its share, of what is left of 1.
         np.testing.assert_allclose(
-            np.log10(found.p_value[i]), np.log10(max(chance, 1e-7)), rtol=0, atol=0.17
+            np.log10(found.p_value[i]), np.log10(max(chance, 1e-7)), rtol=0, atol=0.1
         )
 
 
 def high_passed_lengths(shape, size, with_reference):
     """How long the axes are that are measured, in whole periods."""
-    lengths = [n - 2 * (s - 1) - 2 * with_reference for n, s in zip(shape[1:-1], size, strict=True)]
-    return tuple(n // s * s for n, s in zip(lengths, size, strict=True))
+    return tuple((n - 2 * with_reference) // s * s for n, s in zip(shape[1:-1], size, strict=True))
 
 
 @pytest.mark.parametrize("period", [2, 4])
@@ -149,6 +149,20 @@ def test_constants_and_ramps_score_nothing():
     np.testing.assert_allclose(found.db, 0, rtol=0, atol=0.05)
     np.testing.assert_allclose(found.amplitude, 0, rtol=0, atol=1e-6)
     assert not found.detected.any()
+
+
+@pytest.mark.parametrize("size", [(2, 2), (1, 4), (5, 3)])
+def test_a_pattern_on_a_ramp_is_left_as_it_is_up_to_the_ends(size):
+    shape = (1, 40, 36, 1)
+    added = pattern(shape, size)
+    added -= added[0, : size[0], : size[1]].mean()
+    ramp = np.linspace(0, 3, 40)[:, None, None] - np.linspace(0, 1, 36)[:, None]
+    found, _ = evaluate(
+        lambda x: weighted_maps(x, size, data_format="channels_last"),
+        (ramp + added).astype("float32"),
+    )
+    whole_periods = tuple(slice(n // s * s) for n, s in zip((40, 36), size, strict=True))
+    np.testing.assert_allclose(to_numpy(found)[0], added[0, ..., 0][whole_periods], atol=1e-5)
 
 
 def test_the_amplitude_is_that_of_the_pattern():
@@ -229,7 +243,7 @@ def test_noise_is_detected_as_often_as_chance_has_it():
         assert abs(np.mean(found.band_db)) < 0.7
 
 
-@pytest.mark.parametrize(("above", "below"), [(3, 84), (15, 1680), (40, 100)])
+@pytest.mark.parametrize(("above", "below"), [(1, 20), (3, 84), (15, 1680), (40, 100)])
 def test_chances_are_those_of_the_f_distribution(above, below):
     chance = sys.modules["keras_upsampling.ops.checkerboard"]._chance
     rng = np.random.default_rng(0)
@@ -281,7 +295,7 @@ def test_half_precision_is_measured_in_full():
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_the_shortest_axis_is_long_enough(rank, size):
     shortest = shortest_length(size, rank)
-    lengths = tuple((n - 2 * (size - 1)) // size * size for n in [shortest] * rank)
+    lengths = (shortest // size * size,) * rank
     table = harmonics(lengths, (size,) * rank)
     assert (table.line_surroundings[0] > 0).sum() >= 8
     for kinds in (table.line_surroundings, table.band_surroundings):
