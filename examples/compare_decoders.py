@@ -154,10 +154,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--filters",
         type=at_least(1),
         nargs=3,
-        default=[8, 16, 8],
+        default=[16, 32, 8],
         metavar="N",
         help="channels of the encoder's three blocks, the last of them the bottleneck's of 4x4 "
-        "(default: 8 16 8)",
+        "(default: 16 32 8)",
     )
     parser.add_argument(
         "--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help=", ".join(WAYS)

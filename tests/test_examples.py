@@ -122,7 +122,7 @@ def test_autoencoder_equals_plain_keras_with_the_same_weights(example):
 
 def test_compared_networks_differ_in_the_decoder_only(example):
     compare = example("compare_decoders")
-    models = {way: compare.build(way, [4, 8, 8], seed=3) for way in compare.WAYS}
+    models = {way: compare.build(way, [16, 32, 8], seed=3) for way in compare.WAYS}
 
     first, *others = models.values()
     assert first.encoder.output_shape == (None, 4, 4, 8)
