@@ -60,8 +60,8 @@ for size in ((28, 28), (37, 53), (1, 1), (13, 101)):
 
 # %% [markdown]
 # The decoder pads its maps by their own edges. Zeros, as most layers pad, pull the border
-# towards a grey of their own; the network can learn it away, and pays for it with weights and
-# time. Below, both decoders answer a code that is the same everywhere.
+# towards a grey of their own, which the network has to learn away. Below, both decoders answer a
+# code that is the same everywhere.
 
 # %%
 

@@ -37,7 +37,6 @@ from keras_upsampling import (
     SubpixelConv2D,
     Upsample2D,
     UpsampleConv2D,
-    audit,
     autoencoder,
 )
 
@@ -107,35 +106,25 @@ plt.show()
 #
 # ## One word in a decoder
 #
-# `autoencoder` takes the name of the block, or a function that makes one. `audit` then says how
-# much of a constant, of the decoder's input, comes out as a pattern.
+# `autoencoder` takes the name of the block, or a function that makes one. Here are all names, and a
+# function that has `UpsampleConv2D` interpolate linearly. Each decoder then gets a code that is the
+# same everywhere: what is not the same everywhere in its answer, away from the border, is a
+# pattern.
 
 # %%
+from compare_decoders import WAYS
 
-
-def linear(filters, size, name):
-    return UpsampleConv2D(
-        filters, 3, size, interpolation="linear", padding="edge", name=name
-    )
-
-
-WAYS = {
-    "upsample_conv": "upsample_conv",
-    "upsample_conv, linear": linear,
-    "subpixel_conv": "subpixel_conv",
-    "bilinear_additive": "bilinear_additive",
-    "carafe": "carafe",
-    "dysample": "dysample",
-    "transposed": "transposed",
-}
-
+constant = np.ones((1, 16, 16, 8), "float32")
 models = {}
-print(f"{'':22}parameters  pattern of a constant")
+print(f"{'':22}parameters  pattern in a constant")
 for name, way in WAYS.items():
     keras.utils.set_random_seed(0)
     models[name] = autoencoder((28, 28, 1), filters=(8, 16, 8), upsampling=way)
-    ripple = audit(models[name].decoder).response.ripple
-    print(f"{name:22}{models[name].count_params():10,}{ripple:12.1%}")
+    anywhere = autoencoder((None, None, 1), filters=(8, 16, 8), upsampling=way)
+    anywhere.set_weights(models[name].get_weights())
+    answer = ops.convert_to_numpy(anywhere.decode(constant))[0, 32:-32, 32:-32]
+    pattern = answer.std() / answer.mean()
+    print(f"{name:22}{models[name].count_params():10,}{pattern:12.2%}")
 
 # %% [markdown]
 # ## After training
@@ -158,12 +147,14 @@ digits.draw_rows(pictures, "The same digits through every decoder")
 #
 # ## Which one
 #
-# - Start with `"upsample_conv"`: no pattern of a constant, the fewest surprises, and about as
-#   cheap as a transposed convolution.
+# - Start with `"upsample_conv"`: no pattern of a constant, before training and after. What it
+#   costs stands in the [benchmark](benchmarks.html).
 # - `"subpixel_conv"` has the most weights for its arithmetic, all of it on the small map. Watch
 #   its pattern while it trains (`metrics.Checkerboard`), or hold it down by
 #   `constraints.CheckerboardFree(2, subpixel=True)`.
-# - `"carafe"` and `"dysample"` make edges sharper where a wide view of the map tells them where
-#   edges are: segmentation and detection, what they were made for.
+# - `"carafe"` and `"dysample"` look at the map before they enlarge it. Their papers show them in
+#   networks for segmentation and detection, which know from afar where an edge will be.
 # - `"bilinear_additive"` costs no weights and can stand beside another block as a shortcut.
 # - `"transposed"` is there to compare with.
+#
+# [`audit`](api/audit.html) says of any model which of its layers makes a pattern.

@@ -50,7 +50,13 @@ SCORED = 1000
 def linear(filters: int, size: int, name: str) -> keras.Layer:
     """Enlarge by linear interpolation and convolve: a way that the factory has no name for."""
     return UpsampleConv2D(
-        filters, 3, size, interpolation="linear", padding="edge", name=f"{name}_conv"
+        filters,
+        3,
+        size,
+        interpolation="linear",
+        padding="edge",
+        data_format="channels_last",
+        name=f"{name}_conv",
     )
 
 
@@ -168,6 +174,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     floor = entropy(digits.test)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
 
+    channels = {}
+    for way in arguments.ways:  # before any work: not every way has room in a small network
+        decoder = build(way, arguments.filters, arguments.seed).decoder
+        blocks = [decoder.get_layer(f"up_{number}_activation") for number in (1, 2, 3)]
+        channels[way] = " ".join(str(block.output.shape[-1]) for block in blocks)
+
     shown = {"test digits": digits.test[:SHOWN]}
     rows = []
     for way in arguments.ways:
@@ -184,6 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows.append(
             [
                 way,
+                channels[way],
                 f"{model.count_params():,}",
                 spread(losses, 4),
                 spread([loss - floor for loss in losses], 4),
@@ -193,7 +206,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         shown[f"{way}\ntest loss {losses[0]:.4f}"] = pictures[0]
 
-    head = ["decoder", "parameters", "test loss", "above the floor", "score (dB)", "ms per step"]
+    head = [
+        "decoder",
+        "channels",
+        "parameters",
+        "test loss",
+        "above the floor",
+        "score (dB)",
+        "ms per step",
+    ]
     report = "\n".join(
         [
             markdown(head, rows),

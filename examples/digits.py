@@ -183,7 +183,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("output"),
         metavar="DIR",
-        help="folder for the picture, made if missing (default: %(default)s)",
+        help="folder for what is written, made if missing (default: %(default)s)",
     )
 
 

@@ -66,6 +66,7 @@ class CropLike(keras.Layer):
 def build_unet(filters: Sequence[int] = FILTERS) -> keras.Model:
     """Build a U-Net for grey images of any size, with as many sizes of maps as `filters`."""
     options = {"activation": "relu", "kernel_initializer": "he_uniform"}
+    options["data_format"] = "channels_last"
     convolution = {"padding": "same", **options}
     # Past the border of an enlarged map stands its edge: no rim of zeros is learned around.
     enlarging = {"interpolation": "linear", "padding": "edge", **options}

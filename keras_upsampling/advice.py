@@ -44,7 +44,10 @@ def _may_come_apart(one: Found) -> bool:
     """Whether nothing keeps the phases together that a layer may have started alike."""
     layer = one.call.operation
     constraints = [layer.kernel_constraint, *[layer.bias_constraint] * layer.use_bias]
-    return not all(isinstance(constraint, CheckerboardFree) for constraint in constraints)
+    return not all(
+        isinstance(constraint, CheckerboardFree) and constraint.subpixel
+        for constraint in constraints
+    )
 
 
 _BLURRED = "BlurPool{rank}D({size}{format})"

@@ -13,6 +13,7 @@ from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Shape
 from keras_upsampling.kernels import kind_of
 from keras_upsampling.maths.ripple import Ripple
+from keras_upsampling.models.crop import Crop
 from keras_upsampling.trace import Call
 
 # Those change the lengths of maps, and not their scale.
@@ -23,6 +24,7 @@ AT_THE_BORDER = (
     layers.Cropping1D,
     layers.Cropping2D,
     layers.Cropping3D,
+    Crop,
 )
 
 Lengths = tuple[Fraction, ...]

@@ -122,7 +122,8 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
     Raises:
         ValueError: the shape of its input is not known.
     """
-    if not is_functional(model) or not model.built:
+    known = inputs_of(model)
+    if known is None:
         raise ValueError(
             f"The shape of what {model.name!r} takes is not known. Received a "
             f"{type(model).__name__}; pass `inputs`, something that it can be called with, such as "
@@ -144,7 +145,7 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
         values = rng.random(shape) if rank in _ANY_LENGTH else rng.normal(size=shape)
         return ops.convert_to_tensor(values, dtype=x.dtype)
 
-    return tree.map_structure(drawn, inputs_of(model))
+    return tree.map_structure(drawn, known)
 
 
 def look(call: Call) -> Survey:

@@ -272,8 +272,20 @@ def _of_any_size(x: Any, y: keras.KerasTensor, place: str) -> Iterator[Part]:
 
 
 def inputs_of(model: keras.Model) -> Any:
-    """Return what a functional model takes, as `keras.KerasTensor`s in its structure."""
-    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    """Return what a model takes, as `keras.KerasTensor`s in its structure; None if it is unknown.
+
+    Functional models know it, and such as have an `input_shape` of their own.
+    """
+    if not model.built:
+        return None
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0]
+    if is_functional(model):
+        return model.input
+    try:
+        return keras.KerasTensor(model.input_shape, dtype=model.compute_dtype)
+    except AttributeError:  # what Keras has of that name speaks of calls, and there were none
+        return None
 
 
 def data_format_of(operations: Iterable[Any]) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from keras.layers import Concatenate, Conv2D, Conv2DTranspose, MaxPooling2D, UpSampling2D
 
+from keras_upsampling import tutorial_autoencoder
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TRAINING_PROGRAMS = ["mnist_autoencoder", "compare_decoders"]
 PROGRAMS_ON_DIGITS = [*TRAINING_PROGRAMS, "unet"]
@@ -187,10 +189,21 @@ def test_the_decoders_are_compared(example, data, tmp_path, capsys):
     assert f"the floor is {floor:.4f}" in table
     for way in chosen[1:]:
         each = [float(n) for n in re.findall(rf"^{way}, seed \d: test loss (\S+),", printed, re.M)]
-        (row,) = re.findall(rf"^\| {way} \| \S+ \| (\S+) ± (\S+) \| (\S+) ± ", table, re.M)
+        numbers = r"\| [ 0-9]+ \| \S+ \| (\S+) ± (\S+) \| (\S+) ± "
+        (row,) = re.findall(rf"^\| {way} {numbers}", table, re.M)
         found = [float(number) for number in row]
         expected = [np.mean(each), np.std(each, ddof=1), np.mean(each) - floor]
         np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_the_preset_is_the_examples_network(example):
+    theirs = example("mnist_autoencoder").build_autoencoder()
+    ours = tutorial_autoencoder()
+    ours.set_weights(theirs.get_weights())
+    digits = example("digits").load("sample").test[:5]
+    np.testing.assert_array_equal(
+        ours.predict(digits, verbose=0), theirs.predict(digits, verbose=0)
+    )
 
 
 # The programs

@@ -60,7 +60,8 @@ class Autoencoder(keras.Model):
                     f"`keras.Sequential` that begins with `keras.Input`. Received: {model!r}."
                 )
         self._check_codes(tuple(encoder.output_shape), tuple(decoder.input_shape))
-        self.build(encoder.input_shape)
+        # Once without numbers: Keras exports and audits what has been called.
+        self(keras.Input(batch_shape=encoder.input_shape, dtype=self.compute_dtype))
 
     def _check_codes(self, given: Shape, taken: Shape) -> None:
         pairs = zip(given, taken, strict=False)
@@ -122,6 +123,8 @@ class Autoencoder(keras.Model):
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
             "data_format": self.data_format,

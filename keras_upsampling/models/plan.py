@@ -51,7 +51,12 @@ class Plan:
         self.filters = _checked_filters(filters)
         self.bottleneck = None if bottleneck is None else positive_int(bottleneck, "bottleneck")
         self.kernel_size = positive_ints(kernel_size, self.rank, "kernel_size")
-        self.activation = keras.activations.get(activation) if activation is not None else None
+        if isinstance(activation, keras.Layer):
+            raise TypeError(
+                "`activation` must be a name or a function: a layer would be shared by all blocks. "
+                f"Received: {activation!r}; for LeakyReLU, for example, write 'leaky_relu'."
+            )
+        self.activation = activation if activation is None else keras.activations.get(activation)
         self.normalization = (
             None
             if normalization is None
@@ -101,8 +106,8 @@ class Plan:
                 self.upsampling, self._block(f"up_{number}", count), outputs, lengths
             )
         outputs = self._block("output", self.channels).upsample_conv(1)(outputs)
-        wanted = self._lengths((None, *self.input_shape))
-        if any(wanted):
+        wanted, made = self._lengths((None, *self.input_shape)), self._lengths(outputs.shape)
+        if wanted != made:
             outputs = Crop(wanted, self.data_format, name="output_crop")(outputs)
         outputs = layers.Activation(output_activation, name="output_activation")(outputs)
         return keras.Model(inputs, outputs, name="decoder")
@@ -179,6 +184,11 @@ def _checked_filters(filters: Any) -> tuple[int, ...]:
 
 
 def _way(wanted: str | MakesLayer, known: Mapping[str, Way], rank: int, argument: str) -> Way:
+    if isinstance(wanted, (keras.Layer, type)):
+        raise TypeError(
+            f"`{argument}` must be a name, or a function that makes a layer for each block. "
+            f"Received: {wanted!r}; write lambda filters, size, name: ..."
+        )
     if not callable(wanted):
         return known[one_of(wanted, [key for key in known if rank in known[key].ranks], argument)]
 

@@ -60,11 +60,12 @@ class VariationalAutoencoder(Autoencoder):
         if training:
             noise = keras.random.normal(ops.shape(means), dtype=means.dtype, seed=self.noise)
             codes = means + ops.exp(log_variances / 2) * noise
+        outputs = self._like(inputs, self.decoder(codes, training=training))
         # Keras's losses are means over values, so this is divided by their number: with beta=1
         # the whole is the evidence's lower bound, for each value.
         divergence = _divergence(means, log_variances)
-        self.add_loss(self.beta / _values(inputs) * divergence)
-        return self._like(inputs, self.decoder(codes, training=training))
+        self.add_loss(divergence * (self.beta / _values(outputs, divergence.dtype)))
+        return outputs
 
     def compute_loss(
         self,
@@ -79,7 +80,7 @@ class VariationalAutoencoder(Autoencoder):
         added = self.losses
         if added:  # and not when Keras only tries the loss out, without a call before
             # A model's own losses come before those of its layers: the first is the divergence.
-            divergence = added[0] / self.beta * _values(y_pred)
+            divergence = added[0] * (_values(y_pred, added[0].dtype) / self.beta)
             count = ops.shape(y_pred)[0]
             self.reconstruction_tracker.update_state(loss - sum(added), sample_weight=count)
             self.divergence_tracker.update_state(divergence, sample_weight=count)
@@ -113,9 +114,13 @@ class VariationalAutoencoder(Autoencoder):
     def _check_codes(self, given: Shape, taken: Shape) -> None:
         axis = self._code_axis(given)
         statistics = given[axis]
-        if statistics is not None:
-            given = (*given[:axis], statistics // 2, *given[axis + 1 :])
-        super()._check_codes(given, taken)
+        if statistics is None or statistics % 2:
+            raise ValueError(
+                "The encoder must give a mean and a logarithm of the variance for each number of "
+                f"the code, one after the other on axis {axis}. Received an encoder with outputs "
+                f"of shape {given}."
+            )
+        super()._check_codes((*given[:axis], statistics // 2, *given[axis + 1 :]), taken)
 
     def _code_axis(self, shape: Shape) -> int:
         rank = len(shape) - 2
@@ -127,14 +132,15 @@ class VariationalAutoencoder(Autoencoder):
 
 def _divergence(means: Tensor, log_variances: Tensor) -> Tensor:
     """Return how far the codes' distributions are from the normal, in nats for each input."""
-    means, log_variances = (ops.cast(x, "float32") for x in (means, log_variances))
+    if keras.backend.standardize_dtype(means.dtype) != "float64":
+        means, log_variances = (ops.cast(x, "float32") for x in (means, log_variances))
     terms = (ops.square(means) + ops.exp(log_variances) - 1 - log_variances) / 2
     return ops.mean(ops.sum(terms, axis=tuple(range(1, len(terms.shape)))))
 
 
-def _values(x: Tensor) -> Tensor:
+def _values(x: Tensor, dtype: Any) -> Tensor:
     """Return how many values each entry of a batch has."""
-    return ops.cast(math.prod(ops.shape(x)[1:]), "float32")
+    return ops.cast(math.prod(ops.shape(x)[1:]), dtype)
 
 
 def variational_autoencoder(
@@ -160,7 +166,8 @@ def variational_autoencoder(
     else the mean. What is fitted is the loss given to `compile`, plus `beta` times the divergence
     of the code from the normal distribution, divided by the number of values of an input, because
     Keras's losses are means over these. With `loss="binary_crossentropy"` and `beta=1` that is the
-    evidence's lower bound for each value; with `"mse"` a `beta` well below 1 is wanted.
+    evidence's lower bound for each value; with `"mse"` a `beta` well below 1 is wanted. Sample
+    weights weigh the first part only.
 
     `fit` and `evaluate` show both parts: `reconstruction`, the loss given to `compile`, and `kl`,
     the divergence in nats for each input, before `beta`.

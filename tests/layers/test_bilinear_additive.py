@@ -81,3 +81,11 @@ def test_bad_arguments_are_refused():
         refused(np.zeros((1, 4, 4, 8)))  # built for others
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
         refused(np.zeros((1, 4, 6)))
+
+
+def test_a_shift_of_the_input_is_a_shift_of_the_output():
+    x = np.random.default_rng(0).standard_normal((1, 8, 9, 8)).astype("float32")
+    layer = BilinearAdditiveUpsampling2D((2, 4), data_format="channels_last")
+    whole, shifted = (to_numpy(evaluate(layer, part)) for part in (x, x[:, 1:, 2:]))
+    # Linear reaches one pixel beyond: two of the output's, or four.
+    np.testing.assert_allclose(shifted[:, 2:, 4:], whole[:, 4:, 12:], rtol=0, atol=1e-6)

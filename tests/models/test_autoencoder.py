@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_upsampling import autoencoder, tutorial_autoencoder
+from keras_upsampling import audit, autoencoder, tutorial_autoencoder
 from keras_upsampling.models import Autoencoder
 from keras_upsampling.models.blocks import DOWNSAMPLINGS, UPSAMPLINGS
 from tests import oracle
@@ -240,6 +240,27 @@ def test_it_is_a_layer_of_larger_models():
     np.testing.assert_allclose(to_numpy(larger(images)), to_numpy(model(images)), atol=1e-6)
 
 
+def test_mixed_precision_and_frozen_parts_are_kept(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = autoencoder((5, 6, 1), filters=(2,))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.encoder.trainable = False
+    assert keras.backend.standardize_dtype(model(noise((1, 5, 6, 1))).dtype) == "bfloat16"
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.dtype_policy.name == "mixed_bfloat16"
+    assert len(again.trainable_variables) == len(model.decoder.trainable_variables)
+
+
+def test_it_is_audited():
+    model = autoencoder((8, 8, 1), filters=(4,), upsampling="transposed")
+    found = audit(model)
+    assert [one.layer for one in found.layers if one.enlarges] == ["decoder/up_1_conv"]
+    assert not [line for line in found.not_looked_at if "crop" in line]
+
+
 def test_the_presets_size():
     model = tutorial_autoencoder()
     assert model.count_params() == 1393
@@ -280,6 +301,9 @@ def test_the_presets_size():
             {"input_shape": (50, 1), "upsampling": "carafe"},
         ),
         (ValueError, "Unknown `downsampling`", {"downsampling": None}),
+        (TypeError, "a function that makes a layer", {"upsampling": keras.layers.UpSampling2D(2)}),
+        (TypeError, "a function that makes a layer", {"downsampling": keras.layers.MaxPooling2D}),
+        (TypeError, "would be shared by all blocks", {"activation": keras.layers.PReLU()}),
         (ValueError, "Unknown `normalization`", {"normalization": "instance"}),
         (ValueError, "Unknown `data_format`", {"data_format": "last"}),
         (

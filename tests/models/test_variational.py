@@ -53,9 +53,8 @@ def test_the_loss_is_reconstruction_and_divergence(shape, bottleneck, data_forma
     np.testing.assert_allclose(to_numpy(model.decode(means)), predicted, atol=1e-6)
 
 
-def test_regularizers_count_as_reconstruction_and_not_as_divergence():
+def test_what_regularizers_add_is_in_neither_part():
     model = variational_autoencoder((6, 6, 1), bottleneck=2, filters=(3,))
-    model.encoder.layers[1].kernel_regularizer = None
     penalised = model.decoder.get_layer("map").kernel
     penalised.regularizer = keras.regularizers.L2(1.0)
     model.compile("sgd", "mse")
@@ -151,6 +150,27 @@ def test_samples_of_no_size_are_refused():
         model.sample(3)
     with pytest.raises(ValueError, match="`n` must be a positive integer"):
         model.sample(0)
+
+
+def test_outputs_of_another_number_of_values_than_inputs():
+    encoder = keras.Sequential([keras.Input((8, 2)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(8), keras.layers.Reshape((8, 1))]
+    )
+    model = VariationalAutoencoder(encoder, decoder)
+    model.compile("sgd", "mse")
+    signals = noise((4, 8, 2))
+    found = model.evaluate(signals, signals[..., :1], verbose=0, return_dict=True)
+    kl = slow_divergence(encoder.predict(signals, verbose=0))
+    np.testing.assert_allclose(found["kl"], kl, rtol=1e-4)
+    np.testing.assert_allclose(found["loss"], found["reconstruction"] + kl / 8, rtol=1e-4)
+
+
+def test_an_odd_number_of_statistics_is_refused():
+    encoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match="a mean and a logarithm of the variance for each"):
+        VariationalAutoencoder(encoder, decoder)
 
 
 def test_a_decoder_for_other_codes_is_refused():
