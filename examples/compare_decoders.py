@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_training(parser, epochs=10)
+    add_training(parser, epochs=5)
     add_output(parser)
     parser.add_argument(
         "--seeds", type=at_least(1), default=5, metavar="N", help="default: %(default)s"
