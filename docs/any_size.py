@@ -110,12 +110,11 @@ def noisy(images):
 
 model = autoencoder((None, None, 1), filters=(16, 16), normalization="batch")
 model.compile(keras.optimizers.Adam(3e-3), "binary_crossentropy")
-for _ in range(2):
-    for height, width in ((28, 28), (27, 21), (17, 23)):
-        top, left = rng.integers(0, 29 - height), rng.integers(0, 29 - width)
-        clean = mnist.train[:, top : top + height, left : left + width]
-        history = model.fit(noisy(clean), clean, batch_size=50, verbose=0)
-        print(f"{height}×{width}: loss {history.history['loss'][0]:.3f}")
+for height, width in ((28, 28), (27, 21), (17, 23)):
+    top, left = rng.integers(0, 29 - height), rng.integers(0, 29 - width)
+    clean = mnist.train[:, top : top + height, left : left + width]
+    history = model.fit(noisy(clean), clean, batch_size=50, verbose=0)
+    print(f"{height}×{width}: loss {history.history['loss'][0]:.3f}")
 
 # %% [markdown]
 # And now it meets a size it has never seen: a strip of digits, 37 pixels high and 101 wide.
