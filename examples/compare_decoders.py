@@ -63,7 +63,7 @@ def linear(filters: int, size: int, name: str) -> keras.Layer:
 # The first sets the budget of parameters.
 WAYS = {
     "upsample_conv": "upsample_conv",
-    "upsample_conv, linear": linear,
+    "upsample_conv_linear": linear,
     "subpixel_conv": "subpixel_conv",
     "bilinear_additive": "bilinear_additive",
     "carafe": "carafe",
@@ -110,7 +110,10 @@ def build(way: str, filters: Sequence[int], seed: int) -> Autoencoder:
         if decoder.count_params() <= budget:
             break
     else:
-        raise SystemExit(f"No decoder of {budget:,} parameters or fewer enlarges by {way}.")
+        raise SystemExit(
+            f"No decoder of {budget:,} parameters or fewer enlarges by {way}: give more --filters, or "
+            "leave it out of --ways."
+        )
     return Autoencoder(encoder, decoder, data_format="channels_last", name="autoencoder")
 
 
@@ -230,7 +233,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     save_text(report, arguments.output / "compare_decoders.md")
     figure = draw_rows(
         shown,
-        f"One encoder, {len(rows)} decoders (lowest possible test loss {floor:.4f})\n"
+        f"One encoder, {len(rows)} decoders, each from seed {arguments.seed} "
+        f"(lowest possible test loss {floor:.4f})\n"
         f"{digits.description}",
     )
     save_picture(figure, arguments.output / "compare_decoders.png")
