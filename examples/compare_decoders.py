@@ -111,8 +111,8 @@ def build(way: str, filters: Sequence[int], seed: int) -> Autoencoder:
             break
     else:
         raise SystemExit(
-            f"No decoder of {budget:,} parameters or fewer enlarges by {way}: give more --filters, or "
-            "leave it out of --ways."
+            f"No decoder of {budget:,} parameters or fewer enlarges by {way}: give more "
+            "--filters, or leave it out of --ways."
         )
     return Autoencoder(encoder, decoder, data_format="channels_last", name="autoencoder")
 
