@@ -92,7 +92,7 @@ class Autoencoder(keras.Model):
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Return the codes of `inputs`."""
-        return self.encoder(inputs)
+        return self.encoder(keras.ops.convert_to_tensor(inputs))
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return what the decoder makes of `codes`.
@@ -100,7 +100,7 @@ class Autoencoder(keras.Model):
         Where the input's sizes are `None`, a code does not say them: the maps then come as the
         decoder makes them, up to a block larger than the inputs were.
         """
-        return self.decoder(codes)
+        return self.decoder(keras.ops.convert_to_tensor(codes))
 
     def _like(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         axes = spatial_axes(spatial_rank(outputs.shape), self.data_format)

@@ -108,7 +108,8 @@ class Plan:
         outputs = self._block("output", self.channels).upsample_conv(1)(outputs)
         wanted, made = self._lengths((None, *self.input_shape)), self._lengths(outputs.shape)
         if wanted != made:
-            outputs = Crop(wanted, self.data_format, name="output_crop")(outputs)
+            too_much = [(m or 0) - (n or 0) for n, m in zip(wanted, made, strict=True)]
+            outputs = Crop(too_much, self.data_format, name="output_crop")(outputs)
         outputs = layers.Activation(output_activation, name="output_activation")(outputs)
         return keras.Model(inputs, outputs, name="decoder")
 
@@ -163,7 +164,9 @@ def _checked_shape(input_shape: Any, data_format: str) -> tuple[Shape, int]:
             "`input_shape` must be a tuple such as (28, 28, 1), without the batch. Received: "
             f"input_shape={input_shape!r}."
         )
-    shape = tuple(n if n is None else positive_int(n, "input_shape") for n in input_shape)
+    shape = tuple(
+        n if n is None else positive_int(n, f"input_shape[{i}]") for i, n in enumerate(input_shape)
+    )
     rank = spatial_rank((None, *shape))
     channels = shape[channel_axis(rank, data_format) - 1]
     if channels is None:
@@ -180,7 +183,7 @@ def _checked_filters(filters: Any) -> tuple[int, ...]:
             "`filters` must hold one positive integer for each block, for example (32, 64). "
             f"Received: filters={filters!r}."
         )
-    return tuple(positive_int(count, "filters") for count in filters)
+    return tuple(positive_int(count, f"filters[{i}]") for i, count in enumerate(filters))
 
 
 def _way(wanted: str | MakesLayer, known: Mapping[str, Way], rank: int, argument: str) -> Way:
@@ -190,7 +193,14 @@ def _way(wanted: str | MakesLayer, known: Mapping[str, Way], rank: int, argument
             f"Received: {wanted!r}; write lambda filters, size, name: ..."
         )
     if not callable(wanted):
-        return known[one_of(wanted, [key for key in known if rank in known[key].ranks], argument)]
+        way = known[one_of(wanted, tuple(known), argument)]
+        if rank not in way.ranks:
+            here = [key for key in known if rank in known[key].ranks]
+            raise ValueError(
+                f"{argument}={wanted!r} is for images only. Received an input of {rank} spatial "
+                f"axes; take one of: {', '.join(map(repr, here))}."
+            )
+        return way
 
     def made(block: Block) -> list[keras.Layer]:
         layer = wanted(block.filters, block.size, block.name)

@@ -88,10 +88,12 @@ class VariationalAutoencoder(Autoencoder):
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Return the means of the codes of `inputs`."""
-        return self._statistics(self.encoder(inputs))[0]
+        return self._statistics(super().encode(inputs))[0]
 
     def sample(self, n: int, seed: int | None = None) -> Tensor:
         """Return what the decoder makes of `n` codes from the normal distribution.
+
+        With a seed they are the same every time, on one backend: each draws numbers of its own.
 
         Raises:
             TypeError: `n` is not an integer.

@@ -9,7 +9,10 @@ from keras_upsampling._types import Tensor
 
 
 def keep_first(x: Tensor, lengths: Sequence[int | Tensor | None], data_format: str) -> Tensor:
-    """Return the first `lengths` samples of the spatial axes of `x`; None keeps an axis whole."""
+    """Return the first `lengths` samples of the spatial axes of `x`.
+
+    None keeps an axis whole, and a number below 0 all but so many samples.
+    """
     kept = [slice(None)] * len(x.shape)
     for axis, length in zip(spatial_axes(len(lengths), data_format), lengths, strict=True):
         if length is not None:

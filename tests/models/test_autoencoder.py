@@ -261,6 +261,14 @@ def test_it_is_audited():
     assert not [line for line in found.not_looked_at if "crop" in line]
 
 
+def test_a_decoder_of_a_known_size_is_measured():
+    measured = {
+        way: audit(autoencoder((9, 9, 1), filters=(4,), upsampling=way).decoder).response.ripple
+        for way in ("upsample_conv", "transposed")
+    }
+    assert measured["upsample_conv"] < 1e-4 < measured["transposed"]
+
+
 def test_the_presets_size():
     model = tutorial_autoencoder()
     assert model.count_params() == 1393
@@ -275,13 +283,13 @@ def test_the_presets_size():
     ("error", "message", "arguments"),
     [
         (TypeError, "`input_shape` must be a tuple such as", {"input_shape": 28}),
-        (TypeError, "`input_shape` must be a positive integer", {"input_shape": (28.0, 28, 1)}),
-        (ValueError, "`input_shape` must be a positive integer", {"input_shape": (0, 28, 1)}),
+        (TypeError, "`input_shape[0]` must be a positive integer", {"input_shape": (28.0, 28, 1)}),
+        (ValueError, "`input_shape[0]` must be a positive integer", {"input_shape": (0, 28, 1)}),
         (ValueError, "one, two or three spatial axes", {"input_shape": (28,)}),
         (ValueError, "The number of channels must be known", {"input_shape": (28, 28, None)}),
         (ValueError, "one positive integer for each block", {"filters": ()}),
         (ValueError, "one positive integer for each block", {"filters": 32}),
-        (ValueError, "`filters` must be a positive integer", {"filters": (32, 0)}),
+        (ValueError, "`filters[1]` must be a positive integer", {"filters": (32, 0)}),
         (TypeError, "`bottleneck` must be a positive integer", {"bottleneck": 2.5}),
         (ValueError, "`bottleneck` must be a positive integer", {"bottleneck": 0}),
         (
@@ -297,7 +305,8 @@ def test_the_presets_size():
         ),
         (
             ValueError,
-            "expected one of: 'upsample_conv', 'subpixel_conv', 'transposed'",
+            "is for images only. Received an input of 1 spatial axes; take one of: "
+            "'upsample_conv', 'subpixel_conv', 'transposed'",
             {"input_shape": (50, 1), "upsampling": "carafe"},
         ),
         (ValueError, "Unknown `downsampling`", {"downsampling": None}),
