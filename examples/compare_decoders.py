@@ -223,8 +223,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             markdown(head, rows),
             "",
             f"Test loss: binary cross-entropy after {arguments.epochs} epochs in batches of "
-            f"{BATCH_SIZE}, the mean of {arguments.seeds} seeds ± their standard deviation; the "
-            f"floor is {floor:.4f}. The score of the test digits themselves is "
+            f"{BATCH_SIZE}, "
+            + (
+                "one seed"
+                if len(seeds) == 1
+                else f"mean ± standard deviation of {len(seeds)} seeds"
+            )
+            + f"; the floor is {floor:.4f}. The score of the test digits themselves is "
             f"{score_of(digits.test):.1f} dB. {digits.description}; {keras.backend.backend()}.",
             "",
         ]
