@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import keras
@@ -50,9 +51,9 @@ class ContentAware2D(keras.Layer):
         self.make_weights(channels)
         self.input_spec = keras.InputSpec(ndim=4, axes={axis: channels})
 
+    @abstractmethod
     def make_weights(self, channels: int) -> None:
         """Make the weights for so many channels."""
-        raise NotImplementedError
 
     def call(self, inputs: Tensor) -> Tensor:
         if keras.backend.standardize_dtype(inputs.dtype) != self.compute_dtype:
@@ -60,9 +61,9 @@ class ContentAware2D(keras.Layer):
             inputs = ops.cast(inputs, self.compute_dtype)
         return self.enlarge(inputs)
 
+    @abstractmethod
     def enlarge(self, inputs: Tensor) -> Tensor:
         """Enlarge maps of floats."""
-        raise NotImplementedError
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = list(check_rank(input_shape, 2, self.data_format))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import keras
@@ -62,17 +63,17 @@ class EnlargingConv(keras.Layer):
         self.bias_constraint = constraints.get(bias_constraint)
         self.input_spec = keras.InputSpec(ndim=self.rank + 2)
 
+    @abstractmethod
     def kernel_shape(self, channels: int) -> tuple[int, ...]:
         """Return the kernel's shape, `(*kernel_size, channels, outputs)`; one bias per output.
 
         Raises:
             ValueError: there can be no kernel for so many channels.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def enlarged_and_convolved(self, inputs: Tensor) -> Tensor:
         """Return what the activation is applied to."""
-        raise NotImplementedError
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # refuses shapes that cannot work
