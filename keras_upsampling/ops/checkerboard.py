@@ -173,7 +173,7 @@ def weighted_maps(
         >>> noise = random.normal((2, 32, 33, 3), seed=0)
         >>> maps, weights = weighted_maps(noise, 2, data_format="channels_last")
         >>> tuple(maps.shape), tuple(weights.shape)
-        ((6, 30, 30), (6, 30, 30))
+        ((6, 32, 32), (6, 32, 32))
     """
     images, size, data_format = _checked(images, size, data_format, with_reference=False)
     r = whole_periods(high_pass(channel_maps(images, data_format, data_range), size), size)
