@@ -144,7 +144,7 @@ digits.draw_rows(pictures, "The same digits through every decoder")
 
 # %% [markdown]
 # One epoch and one seed say little, and the decoders above have unequal numbers of parameters.
-# [Comparing decoders](decoders.html) has the table for equal numbers and five seeds.
+# [Comparing decoders](decoders.html) has the table for equal numbers and several seeds.
 #
 # ## Which one
 #
