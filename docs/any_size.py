@@ -85,9 +85,8 @@ for axis, (name, way) in zip(
 ):
     keras.utils.set_random_seed(2)
     model = autoencoder((20, 20, 1), filters=(8, 8), upsampling=way)
-    drawn = axis.imshow(
-        model.decoder.predict(code, verbose=0)[0], cmap="cividis"
-    )
+    image = model.decoder.predict(code, verbose=0)[0]
+    drawn = axis.imshow(image, cmap="cividis", vmin=0.3, vmax=0.7)
     axis.set(title=name, xticks=[], yticks=[])
     figure.colorbar(drawn, ax=axis, shrink=0.8)
 plt.show()

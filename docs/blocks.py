@@ -22,6 +22,7 @@
 # Every figure and every number here was made by the code above it when the page was built.
 
 # %%
+import logging
 import sys
 from pathlib import Path
 
@@ -51,6 +52,9 @@ root = next(
 )
 sys.path.insert(0, str(root / "examples"))
 import digits
+
+# TensorFlow would warn that every model is another function to trace.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 mnist = digits.load("sample")
 print(mnist.description)

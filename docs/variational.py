@@ -99,7 +99,7 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# ## How much `beta`
+# ## More weight or less
 #
 # More weight on the divergence makes codes plainer and pictures vaguer; less makes a better
 # autoencoder, and random codes decode worse. With `beta=1` and binary cross-entropy the loss is
