@@ -20,6 +20,7 @@ from keras_upsampling._arguments import (
 )
 from keras_upsampling._types import IntPerAxis, Tensor
 from keras_upsampling.maths.harmonics import harmonics, shortest_length
+from keras_upsampling.ops.chance import LEAST_P, chance_of
 from keras_upsampling.ops.tables import not_traced
 from keras_upsampling.ops.whitening import (
     NOTHING,
@@ -59,7 +60,7 @@ LEAST_AMPLITUDE = 1e-3
 # And half of that on every bin counts as chance: what JPEG and cameras leave is real, but not what
 # is looked for.
 _FAINT = LEAST_AMPLITUDE / 2
-_LEAST_P, _MOST_P, _DETECTED_P = 1e-7, 0.99, 1e-2
+_MOST_P, _DETECTED_P = 0.99, 1e-2
 
 
 def checkerboard(
@@ -297,7 +298,7 @@ def _measure(
             ratio = table.multiplicity * (here + nothing) / (around + nothing + least)
             return of_channels(ops.sum(ratio, axis=1) / harmonics_found)
 
-        chance = _chance(mean_ratio(_FAINT**2 * unit[:, None]), *degrees)
+        chance = chance_of(mean_ratio(_FAINT**2 * unit[:, None]), *degrees)
         return mean_ratio(0.0), chance, ops.sum(table.multiplicity * (here - around), axis=1)
 
     line, line_chance, more = over_surroundings(
@@ -311,42 +312,11 @@ def _measure(
     # The root of zero has no gradient.
     amplitude = ops.where(positive, ops.sqrt(ops.where(positive, square, 1)), 0)
     # Two chances to find something, so twice the smaller one: by Bonferroni.
-    p_value = ops.clip(2 * ops.minimum(line_chance, band_chance), _LEAST_P, _MOST_P)
+    p_value = ops.clip(2 * ops.minimum(line_chance, band_chance), LEAST_P, _MOST_P)
     return CheckerboardScore(
         db=10 * ops.log10(line),
         amplitude=amplitude * data_range,
         band_db=10 * ops.log10(band),
         p_value=p_value,
         detected=ops.logical_and(p_value < _DETECTED_P, amplitude >= LEAST_AMPLITUDE),
-    )
-
-
-def _chance(ratio: Tensor, above: int, below: int) -> Tensor:
-    """Return how probable so large a value of the F distribution is.
-
-    By a normal score: of Wallace for one degree above, else of Peizer and Pratt (Annals of
-    Mathematical Statistics 1959, Journal of the American Statistical Association 1968).
-    """
-    if above == 1:
-        score = (8 * below + 1) / (8 * below + 3) * ops.sqrt(below * ops.log1p(ratio / below))
-        return ops.maximum(1 - ops.erf(score / math.sqrt(2)), _LEAST_P / 2)
-    a, b = (above - 1) / 2, (below - 1) / 2
-    p = ops.clip(below / (above * ratio + below), 1e-6, 1 - 1e-6)
-    q = 1 - p
-    distance = b + 1 / 6 - (a + b + 1 / 3) * p
-    distance += 0.02 * (q / (b + 0.5) - p / (a + 0.5) + (q - 0.5) / (a + b + 1))
-    skewness = q * _skewness(b / ((a + b) * p)) + p * _skewness(a / ((a + b) * q))
-    score = distance * ops.sqrt((1 + skewness) / ((a + b + 1 / 6) * p * q))
-    return ops.maximum(0.5 * (1 - ops.erf(score / math.sqrt(2))), _LEAST_P / 2)
-
-
-def _skewness(x: Tensor) -> Tensor:
-    """Return `(1 - x**2 + 2 x log(x)) / (1 - x)**2`."""
-    t = 1 - x
-    near = ops.abs(t) < 0.1
-    far = ops.where(near, 0.5, x)
-    return ops.where(
-        near,
-        t / 3 + t**2 / 6 + t**3 / 10,  # where the quotient is nothing over nothing
-        (1 - far**2 + 2 * far * ops.log(far)) / (1 - far) ** 2,
     )
