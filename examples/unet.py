@@ -65,8 +65,8 @@ class CropLike(keras.Layer):
 
 def build_unet(filters: Sequence[int] = FILTERS) -> keras.Model:
     """Build a U-Net for grey images of any size, with as many sizes of maps as `filters`."""
-    options = {"activation": "relu", "kernel_initializer": "he_uniform"}
-    options["data_format"] = "channels_last"
+    last = {"data_format": "channels_last"}
+    options = {"activation": "relu", "kernel_initializer": "he_uniform", **last}
     convolution = {"padding": "same", **options}
     # Past the border of an enlarged map stands its edge: no rim of zeros is learned around.
     enlarging = {"interpolation": "linear", "padding": "edge", **options}
@@ -75,13 +75,13 @@ def build_unet(filters: Sequence[int] = FILTERS) -> keras.Model:
     for count in filters[:-1]:
         x = Conv2D(count, 3, **convolution)(x)
         skips.append(x)
-        x = BlurPool2D(2)(x)
+        x = BlurPool2D(2, **last)(x)
     x = Conv2D(filters[-1], 3, **convolution)(x)
     for count, skip in zip(filters[-2::-1], skips[::-1], strict=True):
         x = UpsampleConv2D(count, 3, **enlarging)(x)
         x = Concatenate()([skip, CropLike()([x, skip])])
         x = Conv2D(count, 3, **convolution)(x)
-    return keras.Model(images, Conv2D(1, 1, activation="sigmoid")(x), name="unet")
+    return keras.Model(images, Conv2D(1, 1, activation="sigmoid", **last)(x), name="unet")
 
 
 def split(digits: Digits, seed: int) -> list[Part]:

@@ -45,7 +45,7 @@ class VariationalAutoencoder(Autoencoder):
         data_format: DataFormat | None = None,
         **kwargs: Any,
     ) -> None:
-        # First, because the base ends with building, after which no state can be added.
+        # First: the base ends with a call of the model, after which no state can be added.
         self.beta = positive_number(beta, "beta")
         self.seed = seed
         self.noise = keras.random.SeedGenerator(seed)
