@@ -258,26 +258,31 @@ class _Shape(NamedTuple):
 
 
 def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
-    # Made apart, they cost too much on short axes: at s=2, 14x14x64, linear, 0.8 | 0.8 on
-    # TensorFlow and 0.8 | 0.9 on PyTorch; 32x32x64, lanczos3, 0.8 | 0.8. Larger factors have more
-    # to save: there an axis need only be so many times as long as its border is deep.
+    # Made apart, they cost too much on short axes: at s=2, 24x24x64, cubic, 0.9 | 1.2 on
+    # TensorFlow; 32x32x64, lanczos5, 0.7 | 0.8. Larger factors have more to save: there an axis
+    # need only be so many times as long as its border is deep.
     depth = max(border.inputs if border.outputs else 0 for border in ways.borders(task))
     return not depth or shape.shortest >= (
-        max(32, 8 * depth) if min(task.size) < 3 else depths * depth
+        max(32, 5 * depth) if min(task.size) < 3 else depths * depth - 1
     )
 
 
 def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     # Convolutions of many channels are quick, passes over the map are dear.
     if task.interpolation != "nearest":
-        # 64x64x256: 2.3 | 3.0, 32x32x64: 1.2 | 1.0, with s=4: 1.7 | 2.2; 7x7x64, s=3: 1.1 | 1.0.
-        # 256x256x16, few channels: 0.7 | 4.6 transposed, 1.1 | 2.1 by phases.
-        if task.rank != 2 or not _worth_borders(shape, task, depths=3):
+        # 64x64x256: 2.4 | 4.1, 32x32x64: 1.3 | 2.0, with s=4: 1.9 | 2.2; 7x7x64, s=3: 1.1 | 1.0.
+        # Cubic, 32x32x64: 1.1 | 1.7. lanczos5, s=4, 32x32x64: 0.6 | 1.1, 56x56x128: 1.1 | 1.5.
+        if task.rank != 2 or not _worth_borders(shape, task, depths=4):
             return "resize"
         if shape.channels >= 64:
             return "transposed"
-        large = shape.channels < 32 and shape.shortest >= 128 and max(task.size) < 4
-        return "phases" if large else "resize"
+        if task.interpolation == "linear":
+            # 256x256x16: by phases 1.05 | 1.35, transposed 0.7 | 6.5, s=4: 2.2 | 2.0, 1.3 | 3.4;
+            # 128x128x32: 0.7 | 1.9, 0.9 | 10.
+            return "phases" if shape.channels < 32 and shape.shortest >= 128 else "resize"
+        # 256x256x16, cubic: 0.8 | 11, where resizing has 0.7 | 0.8; lanczos3 0.7 | 5.5 and 0.7 |
+        # 0.9, but with s=4 0.6 | 2.2 and 0.9 | 0.9.
+        return "transposed" if shape.shortest >= 64 and max(task.size) < 4 else "resize"
     if task.rank == 1:
         if shape.enlarged < 250_000:
             return "resize"

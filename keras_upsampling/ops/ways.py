@@ -254,14 +254,10 @@ def borders(task: Task) -> list[Border]:
     found = []
     for s, extent, widths in zip(task.size, task.extents, task.widths, strict=True):
         first, _, reach = axis_filter(s, task.interpolation)
-        # Linear's edge rule is the input's edge repeated.
-        changed = 0 if task.interpolation == "linear" else reach
         # A reflection meets one sample more than it makes.
-        changed = max(changed, int(task.padding == "reflect"))
-        # What pads the input, makes those padded outputs too.
-        expressed = task.interpolation == "nearest" or (
-            task.interpolation == "linear" and task.padding == "edge"
-        )
+        changed = max(reach, int(task.padding == "reflect"))
+        # What pads the input, makes the padded outputs too.
+        expressed = task.interpolation == "nearest" or _copies_edges(task)
         outputs = 0 if expressed else max(widths) + changed
         before, after = (outputs + extent - 1 - width for width in widths)
         # Sample `m` of the enlarged axis has its last tap `(m - first) // s` samples in.
@@ -309,10 +305,22 @@ def _with_borders(
     return y
 
 
+def _copies_edges(task: Task) -> bool:
+    """Whether copies of the input's edge do for linear all that its edge rule and padding ask.
+
+    Where borders have to be made apart anyway, they are made a little deeper instead: that is
+    less than a pass over the input.
+    """
+    unpadded = not any(map(max, task.widths))
+    return task.interpolation == "linear" and (task.padding == "edge" or unpadded)
+
+
 def _around_input(task: Task) -> str:
     """What has to stand around the input."""
-    if task.interpolation == "linear":
+    if _copies_edges(task):
         return "edge"
+    if task.interpolation != "nearest":
+        return "zeros"  # the outputs that meet it are made apart
     # A reflection that stays within the copies of the edge sample is that sample again.
     return "edge" if task.padding == "reflect" else task.around
 

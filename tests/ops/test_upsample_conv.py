@@ -7,6 +7,7 @@ from hypothesis import given
 from keras import ops
 
 from keras_upsampling.ops import upsample_conv
+from keras_upsampling.ops.ways import Task, borders
 from tests.backends import (
     BACKEND,
     float64_allowed,
@@ -277,6 +278,14 @@ def test_one_step_never_holds_the_enlarged_input(interpolation):
     assert largest("resize") >= enlarged  # what is looked for would be seen
     for method in (*ONE_STEP, None):
         assert largest(method) < enlarged / 2
+
+
+@pytest.mark.parametrize(("padding", "copies"), [("valid", True), ("edge", True), ("same", False)])
+def test_linear_copies_its_edge_or_has_its_borders_made_apart_but_not_both(padding, copies):
+    widths = {"valid": (0, 0), "edge": (1, 1), "same": (1, 1)}[padding]
+    task = Task((2,), "linear", padding, (widths,), (3,), (1,), 1, "channels_last")
+    (border,) = borders(task)
+    assert border.outputs == (0 if copies else 2)
 
 
 @pytest.mark.parametrize("method", METHODS)
