@@ -142,16 +142,45 @@ def _of_period(size, period):
 def p_value(line, band, shape, size):
     """How probable the better of both ratios is, of maps of that shape, for two tries."""
     offsets = list(itertools.product(*[range(-n // 2, n // 2) for n in shape]))
-    harmonics = int(np.prod(size)) - 1
+    bins = int(np.prod(size)) - 1
+    alone = sum(  # those that are their own conjugate
+        all(2 * a % s == 0 for a, s in zip(harmonic, size, strict=True))
+        for harmonic in itertools.product(*map(range, size))
+    )
+    count = (bins + alone - 1) // 2
     beside = sum(surroundings(o, shape, size, guard=0) for o in offsets)
     beside_band = sum(surroundings(o, shape, size, guard=1.5 * 7 / 24) for o in offsets)
     inside = sum(in_band(o, shape, size) for o in offsets)
     chances = [
-        f_survival(line, harmonics, harmonics * beside),
+        mean_survival(line, count, bins / count, bins / count * beside),
         # Neighbours go together, so those of the band count half.
-        f_survival(band, harmonics * inside // 2, harmonics * beside_band // 2),
+        mean_survival(band, count, bins / count * inside / 2, bins / count * beside_band / 2),
     ]
     return float(np.clip(2 * min(chances), 1e-7, 0.99))
+
+
+def mean_survival(value, count, above, below):
+    """How probable so large a mean of `count` values of an F distribution is, nearly.
+
+    By the F distribution that varies by the same share of its mean.
+    """
+    if count == 1:
+        return f_survival(value, above, below)
+
+    def moments(a, b):
+        mean = b / (b - 2)
+        return mean, 2 * (a + b - 2) / (a * (b - 4)) * mean**2
+
+    mean, variance = moments(above, below)
+    low, high = 4.0, 1e9  # the more degrees, the less it varies
+    for _ in range(200):
+        tried = (low + high) / 2
+        a_mean, a_variance = moments(count * above, tried)
+        if a_variance / a_mean**2 > variance / count / mean**2:
+            low = tried
+        else:
+            high = tried
+    return f_survival(value / mean * a_mean, count * above, tried)
 
 
 def f_survival(value, above, below):

@@ -38,6 +38,33 @@ def shortest_length(size: int, rank: int) -> int:
     return max(periods * size, 2 * math.floor(_LEAST_REACH[rank]) + 3) + 2 * (size - 1)
 
 
+class MeanRatio(NamedTuple):
+    """How a mean of ratios of powers is distributed, nearly, if chance made them.
+
+    Attributes:
+        scale: What to multiply the mean by, to have a value of the F distribution.
+        above: Degrees of freedom of that distribution.
+        below: The same, of what is divided by.
+    """
+
+    scale: float
+    above: float
+    below: float
+
+    @classmethod
+    def of(cls, count: int, above: float, below: float) -> MeanRatio:
+        """Return that of the mean of `count` ratios, each with so many degrees of freedom.
+
+        Every ratio has few surroundings of its own in a small image, and is the larger for it
+        on the average. This has the mean and the variance of such a mean.
+        """
+        if count == 1:
+            return cls(1.0, above, below)
+        whole = count * above
+        fitted = 4 + (below - 4) * (whole + 2) / (above + 2)
+        return cls(fitted / (fitted - 2) * (below - 2) / below, whole, fitted)
+
+
 class Harmonics(NamedTuple):
     """What to look at in the spectrum of a map whose axes are whole periods long.
 
@@ -71,19 +98,23 @@ class Harmonics(NamedTuple):
         return len(self.band) // 2
 
     @property
-    def degrees(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Degrees of freedom of the line and of the band: their own, and the surroundings'.
+    def by_chance(self) -> tuple[MeanRatio, MeanRatio]:
+        """What the mean ratio of the line, and of the band, is like without a pattern.
 
         Around a harmonic that is its own conjugate, half the bins are conjugates of the others.
         Those of a band are counted half again: the weights of the map make neighbours go
         together.
         """
-        bins = int(self.multiplicity.sum())
-        line, band = (
-            int(np.count_nonzero(kinds[0]))
-            for kinds in (self.line_surroundings, self.band_surroundings)
+        count = len(self.multiplicity)
+        bins = float(self.multiplicity.sum()) / count  # of one harmonic, on the average
+        inside, line, band = (
+            float(np.count_nonzero(weights))
+            for weights in (self.band, self.line_surroundings[0], self.band_surroundings[0])
         )
-        return (bins, bins * line), (bins * int(np.count_nonzero(self.band)) // 2, bins * band // 2)
+        return (
+            MeanRatio.of(count, bins, bins * line),
+            MeanRatio.of(count, bins * inside / 2, bins * band / 2),
+        )
 
     def of_period(self, period: int) -> Harmonics:
         """Return only those harmonics whose own least period is this."""

@@ -12,7 +12,7 @@ from keras_upsampling._types import Tensor
 LEAST_P = 1e-7
 
 
-def chance_of(ratio: Tensor, above: int, below: int) -> Tensor:
+def chance_of(ratio: Tensor, above: float, below: float) -> Tensor:
     """Return how probable so large a value of the F distribution is.
 
     By a normal score: of Wallace for one degree above, else of Peizer and Pratt (Annals of

@@ -19,7 +19,7 @@ from keras_upsampling._arguments import (
     spatial_rank,
 )
 from keras_upsampling._types import IntPerAxis, Tensor
-from keras_upsampling.maths.harmonics import harmonics, shortest_length
+from keras_upsampling.maths.harmonics import MeanRatio, harmonics, shortest_length
 from keras_upsampling.ops.chance import LEAST_P, chance_of
 from keras_upsampling.ops.tables import not_traced
 from keras_upsampling.ops.whitening import (
@@ -221,7 +221,7 @@ class _Table(NamedTuple):
     line_surroundings: Tensor
     band_surroundings: Tensor
     applies: Tensor
-    degrees: tuple[tuple[int, int], tuple[int, int]]
+    by_chance: tuple[MeanRatio, MeanRatio]
 
 
 @not_traced
@@ -250,7 +250,7 @@ def _table(
         line_surroundings=constant(known.line_surroundings.T),
         band_surroundings=constant(known.band_surroundings.T),
         applies=constant(known.applies),
-        degrees=known.degrees,
+        by_chance=known.by_chance,
     )
 
 
@@ -289,7 +289,7 @@ def _measure(
         return ops.mean(ops.reshape(x, (-1, channels)), axis=1)
 
     def over_surroundings(
-        here: Tensor, surroundings: Tensor, degrees: tuple[int, int]
+        here: Tensor, surroundings: Tensor, by_chance: MeanRatio
     ) -> tuple[Tensor, Tensor, Tensor]:
         """How many times the power of what is around, how probable by chance, how much more."""
         around = ops.max((power @ surroundings) * table.applies, axis=-1)
@@ -298,14 +298,15 @@ def _measure(
             ratio = table.multiplicity * (here + nothing) / (around + nothing + least)
             return of_channels(ops.sum(ratio, axis=1) / harmonics_found)
 
-        chance = chance_of(mean_ratio(_FAINT**2 * unit[:, None]), *degrees)
+        scaled = by_chance.scale * mean_ratio(_FAINT**2 * unit[:, None])
+        chance = chance_of(scaled, by_chance.above, by_chance.below)
         return mean_ratio(0.0), chance, ops.sum(table.multiplicity * (here - around), axis=1)
 
     line, line_chance, more = over_surroundings(
-        power[..., table.centre], table.line_surroundings, table.degrees[0]
+        power[..., table.centre], table.line_surroundings, table.by_chance[0]
     )
     band, band_chance, _ = over_surroundings(
-        ops.sum(power * table.band, axis=-1), table.band_surroundings, table.degrees[1]
+        ops.sum(power * table.band, axis=-1), table.band_surroundings, table.by_chance[1]
     )
     square = of_channels(more / harmonics_found / unit)
     positive = square > 0

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_upsampling.maths.harmonics import harmonics, shortest_length
+from keras_upsampling.maths.harmonics import MeanRatio
 from keras_upsampling.ops.chance import chance_of
 from keras_upsampling.ops.checkerboard import (
     CheckerboardScore,
@@ -234,13 +235,18 @@ def test_what_is_faint_counts_as_chance():
     assert (weak.p_value < 1e-3).all()
 
 
-def test_noise_is_detected_as_often_as_chance_has_it():
+@pytest.mark.parametrize(("size", "length"), [(2, 32), (3, 32), (2, 10), (3, 16), (4, 22)])
+def test_noise_is_detected_as_often_as_chance_has_it(size, length):
+    noise = np.random.default_rng(0).normal(0.5, 0.1, (1000, length, length, 1))
+    found = measured(noise, size)
+    assert np.mean(found.p_value < 0.1) < 0.15
+    assert np.mean(found.p_value < 0.01) < 0.025
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_noise_scores_nothing_on_the_average(size):
     noise = np.random.default_rng(0).normal(0.5, 0.1, (400, 32, 32, 1))
-    for size in (2, 3):
-        found = measured(noise, size)
-        assert np.mean(found.p_value < 0.1) < 0.15
-        assert np.mean(found.p_value < 0.01) < 0.025
-        assert abs(np.mean(found.band_db)) < 0.7
+    assert abs(np.mean(measured(noise, size).band_db)) < 0.7
 
 
 @pytest.mark.parametrize(("above", "below"), [(1, 20), (3, 84), (15, 1680), (40, 100)])
@@ -250,6 +256,21 @@ def test_chances_are_those_of_the_f_distribution(above, below):
     for value in np.quantile(drawn, [0.5, 0.9, 0.99]):
         found = to_numpy(chance_of(ops.convert_to_tensor(value, dtype="float32"), above, below))
         np.testing.assert_allclose(found, np.mean(drawn > value), rtol=0.08)
+
+
+@pytest.mark.parametrize(
+    ("count", "above", "below"), [(1, 2, 16), (3, 1, 12), (9, 5 / 3, 40), (9, 5, 20)]
+)
+def test_a_mean_of_ratios_has_the_chances_that_it_is_given(count, above, below):
+    rng = np.random.default_rng(0)
+    shape = (200_000, count)
+    drawn = rng.chisquare(above, shape) / above / (rng.chisquare(below, shape) / below)
+    drawn = drawn.mean(axis=1)
+    fitted = MeanRatio.of(count, above, below)
+    for value in np.quantile(drawn, [0.5, 0.9, 0.99]):
+        scaled = ops.convert_to_tensor(fitted.scale * value, dtype="float32")
+        found = to_numpy(chance_of(scaled, fitted.above, fitted.below))
+        np.testing.assert_allclose(found, np.mean(drawn > value), rtol=0.12)
 
 
 # Keras's own promotion of dtypes is cached, which PyTorch's compiler remarks on.
