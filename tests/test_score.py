@@ -50,6 +50,12 @@ def test_the_stride_is_found(size):
     assert found.levels[size].detected.tolist() == [True, False, False]
 
 
+def test_noise_has_no_stride():
+    # One in a hundred by chance, whatever the number of periods.
+    noise = np.random.default_rng(0).normal(0.5, 0.1, (500, 48, 48, 1))
+    assert np.mean(detect_stride(noise, data_format="channels_last").stride > 1) < 0.025
+
+
 def test_strides_of_two_layers_make_one():
     shape = (1, 64, 64, 1)
     x = images(shape) + 0.02 * (tiles(shape, 2) + tiles(shape, 3))

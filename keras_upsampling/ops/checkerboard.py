@@ -60,7 +60,7 @@ LEAST_AMPLITUDE = 1e-3
 # And half of that on every bin counts as chance: what JPEG and cameras leave is real, but not what
 # is looked for.
 _FAINT = LEAST_AMPLITUDE / 2
-_MOST_P, _DETECTED_P = 0.99, 1e-2
+_MOST_P, DETECTED_P = 0.99, 1e-2
 
 
 def checkerboard(
@@ -86,7 +86,8 @@ def checkerboard(
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
 
     Returns:
-        `CheckerboardScore` of tensors `(batch,)`. Ratios of power are averaged over the channels.
+        `CheckerboardScore` of tensors `(batch,)`. Ratios of power are averaged over the channels;
+        as those may be alike, the p-value is that of one channel, and on the safe side for more.
 
     Raises:
         TypeError: a factor is not an integer, or `images` is symbolic.
@@ -319,5 +320,5 @@ def _measure(
         amplitude=amplitude * data_range,
         band_db=10 * ops.log10(band),
         p_value=p_value,
-        detected=ops.logical_and(p_value < _DETECTED_P, amplitude >= LEAST_AMPLITUDE),
+        detected=ops.logical_and(p_value < DETECTED_P, amplitude >= LEAST_AMPLITUDE),
     )
