@@ -148,7 +148,7 @@ plt.show()
 # below takes 28×28 pixels down to 4×4 with 8 channels each; the decoder goes back up in three
 # steps. Each step of the decoder is one layer, `UpsampleConv2D`: it enlarges the map, then
 # convolves it. The first one uses `padding="valid"`, which trims 8×8 to 7×7, so that two more
-# doublings end at 28×28.
+# doublings end at 28×28. `tutorial_autoencoder()` returns this network ready made.
 
 # %%
 options = {"activation": "relu", "kernel_initializer": "he_uniform"}

@@ -103,7 +103,8 @@ plt.show()
 #
 # More weight on the divergence makes codes plainer and pictures vaguer; less makes a better
 # autoencoder, and random codes decode worse. With `beta=1` and binary cross-entropy the loss is
-# the bound that the method is derived from, divided by the number of pixels.
+# minus the bound that the method is derived from, divided by the number of pixels. `evaluate`
+# decodes means, not draws, so its loss is a little lower.
 
 # %%
 some = mnist.train[:2000]

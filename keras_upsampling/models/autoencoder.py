@@ -158,13 +158,16 @@ def autoencoder(
     doubles it as often. So its maps are as long as the input or a few samples longer, and what is
     too much is cut off at the end of each axis: 28 is encoded to 14, 7, 4, decoded to 8, 16, 32
     and cut to 28. Every length from 1 comes back, and `None` lengths may differ from batch to
-    batch. The decoder pads its maps by their own edges, not by zeros, so that no dark rim has to
-    be learned away (`"transposed"` has no such padding and is there to compare with).
+    batch. Nothing is padded to a rounder size, so no rim of zeros is compared with anything. The
+    decoder's convolutions pad their maps by the edge, not by zeros, so that a constant code gives a
+    constant (`"transposed"` has no such padding and is there to compare with); the encoder's pad
+    zeros, as Keras's layers do.
 
     Args:
         input_shape: Without the batch: `(length, channels)`, `(height, width, channels)` or
             `(depth, height, width, channels)`; channels first with
-            `data_format="channels_first"`. Lengths may be `None`.
+            `data_format="channels_first"`. Lengths may be `None`. Channels are never left out:
+            grey images are `(28, 28, 1)`, and `(28, 28)` is a signal of 28 channels.
         filters: Channels of each of the encoder's blocks; the decoder goes through them backwards.
             The last is the code's, if `bottleneck` is None.
         bottleneck: Length of a code without axes, made by a dense layer. `None` keeps the map: a
@@ -173,7 +176,8 @@ def autoencoder(
         upsampling: `"upsample_conv"`, `"subpixel_conv"`, `"transposed"`, and for images
             `"bilinear_additive"`, `"carafe"`, `"dysample"`; or a function
             `(filters, size, name) -> keras.Layer` whose layer makes maps `size` times as long,
-            with `filters` channels.
+            with `filters` channels, in the `data_format` of the model. It is called for each block
+            and gives a new layer each time; `normalization` and `activation` are put behind it.
         downsampling: `"max_pool"`, `"strided"`, `"blur_pool"`; or such a function whose layer
             makes maps of length `n` `ceil(n / size)` long.
         activation: Of every block, as in `keras.layers.Activation`, or None.

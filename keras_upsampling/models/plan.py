@@ -202,12 +202,20 @@ def _way(wanted: str | MakesLayer, known: Mapping[str, Way], rank: int, argument
             )
         return way
 
+    given: list[keras.Layer] = []
+
     def made(block: Block) -> list[keras.Layer]:
         layer = wanted(block.filters, block.size, block.name)
         if not isinstance(layer, keras.Layer):
             raise TypeError(
                 f"`{argument}` must return a Keras layer. Received: {layer!r} from {wanted!r}."
             )
+        if any(layer is other for other in given):
+            raise ValueError(
+                f"`{argument}` must return a new layer for each block, or blocks would share their "
+                f"weights. Received {layer!r} twice from {wanted!r}."
+            )
+        given.append(layer)
         return [layer, *block.finished()]
 
     return Way(made, ranks=(rank,))

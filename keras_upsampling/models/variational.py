@@ -62,7 +62,7 @@ class VariationalAutoencoder(Autoencoder):
             codes = means + ops.exp(log_variances / 2) * noise
         outputs = self._like(inputs, self.decoder(codes, training=training))
         # Keras's losses are means over values, so this is divided by their number: with beta=1
-        # the whole is the evidence's lower bound, for each value.
+        # the whole is minus the evidence's lower bound, for each value.
         divergence = _divergence(means, log_variances)
         self.add_loss(divergence * (self.beta / _values(outputs, divergence.dtype)))
         return outputs
@@ -167,9 +167,10 @@ def variational_autoencoder(
     variance for every number of the code; while training, the decoder gets a draw from them, and
     else the mean. What is fitted is the loss given to `compile`, plus `beta` times the divergence
     of the code from the normal distribution, divided by the number of values of an input, because
-    Keras's losses are means over these. With `loss="binary_crossentropy"` and `beta=1` that is the
-    evidence's lower bound for each value; with `"mse"` a `beta` well below 1 is wanted. Sample
-    weights weigh the first part only.
+    Keras's losses are means over these. With `loss="binary_crossentropy"` and `beta=1` that is
+    minus the evidence's lower bound for each value, estimated by one draw; `evaluate`, which
+    decodes the means, gives less. With `"mse"` a `beta` well below 1 is wanted. Sample weights
+    weigh the first part only.
 
     `fit` and `evaluate` show both parts: `reconstruction`, the loss given to `compile`, and `kl`,
     the divergence in nats for each input, before `beta`.

@@ -73,6 +73,16 @@ def test_untrained_it_is_about_the_mean_of_the_neighbourhood():
     np.testing.assert_allclose(found[0, 0, 0], x[0, :2, :2].mean((0, 1)), atol=1e-2)
 
 
+def test_its_defaults_are_the_paper_s():
+    layer = CARAFE2D(2, data_format="channels_last")
+    layer.build((1, 4, 4, 128))
+    config = layer.get_config()
+    names = ("kernel_size", "encoder_kernel_size", "compressed_channels", "groups")
+    assert [config[name] for name in names] == [(5, 5), (3, 3), 64, 1]
+    (encoder,) = [w for w in layer.weights if tuple(w.shape) == (3, 3, 64, 4 * 25)]
+    np.testing.assert_allclose(np.std(to_numpy(encoder)), 0.001, rtol=0.05)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -36,6 +36,14 @@ def test_without_offsets_it_is_the_interpolation_that_it_starts_from(start, size
     np.testing.assert_allclose(to_numpy(evaluate(layer, x)), to_numpy(expected), atol=1e-6)
 
 
+def test_untrained_it_is_about_nearest():
+    x = np.random.default_rng(0).random((2, 6, 5, 8)).astype("float32")
+    layer = DySample2D(2, data_format="channels_last")
+    expected = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
+    np.testing.assert_allclose(to_numpy(evaluate(layer, x)), expected, atol=0.01)
+    assert layer.get_config()["groups"] == 4
+
+
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_finds_every_pixel_of_a_long_axis(dtype):
     # float16 cannot tell 2049 from 2048, nor bfloat16 257 from 256.

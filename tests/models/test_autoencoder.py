@@ -338,6 +338,12 @@ def test_bad_plans_are_refused(error, message, arguments):
         autoencoder(**{"input_shape": (28, 28, 1), **arguments})
 
 
+def test_one_layer_is_not_taken_for_two_blocks():
+    layer = keras.layers.UpSampling2D(2)
+    with pytest.raises(ValueError, match="a new layer for each block"):
+        autoencoder((28, 28, 8), filters=(8, 8), upsampling=lambda *_: layer)
+
+
 def test_models_that_do_not_fit_are_refused():
     encoder = keras.Sequential([keras.Input((8, 3)), keras.layers.AveragePooling1D(2)])
     decoder = keras.Sequential([keras.Input((4, 3)), keras.layers.Conv1D(3, 1)])
