@@ -160,7 +160,8 @@ digits.draw_rows(pictures, "The same digits through every decoder")
 # - `"carafe"` and `"dysample"` look at the map before they enlarge it. Their papers show them in
 #   networks for segmentation and detection, which know from afar where an edge will be.
 # - `"bilinear_additive"` costs no weights and can stand beside another block as a shortcut.
-# - `"transposed"` is there to compare with. On MNIST its loss is as low as any, and what it does to
-#   constants does not show on black; [Checkerboards](checkerboards.html) shows where it does.
+# - `"transposed"` is there to compare with. On MNIST its loss is as low as that of the first; what
+#   it does to constants hardly shows on black, and [Checkerboards](checkerboards.html) shows where
+#   it does.
 #
 # [`audit`](api/audit.html) says of any model which of its layers makes a pattern.
