@@ -103,10 +103,12 @@ def test_the_score_is_the_definition(case):
             for c in range(x.shape[-1])
         ]
         line, band, square, *over_faint = np.array(expected).T
-        np.testing.assert_allclose(found.db[i], 10 * np.log10(line.mean()), rtol=0, atol=0.001)
-        np.testing.assert_allclose(found.band_db[i], 10 * np.log10(band.mean()), rtol=0, atol=0.001)
+        # 0.0004 dB are a ratio of 1.0001. The filter of the reference is less exact in float32.
+        close = 0.001 if case["with_reference"] else 0.0004
+        np.testing.assert_allclose(found.db[i], 10 * np.log10(line.mean()), rtol=0, atol=close)
+        np.testing.assert_allclose(found.band_db[i], 10 * np.log10(band.mean()), rtol=0, atol=close)
         mean = np.sqrt(max(0.0, np.mean(square)))
-        np.testing.assert_allclose(found.amplitude[i], mean, rtol=1e-3, atol=1e-5 * data_range)
+        np.testing.assert_allclose(found.amplitude[i], mean, rtol=close, atol=1e-5 * data_range)
         lengths = high_passed_lengths(x.shape, size, case["with_reference"])
         chance = oracle.p_value(*[part.mean() for part in over_faint], lengths, size)
         # Far out in the tail rounding takes its share, of what is left of 1.
