@@ -673,6 +673,8 @@ def validation(example, monkeypatch):
 def test_the_validation_prints_and_writes_its_tables(validation, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(validation, "LENGTHS", (32,))
     monkeypatch.setattr(validation, "SIZES", (2,))
+    monkeypatch.setattr(validation, "COUNT", 4)
+    monkeypatch.setattr(validation, "SIDE", 16)
     output = tmp_path / "tables.md"
     validation.main(["--crops", "64", "--output", str(output)])
     text = output.read_text()
@@ -681,6 +683,7 @@ def test_the_validation_prints_and_writes_its_tables(validation, monkeypatch, tm
     # Areas, other tasks and four kinds of compression, of either set.
     assert [len(row) for row in rows] == 2 * [6, 6, 5, 5, 5, 5]
     assert text.count("the period is found in ") == 2
+    assert "The score of 4 images of 16x16 takes " in text
     areas = [float(cell) for cell in rows[0][2:]]
     assert areas == sorted(areas)
     assert areas[-1] > 0.95
