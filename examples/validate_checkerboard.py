@@ -265,8 +265,9 @@ def cost() -> str:
             layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
         ]
     )
-    codes = np.random.default_rng(0).normal(size=(COUNT, *decoder.input_shape[1:]))
-    images = decoder.predict_on_batch(codes.astype("float32"))
+    shape = (COUNT, *decoder.input_shape[1:])
+    codes = np.random.default_rng(0).normal(size=shape).astype("float32")
+    images = decoder.predict_on_batch(codes)
     passes: dict[str, Callable[[], object]] = {
         "decoder": lambda: decoder.predict_on_batch(codes),
         "score": lambda: checkerboard_score(images, 2, data_format="channels_last"),

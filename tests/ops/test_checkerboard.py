@@ -274,24 +274,24 @@ def test_what_is_faint_counts_as_chance():
 
 
 @pytest.mark.parametrize(
-    ("size", "lengths"),
+    ("size", "lengths", "most"),
     [
-        (2, (32, 32)),
-        (3, (32, 32)),
+        (2, (32, 32), 0.025),
+        (3, (32, 32), 0.025),
         # The smallest there are.
-        (2, (10, 10)),
-        (3, (16, 16)),
-        (4, (22, 22)),
-        (2, (26,)),
-        (3, (40,)),
-        (2, (10, 10, 10)),
+        (2, (10, 10), 0.03),
+        (3, (16, 16), 0.025),
+        (4, (22, 22), 0.025),
+        (2, (26,), 0.025),
+        (3, (40,), 0.025),
+        (2, (10, 10, 10), 0.025),
     ],
 )
-def test_noise_is_detected_as_often_as_chance_has_it(size, lengths):
+def test_noise_is_detected_as_often_as_chance_has_it(size, lengths, most):
     noise = np.random.default_rng(0).normal(0.5, 0.1, (1000, *lengths, 1))
     found = measured(noise, size)
     assert np.mean(found.p_value < 0.1) < 0.15
-    assert np.mean(found.p_value < 0.01) < 0.03
+    assert np.mean(found.p_value < 0.01) < most
 
 
 @pytest.mark.parametrize("size", [2, 3])
