@@ -64,13 +64,14 @@ def test_the_grid_has_other_interpolations_where_keras_has_them():
     }
 
 
-def test_a_step_makes_the_gradients_of_input_and_weights():
+def test_a_step_makes_the_output_and_the_gradients_of_input_and_weights():
     one = case()
     model = contenders.contenders(one)[KERAS]
     x = ops.ones(one.input_shape)
     cotangent = ops.ones(model.output_shape)
     found = compiled(model, x, cotangent).run()
-    to_input, *to_weights = keras.tree.flatten(found)
+    y, to_input, *to_weights = keras.tree.flatten(found)
+    assert tuple(y.shape) == tuple(cotangent.shape)
     assert tuple(to_input.shape) == one.input_shape
     assert [tuple(g.shape) for g in to_weights] == [tuple(w.shape) for w in model.weights]
     np.testing.assert_allclose(to_numpy(to_weights[1]), 8 * 10)  # every output meets the bias
@@ -97,13 +98,28 @@ def test_rounds_run_everything_equally_often(monkeypatch):
     calls = []
     runs = {name: (lambda name=name: calls.append(name)) for name in "abc"}
     clock = itertools.count()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock) / 100)  # 10 ms a call
-    times = timing._rounds(runs, seconds=0.3)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock) / 10)  # 100 ms a call
+    times = timing._rounds(runs, seconds=3.0)
     assert {name: len(of_one) for name, of_one in times.items()} == dict.fromkeys("abc", 10)
     assert [calls.count(name) for name in "abc"] == [11, 11, 11]  # one to see how long it takes
     behind = {pair for pair in itertools.pairwise(calls[3:]) if pair[0] != pair[1]}
     assert len(behind) == 6  # each has run behind each of the others
     assert len(timing._rounds(runs, seconds=1e-9)["a"]) == 3
+
+
+def test_short_calls_are_repeated_and_the_mean_is_taken(monkeypatch):
+    now = [0.0]
+    calls = []
+
+    def run():
+        calls.append(now[0])
+        now[0] += 0.01 if len(calls) > 3 else 0.02
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    # 20 ms when it is first timed: three calls make up the 50 ms.
+    times = timing._rounds({"short": run}, seconds=1e-9)
+    assert len(calls) == 1 + 3 * 3
+    np.testing.assert_allclose(times["short"], [0.05 / 3, 0.01, 0.01])
 
 
 def test_memory_is_seen():

@@ -33,7 +33,7 @@ def _tensorflow(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Prog
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = model(x, training=True)
-        return tape.gradient(y, [x, *weights], output_gradients=cotangent)
+        return y, tape.gradient(y, [x, *weights], output_gradients=cotangent)
 
     arguments = (x,) if cotangent is None else (x, cotangent)
     function = tf.function(forward if cotangent is None else step)
@@ -95,7 +95,8 @@ def _jax(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
         return model.stateless_call(weights, [], x)[0]
 
     def step(x: Tensor, weights: list[Tensor], cotangent: Tensor) -> Any:
-        return jax.vjp(forward, x, weights)[1](cotangent)
+        y, backward = jax.vjp(forward, x, weights)
+        return y, backward(cotangent)
 
     arguments = (x, weights) if cotangent is None else (x, weights, cotangent)
     program = jax.jit(forward if cotangent is None else step).lower(*arguments).compile()
@@ -118,7 +119,8 @@ def _torch(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
                 result = model(x, training=False)
         else:
             inputs = [x.detach().requires_grad_(), *weights]
-            result = torch.autograd.grad(model(inputs[0], training=True), inputs, cotangent)
+            y = model(inputs[0], training=True)
+            result = y, torch.autograd.grad(y, inputs, cotangent)
         if not on_cpu(x):
             torch.cuda.synchronize()
         return result
@@ -144,8 +146,8 @@ _BY_BACKEND: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] 
 def compiled(model: keras.Model, x: Tensor, cotangent: Tensor | None = None) -> Program:
     """Compile the forward pass of a model, or with a `cotangent` its training step.
 
-    A step makes the gradients of the input and of all weights; it is compiled at the latest when
-    it first runs.
+    A step makes the output and the gradients of the input and of all weights; it is compiled at
+    the latest when it first runs.
     """
     return _BY_BACKEND[keras.backend.backend()](model, x, cotangent)
 

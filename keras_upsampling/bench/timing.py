@@ -121,6 +121,10 @@ def _refused(way: str, error: ValueError) -> bool:
     return way in map(method_name, METHODS) and "cannot do" in str(error)
 
 
+# Calls that take less, in seconds, are repeated until they take as long.
+_SHORT = 0.05
+
+
 def _rounds(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
     """Run all in turn, again and again; return the time a call takes, round by round."""
 
@@ -131,8 +135,9 @@ def _rounds(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, 
         return (time.perf_counter() - start) / repeats
 
     once = {name: timed(run, 1) for name, run in runs.items()}
-    # A single short call would be drowned by the clock and by whatever ran before.
-    repeats = {name: max(1, math.ceil(0.004 / took)) for name, took in once.items()}
+    # A single short call would be drowned by the clock, and by caches that whatever ran before
+    # has left cold: training and inference call the same again and again.
+    repeats = {name: max(1, math.ceil(_SHORT / took)) for name, took in once.items()}
     a_round = sum(once[name] * repeats[name] for name in runs)
     count = min(51, max(_LEAST_ROUNDS, round(seconds / a_round)))
     times: dict[str, list[float]] = {name: [] for name in runs}
