@@ -14,9 +14,12 @@ are `y`, from sample `crop` on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from keras_upsampling.maths.padding import kernel_extent
+from keras_upsampling.maths.resampling import resampling_matrix
 
 
 class Phases(NamedTuple):
@@ -74,3 +77,35 @@ def axis_phases(
         after=last + first + window,
         crop=size * front - before,
     )
+
+
+def tap_matrix(
+    length: int,
+    size: int,
+    interpolation: str,
+    kernel_size: int,
+    dilation_rate: int,
+    widths: tuple[int, int],
+    around: str,
+) -> np.ndarray:
+    """Return the matrix that upsamples one axis, pads it, and adds up the taps of a convolution.
+
+    Args:
+        length: Samples of the input.
+        size: Factor of the upsampling.
+        interpolation: Of the upsampling.
+        kernel_size: Taps of the convolution.
+        dilation_rate: Step between them, on the enlarged axis.
+        widths: Samples padded before and after the enlarged axis.
+        around: What stands there: `"zeros"`, or `numpy.pad`'s mode.
+
+    Returns:
+        `(outputs, kernel_size * length)` array: column `length * t + i` is what sample `i` adds
+        to each output by tap `t`.
+    """
+    enlarged = resampling_matrix(length, size, interpolation)
+    mode: Any = "constant" if around == "zeros" else around
+    padded = np.pad(enlarged, (widths, (0, 0)), mode=mode)
+    outputs = len(padded) - kernel_extent(kernel_size, dilation_rate) + 1
+    starts = range(0, dilation_rate * kernel_size, dilation_rate)
+    return np.concatenate([padded[start : start + outputs] for start in starts], axis=1)

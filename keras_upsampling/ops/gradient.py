@@ -19,6 +19,28 @@ elif _BACKEND == "torch":
     import torch
 
 
+def with_gradient_of(
+    other: Callable[..., Tensor], function: Callable[..., Tensor]
+) -> Callable[..., Tensor]:
+    """Return a function of tensors with the gradient of another one that computes the same.
+
+    On TensorFlow; the other backends' gradients are those of `function`.
+    """
+    if _BACKEND != "tensorflow":
+        return function
+
+    def both(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, ...]:
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                y = other(*tensors)
+            return tape.gradient(y, tensors, output_gradients=upstream)
+
+        return function(*tensors), gradient
+
+    return tf.custom_gradient(both)
+
+
 def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarray:
     """Return the gradient of a function's value, one number, with respect to `x`."""
     x = ops.convert_to_tensor(x)

@@ -28,6 +28,8 @@ from keras_upsampling.maths.padding import (
 )
 from keras_upsampling.ops import ways
 from keras_upsampling.ops.devices import on_cpu
+from keras_upsampling.ops.gradient import with_gradient_of
+from keras_upsampling.ops.tables import traced_by_torch
 from keras_upsampling.ops.ways import Task
 
 
@@ -60,9 +62,9 @@ def upsample_conv(
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
         dilation_rate: Step between the kernel's taps on the enlarged map, for every axis or
             one per axis.
-        method: For tests and measurements: `"resize"`, `"phases"`, `"products"` or
-            `"transposed"`. The result is the same. By default the way that was quickest where it
-            was measured.
+        method: For tests and measurements: `"resize"`, `"phases"`, `"rows"`, `"matrices"`,
+            `"products"` or `"transposed"`. The result is the same. By default the way that was
+            quickest where it was measured.
 
     Returns:
         Tensor in the dtype of `x` with `filters` channels; every spatial axis is `size` times
@@ -163,7 +165,7 @@ def upsample_conv(
         data_format=data_format,
     )
     if method is None:
-        method = _choose(x, task)
+        forward, backward = _choose(x, task)
     elif one_of(method, tuple(METHODS), "method") not in _possible(x, task):
         raise ValueError(
             f"method={method!r} cannot do {rank} dimensions with "
@@ -172,14 +174,28 @@ def upsample_conv(
             f"{tuple(x.shape)} (axes must be known and long enough for borders made apart). "
             f"Possible here: {', '.join(map(repr, _possible(x, task)))}."
         )
+    else:
+        forward = backward = method
     # TensorFlow convolves channels first on GPUs only, and the one-step ways are written for
     # channels last: the input is turned while it is small.
     tensorflow = keras.backend.backend() == "tensorflow"
-    turned = data_format == "channels_first" and (tensorflow or method != "resize")
+    turned = data_format == "channels_first" and (tensorflow or forward != "resize")
     if turned:
         x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
-    y = METHODS[method](x, kernel, bias, task)
+    run = _by(forward, task)
+    if backward != forward:
+        run = with_gradient_of(_by(backward, task), run)
+    y = run(x, kernel) if bias is None else run(x, kernel, bias)
     return ops.moveaxis(y, -1, 1) if turned else y
+
+
+def _by(method: str, task: Task) -> Callable[..., Tensor]:
+    """A method as a function of tensors: the input, the kernel, and the bias if there is one."""
+
+    def run(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+        return METHODS[method](x, kernel, bias, task)
+
+    return run
 
 
 def _possible(x: Tensor, task: Task) -> tuple[str, ...]:
@@ -195,6 +211,11 @@ def _possible(x: Tensor, task: Task) -> tuple[str, ...]:
     exact = {
         "resize": True,
         "phases": composed,
+        "rows": composed and task.rank == 2,
+        "matrices": task.rank == 2
+        and task.groups == 1
+        and all(isinstance(x.shape[axis], int) for axis in spatial_axes(2, task.data_format))
+        and not traced_by_torch(),  # whose graphs hold no arrays of NumPy's
         "products": task.groups == 1 and (expressed or (not nearest and task.around == "zeros")),
         # Keras's transposed convolution has neither groups nor dilation, its depthwise
         # convolution no third dimension.
@@ -222,8 +243,10 @@ def _borders_fit(x: Tensor, task: Task) -> bool:
 _TYPICAL_LENGTH = 32
 
 
-def _choose(x: Tensor, task: Task) -> str:
-    """The method that was quickest where it was measured; the most careful one elsewhere.
+def _choose(x: Tensor, task: Task) -> tuple[str, str]:
+    """The methods of the forward and of the backward pass.
+
+    What was quickest where it was measured; the most careful one elsewhere.
 
     Measured on a 2-core CPU in float32, with `python -m keras_upsampling bench --method ...`;
     figures below are how many times as fast as resizing a method is, forward | training step,
@@ -231,7 +254,7 @@ def _choose(x: Tensor, task: Task) -> str:
     """
     precise = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
     if not precise or not on_cpu(x) or max(task.size) == 1:
-        return "resize"
+        return "resize", "resize"
     axes = [*spatial_axes(task.rank, task.data_format), channel_axis(task.rank, task.data_format)]
     *spatial, channels = (
         n if isinstance(n := x.shape[axis], int) else _TYPICAL_LENGTH for axis in axes
@@ -241,11 +264,18 @@ def _choose(x: Tensor, task: Task) -> str:
     shape = _Shape(
         samples=samples,
         shortest=min(spatial),
+        longest=max(spatial),
         channels=channels,
         enlarged=samples * math.prod(task.size) * channels,
     )
-    preferred = _PREFERRED[keras.backend.backend()](shape, task)
-    return preferred if preferred in _possible(x, task) else "resize"
+    backend, possible = keras.backend.backend(), _possible(x, task)
+    forward = _PREFERRED[backend](shape, task)
+    if forward not in possible:
+        forward = "resize"
+    if backend == "tensorflow":
+        backward = _backward_on_tensorflow(forward, shape, task)
+        return forward, backward if backward in possible else forward
+    return forward, forward
 
 
 class _Shape(NamedTuple):
@@ -253,6 +283,7 @@ class _Shape(NamedTuple):
 
     samples: int
     shortest: int
+    longest: int
     channels: int
     enlarged: int
 
@@ -270,19 +301,27 @@ def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
 def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     # Convolutions of many channels are quick, passes over the map are dear.
     if task.interpolation != "nearest":
-        # 64x64x256: 2.4 | 4.1, 32x32x64: 1.3 | 2.0, with s=4: 1.9 | 2.2; 7x7x64, s=3: 1.1 | 1.0.
-        # Cubic, 32x32x64: 1.1 | 1.7. lanczos5, s=4, 32x32x64: 0.6 | 1.1, 56x56x128: 1.1 | 1.5.
-        if task.rank != 2 or not _worth_borders(shape, task, depths=4):
+        if task.rank != 2:
             return "resize"
-        if shape.channels >= 64:
+        if shape.channels < 32 and shape.shortest >= 128:
+            # 256x256x16: linear 1.2, cubic 1.2, lanczos3 1.1, with s=4 1.6, 1.4, 1.2; but
+            # lanczos5 0.9, where resizing has 1.1. Fewer taps save less, and dilated ones would
+            # be met with the zeros between them.
+            long_filter = task.interpolation == "lanczos5" and min(task.size) < 3
+            dense = min(task.kernel_size) > 2 and max(task.dilation_rate) == 1
+            return "rows" if dense and min(task.size) > 1 and not long_filter else "resize"
+        # Matrices have the more zeros the longer the axes are, and the other ways the more to do
+        # the longer the filter is. 7x7x64: linear 1.1 | 1.7, with s=4 2.6 | 4.4, cubic 1.7 | 2.7,
+        # lanczos3 1.5 | 2.3; 32x32x64: lanczos3 1.1 | 1.6; but 16x16x64, linear: 0.8 | 1.3.
+        filled = min(task.size) ** 2 * shape.channels / shape.longest
+        needed = {"linear": 32, "cubic": 16}.get(task.interpolation, 8)
+        if filled >= needed and (shape.longest < 32 or needed == 8):
+            return "matrices"
+        # 64x64x256: 2.4 | 2.9, 32x32x64: 1.2 | 1.1, with s=4: 1.7 | 2.6; cubic, 56x56x128: 1.9 |
+        # 2.1.
+        if shape.channels >= 64 and _worth_borders(shape, task, depths=4):
             return "transposed"
-        if task.interpolation == "linear":
-            # 256x256x16: by phases 1.05 | 1.35, transposed 0.7 | 6.5, s=4: 2.2 | 2.0, 1.3 | 3.4;
-            # 128x128x32: 0.7 | 1.9, 0.9 | 10.
-            return "phases" if shape.channels < 32 and shape.shortest >= 128 else "resize"
-        # 256x256x16, cubic: 0.8 | 11, where resizing has 0.7 | 0.8; lanczos3 0.7 | 5.5 and 0.7 |
-        # 0.9, but with s=4 0.6 | 2.2 and 0.9 | 0.9.
-        return "transposed" if shape.shortest >= 64 and max(task.size) < 4 else "resize"
+        return "matrices" if filled >= needed else "resize"
     if task.rank == 1:
         if shape.enlarged < 250_000:
             return "resize"
@@ -306,6 +345,20 @@ def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     # phases' 2.4 | 4.1) unless the factor is large.
     few = shape.channels < 32 or (max(task.kernel_size) > 4 and min(task.size) < 3)
     return "phases" if few or task.groups > 1 or max(task.dilation_rate) > 1 else "transposed"
+
+
+def _backward_on_tensorflow(forward: str, shape: _Shape, task: Task) -> str:
+    # The gradients of convolutions are slow where there are few channels. How many times as fast
+    # training steps are with those of another way, and in brackets without:
+    if shape.channels >= 64 or task.rank != 2:
+        return forward
+    if task.interpolation == "nearest":
+        # 28x28x32: 2.5 (1.5), 256x256x16: 4.7 (3.6); but with k=5 5.4 (8.2).
+        return "transposed" if forward == "phases" and max(task.kernel_size) < 4 else forward
+    if shape.shortest >= 128:
+        return "transposed"  # 256x256x16: linear 2.2 (1.3), lanczos3 1.8 (0.6), k=5: 4.1, 3.0
+    # 28x28x32: linear 1.4 (1.0), lanczos5 1.5 (0.9).
+    return "matrices" if shape.longest <= shape.channels else forward
 
 
 def _preferred_on_jax(shape: _Shape, task: Task) -> str:
@@ -348,6 +401,8 @@ _PREFERRED = {
 METHODS: dict[str, Callable[[Tensor, Tensor, Tensor | None, Task], Tensor]] = {
     "resize": ways.resize,
     "phases": ways.phases,
+    "rows": ways.rows,
+    "matrices": ways.matrices,
     "products": ways.products,
     "transposed": ways.transposed,
 }

@@ -16,7 +16,7 @@ from keras import ops
 from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths.padding import kernel_extent
-from keras_upsampling.maths.phases import axis_phases
+from keras_upsampling.maths.phases import axis_phases, tap_matrix
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.resample import enlarge, phase_planes
@@ -85,8 +85,21 @@ def phases(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor
     composed = ops.cast(_compose(kernel, axes, task), x.dtype)
     apart = [border.outputs for border in borders(task)]
     lengths = [task.output_length(n, i) - 2 * apart[i] for i, n in enumerate(ops.shape(x)[1:-1])]
-    padded = _pad(x, [(axis.before, axis.after) for axis in axes], _around_input(task))
-    y = _run(ops.conv, padded, composed, padding="valid")
+    starts = [axis.crop + cut for axis, cut in zip(axes, apart, strict=True)]
+    if task.padding == "same" and all(
+        s == 1 or cut for s, cut in zip(task.size, apart, strict=True)
+    ):
+        # On enlarged axes, outputs that meet padding are made apart, so the zeros that the
+        # convolution itself puts there do as well: that is a pass over the map less. What is cut
+        # off in front is longer than the padding, so no start is negative.
+        y = _run(ops.conv, x, composed, padding="same")
+        starts = [
+            start - s * (axis.before - (axis.window - 1) // 2)
+            for start, s, axis in zip(starts, task.size, axes, strict=True)
+        ]
+    else:
+        padded = _pad(x, [(axis.before, axis.after) for axis in axes], _around_input(task))
+        y = _run(ops.conv, padded, composed, padding="valid")
     if bias is not None:
         # Here, and not at the end: phases before filters in each group, as in the kernel.
         of_phases = ops.broadcast_to(
@@ -95,8 +108,21 @@ def phases(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor
         )
         y = _biased(y, ops.reshape(of_phases, (-1,)))
     y = interleave(y, task.size, task.groups)
-    y = _crop(y, [axis.crop + cut for axis, cut in zip(axes, apart, strict=True)], lengths)
+    y = _crop(y, starts, lengths)
     return _with_borders(y, x, kernel, bias, task)
+
+
+def rows(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    """Enlarge the first axis, then convolve with a kernel for each phase of the second.
+
+    In two dimensions. Those phases lie in memory as they lie in the output: nothing is
+    interleaved.
+    """
+    (first, second), (above, beside) = task.size, task.widths
+    x = enlarge(x, (first, 1), task.interpolation, (1, 2))
+    if task.around != "zeros":
+        x, above = _pad(x, [above, (0, 0)], task.around), (0, 0)
+    return phases(x, kernel, bias, task._replace(size=(1, second), widths=(above, beside)))
 
 
 def _compose(kernel: Tensor, axes: Sequence[Any], task: Task) -> Tensor:
@@ -137,6 +163,41 @@ def products(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
         return _sum_of_shifts(maps, axes - 1, task)
 
     return _biased(enlarged(task.rank, ()), bias)
+
+
+def matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    """A product of the input with every tap of the kernel, then one with a matrix for each axis.
+
+    In two dimensions. The matrices hold what the borders ask too, so short axes, which are little
+    else, cost nothing extra.
+    """
+    batch, height, width, channels = ops.shape(x)
+    k_down, k_across, _, filters = kernel.shape
+    down, across = (
+        ops.convert_to_tensor(
+            tap_matrix(length, s, task.interpolation, k, d, widths, task.around),
+            dtype=keras.backend.standardize_dtype(x.dtype),
+        )
+        for length, s, k, d, widths in zip(
+            (height, width),
+            task.size,
+            task.kernel_size,
+            task.dilation_rate,
+            task.widths,
+            strict=True,
+        )
+    )
+    # The axis that a matrix meets comes first, with its taps before it, so that every product is
+    # one of few large matrices: those are the quick ones.
+    lines = batch * height
+    y = ops.reshape(ops.transpose(x, (2, 0, 1, 3)), (1, width * lines, channels))
+    taps = ops.transpose(ops.cast(kernel, x.dtype), (1, 2, 0, 3))
+    y = y @ ops.reshape(taps, (k_across, channels, k_down * filters))
+    y = across @ ops.reshape(y, (k_across * width, lines * k_down * filters))
+    rows, columns = down.shape[0], across.shape[0]
+    y = ops.transpose(ops.reshape(y, (columns, batch, height, k_down, filters)), (1, 3, 2, 0, 4))
+    y = down @ ops.reshape(y, (batch, k_down * height, columns * filters))
+    return _biased(ops.reshape(y, (batch, rows, columns, filters)), bias)
 
 
 def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
@@ -255,9 +316,13 @@ def borders(task: Task) -> list[Border]:
     for s, extent, widths in zip(task.size, task.extents, task.widths, strict=True):
         first, _, reach = axis_filter(s, task.interpolation)
         # A reflection meets one sample more than it makes.
-        changed = max(reach, int(task.padding == "reflect"))
+        changed = max(reach, int(task.padding == "reflect" and any(widths)))
         # What pads the input, makes the padded outputs too.
-        expressed = task.interpolation == "nearest" or _copies_edges(task)
+        expressed = (
+            task.interpolation == "nearest"
+            or _copies_edges(task)
+            or (s == 1 and task.around == "zeros")
+        )
         outputs = 0 if expressed else max(widths) + changed
         before, after = (outputs + extent - 1 - width for width in widths)
         # Sample `m` of the enlarged axis has its last tap `(m - first) // s` samples in.

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import keras
@@ -21,6 +22,9 @@ from tests.oracle import upsample_conv as expected_output
 from tests.oracle import upsample_conv_gradients
 from tests.strategies import ConvCase, conv_cases
 
+# The module: the function of its name is what the package exports.
+operations = sys.modules["keras_upsampling.ops.upsample_conv"]
+
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 
@@ -38,7 +42,7 @@ def definition(case):
     }
 
 
-METHODS = ["resize", "phases", "products", "transposed"]
+METHODS = ["resize", "phases", "rows", "matrices", "products", "transposed"]
 ONE_STEP = METHODS[1:]
 
 
@@ -75,6 +79,8 @@ def refused(method, case):
     composed = not expressed(case) if nearest else case.padding == "wrap"
     return {
         "phases": composed,
+        "rows": composed or len(case.spatial) != 2,
+        "matrices": case.groups > 1 or len(case.spatial) != 2,
         "products": case.groups > 1 or not (expressed(case) or (zeros and not nearest)),
         "transposed": composed
         or case.groups > 1
@@ -119,7 +125,7 @@ def check(case, method):
             if f"method={method!r} cannot do" not in str(error):
                 raise
             short = case.interpolation != "nearest" and not roomy(case)
-            assert refused(method, case) or (short and method != "products")
+            assert refused(method, case) or (short and method not in ("products", "matrices"))
             return
         assert method is None or not refused(method, case)
         close(found, to_format(expected, case.data_format), case.dtype)
@@ -141,6 +147,16 @@ def test_phases_are_the_definition(case):
     check(case, "phases")
 
 
+@given(case=conv_cases(most_rank=2))
+def test_rows_are_the_definition(case):
+    check(case, "rows")
+
+
+@given(case=conv_cases(most_groups=1, most_rank=2))
+def test_matrices_are_the_definition(case):
+    check(case, "matrices")
+
+
 @given(case=conv_cases(most_groups=1))
 def test_products_are_the_definition(case):
     check(case, "products")
@@ -151,14 +167,96 @@ def test_transposed_convolutions_with_a_filter_are_the_definition(case):
     check(case, "transposed")
 
 
+# Few channels, and large or short axes: the passes go two ways on TensorFlow.
+TWO_WAYS = [
+    ("nearest", (128, 130), ("phases", "transposed")),
+    ("linear", (128, 130), ("rows", "transposed")),
+    ("cubic", (128, 130), ("rows", "transposed")),
+    ("lanczos5", (128, 130), ("resize", "transposed")),
+    ("linear", (4, 3), ("resize", "matrices")),
+]
+
+
+def two_way_case(interpolation, spatial):
+    case = plain_case("same", "channels_last", interpolation)
+    return replace(case, spatial=spatial, size=(2, 2), kernel_size=(3, 3))
+
+
+@pytest.mark.parametrize(("interpolation", "spatial", "passes"), TWO_WAYS)
+def test_passes_that_go_two_ways_are_the_definition(interpolation, spatial, passes, monkeypatch):
+    if BACKEND != "tensorflow":
+        pytest.skip("chosen on TensorFlow only")
+    import tensorflow as tf
+
+    case = two_way_case(interpolation, spatial)
+    check(case, method=None)
+
+    taken = []
+    for name, way in operations.METHODS.items():
+        monkeypatch.setitem(
+            operations.METHODS, name, lambda *a, name=name, way=way: taken.append(name) or way(*a)
+        )
+    x, (kernel, _) = ops.convert_to_tensor(case.input(), "float32"), case.weights()
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = operation(case)(x, ops.convert_to_tensor(kernel, "float32"))
+    assert taken == [passes[0]]
+    tape.gradient(y, x)
+    assert taken == list(passes)
+
+
+def test_passes_that_go_two_ways_compile_and_are_exported(tmp_path):
+    if BACKEND != "tensorflow":
+        pytest.skip("chosen on TensorFlow only")
+    import tensorflow as tf
+
+    case = two_way_case("cubic", (128, 130))
+    x, kernel = case.input().astype("float32"), case.weights()[0].astype("float32")
+    tensors = [ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)]
+    expected = expected_output(x, kernel, 0, **definition(case))
+    cotangent = np.random.default_rng(1).standard_normal(expected.shape)
+    to_input, to_kernel, _ = upsample_conv_gradients(x, kernel, cotangent, **definition(case))
+    cotangent = ops.convert_to_tensor(cotangent, "float32")
+
+    compiled = jitted(operation(case))
+    module = tf.Module()
+    module.run = tf.function(operation(case), input_signature=[
+        tf.TensorSpec(x.shape), tf.TensorSpec(kernel.shape)])  # fmt: skip
+    tf.saved_model.save(module, str(tmp_path))
+    for function in (compiled, tf.saved_model.load(str(tmp_path)).run):
+        close(to_numpy(function(*tensors)), expected, "float32")
+        slopes = gradients(function, tensors, cotangent)
+        close(slopes[0], to_input, "float32")
+        close(slopes[1], to_kernel, "float32")
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+@pytest.mark.parametrize("method", [*METHODS, None])
+def test_an_empty_batch_stays_empty(method, interpolation):
+    # As many channels as have TensorFlow take matrices for short axes.
+    x, kernel = ops.zeros((0, 7, 7, 64)), ops.zeros((3, 3, 64, 2))
+    if method in ("phases", "rows", "transposed") and interpolation == "linear":
+        x = ops.zeros((0, 16, 16, 64))
+    found = upsample_conv(
+        x, kernel, 2, interpolation=interpolation, data_format="channels_last", method=method
+    )
+    assert tuple(found.shape) == (0, 2 * x.shape[1], 2 * x.shape[2], 2)
+
+
+def test_every_method_is_documented():
+    assert all(f'`"{method}"`' in upsample_conv.__doc__ for method in METHODS)
+    assert list(operations.METHODS) == METHODS
+
+
 @given(case=conv_cases(most_groups=1, most_dilation=1, most_rank=2, shortest=12))
-@pytest.mark.parametrize("method", ["phases", "transposed"])
+@pytest.mark.parametrize("method", ["phases", "rows", "transposed"])
 def test_borders_made_apart_are_the_definition(method, case):
     check(case, method)
 
 
 def plain_case(padding, data_format, interpolation="nearest"):
-    """A case that every method can do (but products, of other than nearest, and not zeros)."""
+    """A case that every method can do, with lengths known; products, of others than nearest, only
+    with zeros around."""
     return ConvCase(
         spatial=(16, 15),
         size=(2, 3),
@@ -179,6 +277,8 @@ def plain_case(padding, data_format, interpolation="nearest"):
 )
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_compiles(method, interpolation, padding):
+    if BACKEND == "torch" and method == "matrices":
+        pytest.skip("refused there: the graph would have to hold an array of NumPy's")
     case = plain_case(padding, "channels_first", interpolation)
     x, (kernel, _) = case.input(), case.weights()
     tensors = [
@@ -197,7 +297,7 @@ def test_every_method_compiles(method, interpolation, padding):
 
 
 @pytest.mark.parametrize("padding", ["same", "valid", "wrap"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "matrices"])
 def test_unknown_lengths_give_the_same(method, padding):
     if BACKEND != "tensorflow":
         pytest.skip("only TensorFlow's graphs run with lengths unknown")
@@ -277,7 +377,10 @@ def test_one_step_never_holds_the_enlarged_input(interpolation):
 
     assert largest("resize") >= enlarged  # what is looked for would be seen
     for method in (*ONE_STEP, None):
-        assert largest(method) < enlarged / 2
+        if BACKEND == "torch" and method == "matrices":
+            continue  # a copy of the input for every tap of an axis; not chosen there
+        # One axis is enlarged first for rows: half of it, and what it is padded with.
+        assert largest(method) < enlarged * (0.6 if method == "rows" else 0.5)
 
 
 @pytest.mark.parametrize(("padding", "copies"), [("valid", True), ("edge", True), ("same", False)])
@@ -302,7 +405,12 @@ def test_the_bias_goes_to_the_channels_where_an_axis_is_as_long(method):
 
 @pytest.mark.parametrize(
     ("method", "convolution"),
-    [("resize", "Conv2D"), ("phases", "Conv2D"), ("transposed", "DepthwiseConv2dNative")],
+    [
+        ("resize", "Conv2D"),
+        ("phases", "Conv2D"),
+        ("rows", "Conv2D"),
+        ("transposed", "DepthwiseConv2dNative"),
+    ],
 )
 def test_the_bias_stands_where_tensorflow_joins_it_to_a_convolution(method, convolution):
     if BACKEND != "tensorflow":
@@ -364,5 +472,7 @@ def test_bad_arguments_are_refused_before_the_backend_sees_them():
         upsample_conv(x, kernel, 2, dilation_rate=1.5)
     with pytest.raises(ValueError, match=r"method='phases' cannot do .*Possible here: 'resize'"):
         upsample_conv(x, kernel, 2, interpolation="linear", method="phases")
-    with pytest.raises(ValueError, match="one of: 'resize', 'phases', 'products', 'transposed'"):
+    with pytest.raises(
+        ValueError, match="one of: 'resize', 'phases', 'rows', 'matrices', 'products', 'transposed'"
+    ):
         upsample_conv(x, kernel, 2, method="fast")

@@ -1,0 +1,49 @@
+"""A function with the gradient of another."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_upsampling.ops.gradient import with_gradient_of
+from tests.backends import BACKEND, gradients, jitted, to_numpy
+
+tensorflow_only = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="only TensorFlow's passes go two ways"
+)
+
+
+def product(x, y):
+    return x * y
+
+
+def triple(x, y):
+    return 3.0 * x + 0.0 * y
+
+
+@tensorflow_only
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_value_is_the_function_s_and_the_gradient_the_other_s(compiled):
+    function = with_gradient_of(triple, product)
+    if compiled:
+        function = jitted(function)
+    x, y = ops.convert_to_tensor([2.0, 5.0]), ops.convert_to_tensor([7.0, 11.0])
+    np.testing.assert_array_equal(to_numpy(function(x, y)), [14.0, 55.0])
+    to_x, to_y = gradients(function, [x, y], ops.convert_to_tensor([1.0, 10.0]))
+    np.testing.assert_array_equal(to_x, [3.0, 30.0])
+    np.testing.assert_array_equal(to_y, [0.0, 0.0])
+
+
+@tensorflow_only
+def test_gradients_of_gradients_are_the_other_s_too():
+    import tensorflow as tf
+
+    x = ops.convert_to_tensor([2.0, 5.0])
+    function = with_gradient_of(lambda x: x * x * x, lambda x: 3.0 * x)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = function(x)
+        slope = inner.gradient(y, x)
+    np.testing.assert_array_equal(to_numpy(y), [6.0, 15.0])
+    np.testing.assert_array_equal(to_numpy(outer.gradient(slope, x)), [12.0, 30.0])
