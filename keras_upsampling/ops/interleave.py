@@ -29,14 +29,16 @@ def interleave(
     last = data_format == "channels_last"
     spatial, channels = (shape[1:-1], shape[-1]) if last else (shape[2:], shape[1])
     depth = channels // (groups * math.prod(size))
-    parts = (groups, *size, depth)
+    # LiteRT turns six axes at most: one group needs none of its own.
+    of_groups = (groups,) if groups > 1 else ()
+    one = len(of_groups)
     lengths = [length * factor for length, factor in zip(spatial, size, strict=True)]
     if last:
-        x = ops.reshape(x, (shape[0], *spatial, *parts))
-        pairs = [axis for i in range(rank) for axis in (1 + i, rank + 2 + i)]
-        x = ops.transpose(x, (0, *pairs, rank + 1, 2 * rank + 2))
+        x = ops.reshape(x, (shape[0], *spatial, *of_groups, *size, depth))
+        pairs = [axis for i in range(rank) for axis in (1 + i, rank + 1 + one + i)]
+        x = ops.transpose(x, (0, *pairs, *range(rank + 1, rank + 1 + one), 2 * rank + 1 + one))
         return ops.reshape(x, (shape[0], *lengths, groups * depth))
-    x = ops.reshape(x, (shape[0], *parts, *spatial))
-    pairs = [axis for i in range(rank) for axis in (rank + 3 + i, 2 + i)]
-    x = ops.transpose(x, (0, 1, rank + 2, *pairs))
+    x = ops.reshape(x, (shape[0], *of_groups, *size, depth, *spatial))
+    pairs = [axis for i in range(rank) for axis in (rank + 2 + one + i, 1 + one + i)]
+    x = ops.transpose(x, (0, *range(1, 1 + one), rank + 1 + one, *pairs))
     return ops.reshape(x, (shape[0], groups * depth, *lengths))

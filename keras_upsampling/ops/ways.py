@@ -139,10 +139,11 @@ def _compose(kernel: Tensor, axes: Sequence[Any], task: Task) -> Tensor:
         front *= len(axis.matrix)
     windows = [axis.window for axis in axes]
     split = [part for pair in zip(task.size, windows, strict=True) for part in pair]
-    composed = ops.reshape(composed, (*split, channels, task.groups, filters // task.groups))
+    of_groups = (task.groups,) if task.groups > 1 else ()  # LiteRT turns six axes at most
+    composed = ops.reshape(composed, (*split, channels, *of_groups, filters // task.groups))
     # -> (w0, w1, channels, group, s0, s1, filters): phases before filters in each group.
-    odd, even = range(1, 2 * rank, 2), range(0, 2 * rank, 2)
-    composed = ops.transpose(composed, (*odd, 2 * rank, 2 * rank + 1, *even, 2 * rank + 2))
+    odd, even, last = range(1, 2 * rank, 2), range(0, 2 * rank, 2), len(composed.shape) - 1
+    composed = ops.transpose(composed, (*odd, *range(2 * rank, last), *even, last))
     return ops.reshape(composed, (*windows, channels, math.prod(task.size) * filters))
 
 

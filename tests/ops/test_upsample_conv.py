@@ -243,6 +243,19 @@ def test_an_empty_batch_stays_empty(method, interpolation):
     assert tuple(found.shape) == (0, 2 * x.shape[1], 2 * x.shape[2], 2)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_litert_can_turn_every_tensor(method):
+    if BACKEND != "tensorflow":
+        pytest.skip("reads TensorFlow's graph")
+    import tensorflow as tf
+
+    case = plain_case("same", "channels_last", "linear")
+    function = tf.function(lambda *tensors: operation(case, method)(*tensors))
+    graph = function.get_concrete_function(*map(ops.zeros, [(1, 16, 15, 4), (3, 2, 4, 3)])).graph
+    turned = [op.outputs[0].shape.rank for op in graph.get_operations() if op.type == "Transpose"]
+    assert max(turned, default=0) <= 6
+
+
 def test_every_method_is_documented():
     assert all(f'`"{method}"`' in upsample_conv.__doc__ for method in METHODS)
     assert list(operations.METHODS) == METHODS
