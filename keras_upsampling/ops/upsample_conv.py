@@ -9,28 +9,14 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_upsampling._arguments import (
-    channel_axis,
-    check_rank,
-    concrete_tensor,
-    data_format_or_default,
-    interpolation_name,
-    one_of,
-    positive_ints,
-    spatial_axes,
-)
+from keras_upsampling._arguments import channel_axis, one_of, spatial_axes
 from keras_upsampling._types import IntPerAxis, Tensor
-from keras_upsampling.maths.padding import (
-    PADDINGS,
-    convolved_length,
-    kernel_extent,
-    pad_widths,
-)
 from keras_upsampling.ops import ways
+from keras_upsampling.ops.borders import borders
 from keras_upsampling.ops.devices import on_cpu
 from keras_upsampling.ops.gradient import with_gradient_of
 from keras_upsampling.ops.tables import traced_by_torch
-from keras_upsampling.ops.ways import Task
+from keras_upsampling.ops.task import Task, checked
 
 
 def upsample_conv(
@@ -76,8 +62,7 @@ def upsample_conv(
         ValueError: unknown interpolation, padding or method, a method that cannot do what is
             asked, a number below 1, `x` or `kernel` of the wrong rank, channels that are unknown
             or do not match, filters that the groups do not divide, a bias that is not one number
-            per filter, or an axis of known length
-            that is empty or too short for the padding.
+            per filter, or an axis of known length that is empty or too short for the padding.
 
     Example:
         >>> from keras import ops
@@ -91,86 +76,16 @@ def upsample_conv(
         Colbert et al. 2021, arXiv:2107.07647 (one convolution per phase);
         Kinoshita, Kiya 2020, arXiv:2002.02117 (a box behind a transposed convolution).
     """
-    x = concrete_tensor(x, "UpsampleConv1D, UpsampleConv2D or UpsampleConv3D")
-    kernel = ops.convert_to_tensor(kernel)
-    data_format = data_format_or_default(data_format)
-    rank = len(kernel.shape) - 2
-    if rank not in (1, 2, 3):
-        raise ValueError(
-            "Expected a kernel of shape (*kernel_size, channels // groups, filters) with one, two "
-            f"or three spatial axes. Received a kernel of shape {tuple(kernel.shape)}."
-        )
-    if 0 in kernel.shape:
-        raise ValueError(
-            f"Every axis of the kernel must have something. Received shape {tuple(kernel.shape)}."
-        )
-    channels = check_rank(x.shape, rank, data_format)[channel_axis(rank, data_format)]
-    if channels is None:
-        raise ValueError(
-            "The number of channels must be known, to tell groups by. "
-            f"Received an input of shape {tuple(x.shape)}."
-        )
-    channels = int(channels)
-    if channels % kernel.shape[-2]:
-        raise ValueError(
-            "The input's channels must be the kernel's, or a multiple of them for groups. Received "
-            f"an input of shape {tuple(x.shape)} with {channels} channels, and a kernel of shape "
-            f"{tuple(kernel.shape)} for {kernel.shape[-2]}."
-        )
-    groups = channels // kernel.shape[-2]
-    if groups < 1 or kernel.shape[-1] % groups:
-        raise ValueError(
-            f"The filters must be divisible by the groups. Received {channels} channels and a "
-            f"kernel of shape {tuple(kernel.shape)}, which make {groups} groups for "
-            f"{kernel.shape[-1]} filters."
-        )
-    if any(x.shape[axis] == 0 for axis in spatial_axes(rank, data_format)):
-        raise ValueError(
-            "Every spatial axis must have at least one sample. "
-            f"Received an input of shape {tuple(x.shape)}."
-        )
-    kernel_dtype = keras.backend.standardize_dtype(kernel.dtype)
-    if not keras.backend.is_float_dtype(kernel_dtype):
-        raise TypeError(f"The kernel must be of floats. Received one of dtype {kernel_dtype}.")
-    if not keras.backend.is_float_dtype(x.dtype):
-        x = ops.cast(x, kernel_dtype)
-    # Composed in less than the input's precision, it would be another kernel.
-    dtypes = keras.backend.standardize_dtype(x.dtype), kernel_dtype
-    # Not `result_type` alone, which makes float32 of float64.
-    wider = "float64" if "float64" in dtypes else keras.backend.result_type(*dtypes)
-    kernel = ops.cast(kernel, wider)
-    if bias is not None:
-        bias = ops.convert_to_tensor(bias)
-        if tuple(bias.shape) != (kernel.shape[-1],):
-            raise ValueError(
-                f"Expected a bias of shape ({kernel.shape[-1]},), one number for each of the "
-                f"kernel's filters. Received a bias of shape {tuple(bias.shape)}."
-            )
-        bias = ops.cast(bias, x.dtype)
-    size = positive_ints(size, rank, "size")
-    padding = one_of(padding, PADDINGS, "padding")
-    dilation_rate = positive_ints(dilation_rate, rank, "dilation_rate")
-    extents = [kernel_extent(k, d) for k, d in zip(kernel.shape[:rank], dilation_rate, strict=True)]
-    for axis, factor, extent in zip(spatial_axes(rank, data_format), size, extents, strict=True):
-        length = x.shape[axis] if isinstance(x.shape[axis], int) else None
-        convolved_length(None if length is None else length * factor, extent, padding)
-    task = Task(
-        size=size,
-        interpolation=interpolation_name(interpolation, rank),
-        padding=padding,
-        widths=tuple(pad_widths(extent, padding) for extent in extents),
-        kernel_size=tuple(kernel.shape[:rank]),
-        dilation_rate=dilation_rate,
-        groups=groups,
-        data_format=data_format,
+    x, kernel, bias, task = checked(
+        x, kernel, bias, size, interpolation, padding, data_format, dilation_rate
     )
     if method is None:
         forward, backward = _choose(x, task)
     elif one_of(method, tuple(METHODS), "method") not in _possible(x, task):
         raise ValueError(
-            f"method={method!r} cannot do {rank} dimensions with "
-            f"interpolation={task.interpolation!r}, padding={padding!r}, "
-            f"dilation_rate={dilation_rate}, groups={task.groups} and an input of shape "
+            f"method={method!r} cannot do {task.rank} dimensions with "
+            f"interpolation={task.interpolation!r}, padding={task.padding!r}, "
+            f"dilation_rate={task.dilation_rate}, groups={task.groups} and an input of shape "
             f"{tuple(x.shape)} (axes must be known and long enough for borders made apart). "
             f"Possible here: {', '.join(map(repr, _possible(x, task)))}."
         )
@@ -179,7 +94,7 @@ def upsample_conv(
     # TensorFlow convolves channels first on GPUs only, and the one-step ways are written for
     # channels last: the input is turned while it is small.
     tensorflow = keras.backend.backend() == "tensorflow"
-    turned = data_format == "channels_first" and (tensorflow or forward != "resize")
+    turned = task.data_format == "channels_first" and (tensorflow or forward != "resize")
     if turned:
         x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
     run = _by(forward, task)
@@ -235,7 +150,7 @@ def _borders_fit(x: Tensor, task: Task) -> bool:
     return all(
         not border.outputs
         or (isinstance(n, int) and n >= border.inputs and n * s > 2 * max(border.enlarged))
-        for n, s, border in zip(lengths, task.size, ways.borders(task), strict=True)
+        for n, s, border in zip(lengths, task.size, borders(task), strict=True)
     )
 
 
@@ -292,7 +207,7 @@ def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
     # Made apart, they cost too much on short axes: at s=2, 24x24x64, cubic, 0.9 | 1.2 on
     # TensorFlow; 32x32x64, lanczos5, 0.7 | 0.8. Larger factors have more to save: there an axis
     # need only be so many times as long as its border is deep.
-    depth = max(border.inputs if border.outputs else 0 for border in ways.borders(task))
+    depth = max(border.inputs if border.outputs else 0 for border in borders(task))
     return not depth or shape.shortest >= (
         max(32, 5 * depth) if min(task.size) < 3 else depths * depth - 1
     )
@@ -314,8 +229,9 @@ def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
         # the longer the filter is. 7x7x64: linear 1.1 | 1.7, with s=4 2.6 | 4.4, cubic 1.7 | 2.7,
         # lanczos3 1.5 | 2.3; 32x32x64: lanczos3 1.1 | 1.6; but 16x16x64, linear: 0.8 | 1.3.
         filled = min(task.size) ** 2 * shape.channels / shape.longest
-        needed = {"linear": 32, "cubic": 16}.get(task.interpolation, 8)
-        if filled >= needed and (shape.longest < 32 or needed == 8):
+        lanczos = task.interpolation.startswith("lanczos")
+        needed = 8 if lanczos else 16 if task.interpolation == "cubic" else 32
+        if filled >= needed and (shape.longest < 32 or lanczos):
             return "matrices"
         # 64x64x256: 2.4 | 2.9, 32x32x64: 1.2 | 1.1, with s=4: 1.7 | 2.6; cubic, 56x56x128: 1.9 |
         # 2.1.

@@ -7,52 +7,21 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Tensor
-from keras_upsampling.maths.padding import kernel_extent
-from keras_upsampling.maths.phases import axis_phases, tap_matrix
+from keras_upsampling.maths.phases import Phases, axis_phases, tap_matrix
+from keras_upsampling.ops.borders import around_input, borders, with_borders
 from keras_upsampling.ops.interleave import interleave
+from keras_upsampling.ops.maps import add_bias, convolve, crop_map, pad_map
 from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.resample import enlarge, phase_planes
 from keras_upsampling.ops.tables import axis_filter, phase_taps
-
-
-class Task(NamedTuple):
-    """What to do, every argument checked; `widths` are the padding of the enlarged map."""
-
-    size: tuple[int, ...]
-    interpolation: str
-    padding: str
-    widths: tuple[tuple[int, int], ...]
-    kernel_size: tuple[int, ...]
-    dilation_rate: tuple[int, ...]
-    groups: int
-    data_format: str
-
-    @property
-    def rank(self) -> int:
-        """How many spatial axes there are."""
-        return len(self.size)
-
-    @property
-    def extents(self) -> tuple[int, ...]:
-        """How many samples of each enlarged axis the kernel spans."""
-        return tuple(map(kernel_extent, self.kernel_size, self.dilation_rate))
-
-    @property
-    def around(self) -> str:
-        """What stands around the enlarged map: zeros (or nothing), or `numpy.pad`'s mode."""
-        return "zeros" if self.padding in ("same", "valid") else self.padding
-
-    def output_length(self, length: Tensor, i: int) -> Tensor:
-        """Length of axis `i` of the output, from that of the input."""
-        return length * self.size[i] + sum(self.widths[i]) - self.extents[i] + 1
+from keras_upsampling.ops.task import Task
 
 
 def resize(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -71,7 +40,7 @@ def resize(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor
         data_format=task.data_format,
         dilation_rate=task.dilation_rate,
     )
-    return _biased(y, bias, task.data_format)
+    return add_bias(y, bias, task.data_format)
 
 
 def phases(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -92,24 +61,24 @@ def phases(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor
         # On enlarged axes, outputs that meet padding are made apart, so the zeros that the
         # convolution itself puts there do as well: that is a pass over the map less. What is cut
         # off in front is longer than the padding, so no start is negative.
-        y = _run(ops.conv, x, composed, padding="same")
+        y = convolve(ops.conv, x, composed, padding="same")
         starts = [
             start - s * (axis.before - (axis.window - 1) // 2)
             for start, s, axis in zip(starts, task.size, axes, strict=True)
         ]
     else:
-        padded = _pad(x, [(axis.before, axis.after) for axis in axes], _around_input(task))
-        y = _run(ops.conv, padded, composed, padding="valid")
+        padded = pad_map(x, [(axis.before, axis.after) for axis in axes], around_input(task))
+        y = convolve(ops.conv, padded, composed, padding="valid")
     if bias is not None:
         # Here, and not at the end: phases before filters in each group, as in the kernel.
         of_phases = ops.broadcast_to(
             ops.reshape(bias, (task.groups, 1, -1)),
             (task.groups, math.prod(task.size), kernel.shape[-1] // task.groups),
         )
-        y = _biased(y, ops.reshape(of_phases, (-1,)))
+        y = add_bias(y, ops.reshape(of_phases, (-1,)))
     y = interleave(y, task.size, task.groups)
-    y = _crop(y, starts, lengths)
-    return _with_borders(y, x, kernel, bias, task)
+    y = crop_map(y, starts, lengths)
+    return with_borders(y, x, kernel, bias, task)
 
 
 def rows(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -121,11 +90,11 @@ def rows(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     (first, second), (above, beside) = task.size, task.widths
     x = enlarge(x, (first, 1), task.interpolation, (1, 2))
     if task.around != "zeros":
-        x, above = _pad(x, [above, (0, 0)], task.around), (0, 0)
+        x, above = pad_map(x, [above, (0, 0)], task.around), (0, 0)
     return phases(x, kernel, bias, task._replace(size=(1, second), widths=(above, beside)))
 
 
-def _compose(kernel: Tensor, axes: Sequence[Any], task: Task) -> Tensor:
+def _compose(kernel: Tensor, axes: Sequence[Phases], task: Task) -> Tensor:
     """Return the kernel of all phases, `(*windows, channels, phases * filters)` for one group."""
     rank, (channels, filters) = task.rank, kernel.shape[-2:]
     # (k0, k1, channels, filters) -> (s0, w0, s1, w1, channels, filters), axis by axis.
@@ -163,7 +132,7 @@ def products(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
         maps = [enlarged(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
         return _sum_of_shifts(maps, axes - 1, task)
 
-    return _biased(enlarged(task.rank, ()), bias)
+    return add_bias(enlarged(task.rank, ()), bias)
 
 
 def matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -198,29 +167,29 @@ def matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
     rows, columns = down.shape[0], across.shape[0]
     y = ops.transpose(ops.reshape(y, (columns, batch, height, k_down, filters)), (1, 3, 2, 0, 4))
     y = down @ ops.reshape(y, (batch, k_down * height, columns * filters))
-    return _biased(ops.reshape(y, (batch, rows, columns, filters)), bias)
+    return add_bias(ops.reshape(y, (batch, rows, columns, filters)), bias)
 
 
 def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
     """Enlarge axis `i` of the map of every tap, and add them up, each from where its tap falls."""
-    axis, size, (before, after) = i + 1, task.size[i], task.widths[i]
+    axis, s, (before, after) = i + 1, task.size[i], task.widths[i]
     length = ops.shape(maps[0])[axis]
-    # Output `size * j + p` meets, by tap `t`, this phase of the enlarged map, at sample `j + q`.
+    # Output `s * j + p` meets, by tap `t`, this phase of the enlarged map, at sample `j + q`.
     met = [
-        [divmod(p + task.dilation_rate[i] * t - before, size) for t in range(len(maps))]
-        for p in range(size)
+        [divmod(p + task.dilation_rate[i] * t - before, s) for t in range(len(maps))]
+        for p in range(s)
     ]
     shifts = [q for row in met for q, _ in row]
     # How many samples more than the input the output, and each phase of it, has.
     more = before + after - task.extents[i] + 1
-    more_a_phase = -(-more // size)
+    more_a_phase = -(-more // s)
     front, back = max(0, -min(shifts)), max(0, max(shifts) + more_a_phase)
 
     widths = [(front, back) if j == i else (0, 0) for j in range(task.rank)]
     # Nearest's phases are all the input, and what stands around them is what would around it.
-    around = _around_input(task) if task.interpolation == "nearest" else "zeros"
+    around = around_input(task) if task.interpolation == "nearest" else "zeros"
     planes = [
-        [_pad(plane, widths, around) for plane in phase_planes(x, axis, size, task.interpolation)]
+        [pad_map(plane, widths, around) for plane in phase_planes(x, axis, s, task.interpolation)]
         for x in maps
     ]
 
@@ -233,8 +202,8 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
 
     y = ops.stack([phase(row) for row in met], axis=axis + 1)
     shape = list(ops.shape(maps[0]))
-    shape[axis] = (length + more_a_phase) * size
-    return ops.reshape(y, shape)[(slice(None),) * axis + (slice(0, length * size + more),)]
+    shape[axis] = (length + more_a_phase) * s
+    return ops.reshape(y, shape)[(slice(None),) * axis + (slice(0, length * s + more),)]
 
 
 def transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -243,7 +212,7 @@ def transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Te
     Upsampling is zeros put between the samples, then a filter; that and the kernel may change
     places, and with the kernel first there are the fewest products. Nearest's filter is a box.
     """
-    around, apart = _around_input(task), [border.outputs for border in borders(task)]
+    around, apart = around_input(task), [border.outputs for border in borders(task)]
     filters, copies, zeros, starts, lengths = [], [], [], [], []
     for i, (k, s) in enumerate(zip(task.kernel_size, task.size, strict=True)):
         first, weights, _ = axis_filter(s, task.interpolation)
@@ -266,15 +235,15 @@ def transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Te
         lengths.append(length + len(weights) - 1)
 
     flipped = ops.flip(kernel, axis=tuple(range(task.rank)))
-    y = _run(
+    y = convolve(
         ops.conv_transpose,
-        _pad(x, copies, around),
+        pad_map(x, copies, around),
         ops.cast(ops.swapaxes(flipped, -1, -2), x.dtype),
         strides=task.size,
         padding="valid",
     )
-    y = _filter(_crop(_pad(y, zeros, "zeros"), starts, lengths), filters)
-    return _with_borders(_biased(y, bias), x, kernel, bias, task)
+    y = _filter(crop_map(pad_map(y, zeros, "zeros"), starts, lengths), filters)
+    return with_borders(add_bias(y, bias), x, kernel, bias, task)
 
 
 # Up to how many weights a filter of all axes is run in one pass over the map, in place of a pass
@@ -293,144 +262,5 @@ def _filter(y: Tensor, filters: Sequence[Sequence[float]]) -> Tensor:
         kernels = [functools.reduce(lambda a, b: a * b, kernels)]
     for kernel in kernels:
         shape = [*kernel.shape[:-2], y.shape[-1], 1]
-        y = _run(ops.depthwise_conv, y, ops.broadcast_to(kernel, shape), padding="valid")
+        y = convolve(ops.depthwise_conv, y, ops.broadcast_to(kernel, shape), padding="valid")
     return y
-
-
-class Border(NamedTuple):
-    """What padding, or the interpolation's edge rule, changes of one axis.
-
-    Attributes:
-        outputs: How many samples of the output, at either end.
-        enlarged: Of how many samples of the enlarged axis those are made, before and after.
-        inputs: And of how many of the input, at either end.
-    """
-
-    outputs: int
-    enlarged: tuple[int, int]
-    inputs: int
-
-
-def borders(task: Task) -> list[Border]:
-    """Return what no padding of the input expresses of every axis; for nearest, nothing."""
-    found = []
-    for s, extent, widths in zip(task.size, task.extents, task.widths, strict=True):
-        first, _, reach = axis_filter(s, task.interpolation)
-        # A reflection meets one sample more than it makes.
-        changed = max(reach, int(task.padding == "reflect" and any(widths)))
-        # What pads the input, makes the padded outputs too.
-        expressed = (
-            task.interpolation == "nearest"
-            or _copies_edges(task)
-            or (s == 1 and task.around == "zeros")
-        )
-        outputs = 0 if expressed else max(widths) + changed
-        before, after = (outputs + extent - 1 - width for width in widths)
-        # Sample `m` of the enlarged axis has its last tap `(m - first) // s` samples in.
-        inputs = (max(before, after) - 1 - first) // s + 1
-        found.append(Border(outputs, (before, after), inputs))
-    return found
-
-
-def _with_borders(
-    inner: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task
-) -> Tensor:
-    """Put the outputs of the borders around the inner ones.
-
-    They are few, and made of few rows of the input: enlarged first, then convolved.
-    """
-    around_axes = borders(task)
-    y = inner
-    # Backwards: the axes behind are whole by then, and of those before only the inner part is.
-    for i in reversed(range(task.rank)):
-        border, leading = around_axes[i], (slice(None),) * (i + 1)
-        if not border.outputs:
-            continue
-        # Both ends at once, one behind the other in the batch.
-        ends = [slice(None, border.inputs), slice(-border.inputs, None)]
-        u = ops.concatenate([x[(*leading, end)] for end in ends], axis=0)
-        u = enlarge(u, task.size, task.interpolation, range(1, task.rank + 1))
-        seen = [slice(None, border.enlarged[0]), slice(-border.enlarged[1], None)]
-        sides = [(task.widths[i][0], 0), (0, task.widths[i][1])]
-        padded = []
-        for u_end, part, side in zip(ops.split(u, 2, axis=0), seen, sides, strict=True):
-            widths = [side if j == i else width for j, width in enumerate(task.widths)]
-            padded.append(_pad(u_end[(*leading, part)], widths, task.around))
-        u = ops.concatenate(padded, axis=0)
-        u = _run(
-            ops.conv,
-            u,
-            ops.cast(kernel, u.dtype),
-            padding="valid",
-            dilation_rate=task.dilation_rate,
-        )
-        u = _biased(u, bias)
-        inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around_axes[:i]]
-        first, last = ops.split(u[(slice(None), *inside)], 2, axis=0)
-        y = ops.concatenate([first, y, last], axis=i + 1)
-    return y
-
-
-def _copies_edges(task: Task) -> bool:
-    """Whether copies of the input's edge do for linear all that its edge rule and padding ask.
-
-    Where borders have to be made apart anyway, they are made a little deeper instead: that is
-    less than a pass over the input.
-    """
-    unpadded = not any(map(max, task.widths))
-    return task.interpolation == "linear" and (task.padding == "edge" or unpadded)
-
-
-def _around_input(task: Task) -> str:
-    """What has to stand around the input."""
-    if _copies_edges(task):
-        return "edge"
-    if task.interpolation != "nearest":
-        return "zeros"  # the outputs that meet it are made apart
-    # A reflection that stays within the copies of the edge sample is that sample again.
-    return "edge" if task.padding == "reflect" else task.around
-
-
-def _biased(y: Tensor, bias: Tensor | None, data_format: str = "channels_last") -> Tensor:
-    """Add a bias to the channels.
-
-    Close behind the convolution, since TensorFlow makes one operation of the two: a pass over
-    the map less.
-    """
-    if bias is None:
-        return y
-    if data_format == "channels_last":
-        return ops.add(y, bias)
-    return y + ops.reshape(bias, (1, -1, *[1] * (len(y.shape) - 2)))
-
-
-def _pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
-    """Pad the spatial axes."""
-    if not any(before or after for before, after in widths):
-        return x
-    widths = [(0, 0), *widths, (0, 0)]
-    return ops.pad(x, widths) if mode == "zeros" else pad(x, widths, mode)
-
-
-def _crop(x: Tensor, starts: Sequence[int], lengths: Sequence[Tensor]) -> Tensor:
-    slices = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    return x[(slice(None), *slices)]
-
-
-def _run(operation: Callable[..., Tensor], x: Tensor, kernel: Tensor, **options: Any) -> Tensor:
-    """Run one of Keras's convolutions on maps with channels last.
-
-    PyTorch's take channels first. Keras copies a map to turn it; a turned view costs nothing,
-    and PyTorch's kernels are quick on it.
-    """
-    if keras.backend.backend() != "torch":
-        return operation(x, kernel, data_format="channels_last", **options)
-    if 1 in kernel.shape[-2:]:
-        # The order in memory of such a kernel is ambiguous once it is turned, and where PyTorch
-        # does without oneDNN, its gradient is refused: so put it in order before.
-        rank = len(kernel.shape) - 2
-        turned = ops.transpose(kernel, (rank + 1, rank, *range(rank)))
-        turned = ops.reshape(ops.reshape(turned, (-1,)), turned.shape)
-        kernel = ops.transpose(turned, (*range(2, rank + 2), 1, 0))
-    x = ops.moveaxis(x, -1, 1)
-    return ops.moveaxis(operation(x, kernel, data_format="channels_first", **options), 1, -1)

@@ -1,0 +1,107 @@
+"""The outputs near the ends of a map, where no padding of the input does what is asked."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_upsampling._types import Tensor
+from keras_upsampling.ops.maps import add_bias, convolve, pad_map
+from keras_upsampling.ops.resample import enlarge
+from keras_upsampling.ops.tables import axis_filter
+from keras_upsampling.ops.task import Task
+
+
+class Border(NamedTuple):
+    """What padding, or the interpolation's edge rule, changes of one axis.
+
+    Attributes:
+        outputs: How many samples of the output, at either end.
+        enlarged: Of how many samples of the enlarged axis those are made, before and after.
+        inputs: And of how many of the input, at either end.
+    """
+
+    outputs: int
+    enlarged: tuple[int, int]
+    inputs: int
+
+
+def borders(task: Task) -> list[Border]:
+    """Return what no padding of the input expresses of every axis; for nearest, nothing."""
+    found = []
+    for s, extent, widths in zip(task.size, task.extents, task.widths, strict=True):
+        first, _, reach = axis_filter(s, task.interpolation)
+        # A reflection meets one sample more than it makes.
+        changed = max(reach, int(task.padding == "reflect" and any(widths)))
+        # What pads the input, makes the padded outputs too.
+        expressed = (
+            task.interpolation == "nearest"
+            or _copies_edges(task)
+            or (s == 1 and task.around == "zeros")
+        )
+        outputs = 0 if expressed else max(widths) + changed
+        before, after = (outputs + extent - 1 - width for width in widths)
+        # Sample `m` of the enlarged axis has its last tap `(m - first) // s` samples in.
+        inputs = (max(before, after) - 1 - first) // s + 1
+        found.append(Border(outputs, (before, after), inputs))
+    return found
+
+
+def _copies_edges(task: Task) -> bool:
+    """Whether copies of the input's edge do for linear all that its edge rule and padding ask.
+
+    Where borders have to be made apart anyway, they are made a little deeper instead: that is
+    less than a pass over the input.
+    """
+    unpadded = not any(map(max, task.widths))
+    return task.interpolation == "linear" and (task.padding == "edge" or unpadded)
+
+
+def around_input(task: Task) -> str:
+    """What has to stand around the input."""
+    if _copies_edges(task):
+        return "edge"
+    if task.interpolation != "nearest":
+        return "zeros"  # the outputs that meet it are made apart
+    # A reflection that stays within the copies of the edge sample is that sample again.
+    return "edge" if task.padding == "reflect" else task.around
+
+
+def with_borders(
+    inner: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task
+) -> Tensor:
+    """Put the outputs of the borders around the inner ones.
+
+    They are few, and made of few rows of the input: enlarged first, then convolved.
+    """
+    around_axes = borders(task)
+    y = inner
+    # Backwards: the axes behind are whole by then, and of those before only the inner part is.
+    for i in reversed(range(task.rank)):
+        border, leading = around_axes[i], (slice(None),) * (i + 1)
+        if not border.outputs:
+            continue
+        # Both ends at once, one behind the other in the batch.
+        ends = [slice(None, border.inputs), slice(-border.inputs, None)]
+        u = ops.concatenate([x[(*leading, end)] for end in ends], axis=0)
+        u = enlarge(u, task.size, task.interpolation, range(1, task.rank + 1))
+        seen = [slice(None, border.enlarged[0]), slice(-border.enlarged[1], None)]
+        sides = [(task.widths[i][0], 0), (0, task.widths[i][1])]
+        padded = []
+        for u_end, part, side in zip(ops.split(u, 2, axis=0), seen, sides, strict=True):
+            widths = [side if j == i else width for j, width in enumerate(task.widths)]
+            padded.append(pad_map(u_end[(*leading, part)], widths, task.around))
+        u = ops.concatenate(padded, axis=0)
+        u = convolve(
+            ops.conv,
+            u,
+            ops.cast(kernel, u.dtype),
+            padding="valid",
+            dilation_rate=task.dilation_rate,
+        )
+        u = add_bias(u, bias)
+        inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around_axes[:i]]
+        first, last = ops.split(u[(slice(None), *inside)], 2, axis=0)
+        y = ops.concatenate([first, y, last], axis=i + 1)
+    return y

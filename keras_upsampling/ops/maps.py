@@ -1,0 +1,58 @@
+"""What the one-step ways do to maps with channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_upsampling._types import Tensor
+from keras_upsampling.ops.pad import pad
+
+
+def add_bias(y: Tensor, bias: Tensor | None, data_format: str = "channels_last") -> Tensor:
+    """Add a bias to the channels.
+
+    Close behind the convolution, since TensorFlow makes one operation of the two: a pass over
+    the map less.
+    """
+    if bias is None:
+        return y
+    if data_format == "channels_last":
+        return ops.add(y, bias)
+    return y + ops.reshape(bias, (1, -1, *[1] * (len(y.shape) - 2)))
+
+
+def pad_map(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
+    """Pad the spatial axes."""
+    if not any(before or after for before, after in widths):
+        return x
+    widths = [(0, 0), *widths, (0, 0)]
+    return ops.pad(x, widths) if mode == "zeros" else pad(x, widths, mode)
+
+
+def crop_map(x: Tensor, starts: Sequence[int], lengths: Sequence[Tensor]) -> Tensor:
+    """Keep so many samples of every spatial axis, from its start on."""
+    slices = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    return x[(slice(None), *slices)]
+
+
+def convolve(operation: Callable[..., Tensor], x: Tensor, kernel: Tensor, **options: Any) -> Tensor:
+    """Run one of Keras's convolutions on maps with channels last.
+
+    PyTorch's take channels first. Keras copies a map to turn it; a turned view costs nothing,
+    and PyTorch's kernels are quick on it.
+    """
+    if keras.backend.backend() != "torch":
+        return operation(x, kernel, data_format="channels_last", **options)
+    if 1 in kernel.shape[-2:]:
+        # The order in memory of such a kernel is ambiguous once it is turned, and where PyTorch
+        # does without oneDNN, its gradient is refused: so put it in order before.
+        rank = len(kernel.shape) - 2
+        turned = ops.transpose(kernel, (rank + 1, rank, *range(rank)))
+        turned = ops.reshape(ops.reshape(turned, (-1,)), turned.shape)
+        kernel = ops.transpose(turned, (*range(2, rank + 2), 1, 0))
+    x = ops.moveaxis(x, -1, 1)
+    return ops.moveaxis(operation(x, kernel, data_format="channels_first", **options), 1, -1)
