@@ -216,61 +216,86 @@ def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
 def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     # Convolutions of many channels are quick, passes over the map are dear.
     if task.interpolation != "nearest":
-        if task.rank != 2:
-            return "resize"
-        if shape.channels < 32 and shape.shortest >= 128:
-            # 256x256x16: linear 1.2, cubic 1.2, lanczos3 1.1, with s=4 1.6, 1.4, 1.2; but
-            # lanczos5 0.9, where resizing has 1.1. Fewer taps save less, and dilated ones would
-            # be met with the zeros between them.
-            long_filter = task.interpolation == "lanczos5" and min(task.size) < 3
-            dense = min(task.kernel_size) > 2 and max(task.dilation_rate) == 1
-            return "rows" if dense and min(task.size) > 1 and not long_filter else "resize"
-        # Matrices have the more zeros the longer the axes are, and the other ways the more to do
-        # the longer the filter is. 7x7x64: linear 1.1 | 1.7, with s=4 2.6 | 4.4, cubic 1.7 | 2.7,
-        # lanczos3 1.5 | 2.3; 32x32x64: lanczos3 1.1 | 1.6; but 16x16x64, linear: 0.8 | 1.3.
-        filled = min(task.size) ** 2 * shape.channels / shape.longest
-        lanczos = task.interpolation.startswith("lanczos")
-        needed = 8 if lanczos else 16 if task.interpolation == "cubic" else 32
-        if filled >= needed and (shape.longest < 32 or lanczos):
-            return "matrices"
-        # 64x64x256: 2.4 | 2.9, 32x32x64: 1.2 | 1.1, with s=4: 1.7 | 2.6; cubic, 56x56x128: 1.9 |
-        # 2.1.
-        if shape.channels >= 64 and _worth_borders(shape, task, depths=4):
-            return "transposed"
-        return "matrices" if filled >= needed else "resize"
-    if task.rank == 1:
-        if shape.enlarged < 250_000:
-            return "resize"
-        # 2048x64, s=3: 1.0 | 2.4; s=2, k=5: by phases 1.4 | 1.8.
-        if min(task.size) > 2:
-            return "transposed"
-        return "phases" if max(task.kernel_size) > 4 else "resize"
-    if task.rank == 3:
-        if shape.enlarged < 300_000:
-            return "resize"
-        if max(task.kernel_size) > 4:
-            return "phases"  # 16x16x16x32: 3.7 | 3.4, s=3: 3.1 | 11
-        # 16x16x16x32: 2.4 | 2.3, s=3: 5.6 | 3.9, but four of 7x7x7x32 1.3 | 0.6, s=3: 3.2 | 1.2.
-        return "products" if shape.samples >= 3000 or min(task.size) > 2 else "resize"
-    if shape.enlarged < 100_000:
-        return "resize"  # 25x7x7x8: 1.0 | 0.9
+        return _smooth_on_tensorflow(shape, task) if task.rank == 2 else "resize"
+    # 25x7x7x8: 1.0 | 0.9.
+    if shape.enlarged < {1: 250_000, 2: 100_000, 3: 300_000}[task.rank]:
+        return "resize"
     if max(task.kernel_size) == 1:
         return "products"  # 64x64x256: 2.0 | 3.0
-    # 64x64x256: 3.8 | 5.4. Few channels do not earn the pass over the output back (256x256x16:
-    # 1.2 | 4.9, phases 2.3 | 3.5), nor do long kernels (k=5, 32x32x64: 2.0 | 3.2 against
-    # phases' 2.4 | 4.1) unless the factor is large.
-    few = shape.channels < 32 or (max(task.kernel_size) > 4 and min(task.size) < 3)
-    return "phases" if few or task.groups > 1 or max(task.dilation_rate) > 1 else "transposed"
+    if task.groups > 1:
+        return "phases"
+    dilated, small = max(task.dilation_rate) > 1, min(task.size) < 3
+    long = max(task.kernel_size) > 4 and not dilated
+    # The products are small where there are few channels, and many where the kernel is long:
+    # 256x256x16: phases 2.4, products 1.8; s=3, k=5: 3.7, 2.8; 32x32x64, k=5: 2.5, 2.0; but
+    # 64x64x256, k=5: 2.7, 3.4, and 256x256x16, s=4: 2.1, 3.0.
+    few = shape.channels < 32
+    if few and (small or (long and min(task.size) < 4)):
+        return "phases"
+    if small and shape.channels < 128 and not dilated:
+        if long or task.rank == 3:
+            return "phases"  # 24x24x24x32: 3.9 | 7.1, products 3.2 | 3.6
+        if task.rank == 2:
+            return "transposed"  # 32 of 7x7x64: 1.7, products 1.3; 14x14x64: 1.3, 1.7
+    # Nothing is enlarged before it has to be, and the larger the factor, the more that saves:
+    # 64x64x256: 3.4, 8x8x512: 3.1 where a transposed convolution has 1.2; s=4: 7.1, 11, with
+    # 7x7x64: 3.5, 32x32x64: 4.0. One dimension, 2048x64: 1.2, s=4: 1.7.
+    return "products"
+
+
+def _smooth_on_tensorflow(shape: _Shape, task: Task) -> str:
+    linear, lanczos = task.interpolation == "linear", task.interpolation.startswith("lanczos")
+    # Matrices have the more zeros the longer the axes are, and the other ways the more to do
+    # the longer the filter is. 7x7x64: linear 1.1 | 1.7, with s=4 2.6 | 4.4, cubic 1.7 | 2.7,
+    # lanczos3 1.5 | 2.3; 32x32x64: lanczos3 1.1 | 1.6; but 16x16x64, linear: 0.8 | 1.3.
+    filled = min(task.size) ** 2 * shape.channels / shape.longest
+    needed = 8 if lanczos else 32 if linear else 16
+    if filled >= needed and (shape.longest < 32 or lanczos):
+        return "matrices"
+    apart = _worth_borders(shape, task, depths=4)
+    dilated, few = max(task.dilation_rate) > 1, shape.channels < 32
+    long_axes = shape.shortest >= 128
+    # The filter behind a transposed convolution is as long as two factors. s=4, 64x64x256: 5.2,
+    # transposed 3.4; 256x256x16: 1.9, rows 1.6; s=3, 128x128x32: 1.3, resizing 0.7.
+    large = min(task.size) > 3 or (min(task.size) > 2 and shape.channels < 64)
+    if linear and large and apart and not dilated and (long_axes or not few):
+        return "products"
+    if few and long_axes:
+        # 256x256x16: linear 1.2, cubic 1.2, lanczos3 1.1, with s=4 1.6, 1.4, 1.2; but lanczos5
+        # 0.9, where resizing has 1.1. Fewer taps save less, and dilated ones would be met with
+        # the zeros between them.
+        dense = min(task.kernel_size) > 2 and not dilated
+        long_filter = task.interpolation == "lanczos5" and min(task.size) < 3
+        return "rows" if dense and min(task.size) > 1 and not long_filter else "resize"
+    # 64x64x256: 2.4 | 2.9, 32x32x64: 1.2 | 1.1; cubic, 56x56x128: 1.9 | 2.1.
+    if shape.channels >= 64 and apart:
+        return "transposed"
+    return "matrices" if filled >= needed else "resize"
 
 
 def _backward_on_tensorflow(forward: str, shape: _Shape, task: Task) -> str:
-    # The gradients of convolutions are slow where there are few channels. How many times as fast
-    # training steps are with those of another way, and in brackets without:
-    if shape.channels >= 64 or task.rank != 2:
+    # How many times as fast training steps are with the gradients of another way, and in brackets
+    # with those of the way itself.
+    many, small = shape.channels >= 128, min(task.size) < 3
+    if forward == "products" and max(task.kernel_size) > 1:
+        if max(task.dilation_rate) > 1:
+            # 7x7x64: 1.2 (0.7), but 8x8x512: 1.2 (2.0), s=4: 1.2 (6.4).
+            return "resize" if small and not many else forward
+        if task.rank == 3:
+            # 24x24x24x32, s=3: 9.3 (7.8), but s=4, 16x16x16x32: 9.1 (12); 8x8x8x128, s=2: 2.9
+            # (2.4), but s=3: 5.6 (9.6).
+            return forward if min(task.size) > (2 if many else 3) else "phases"
+        # 64x64x256: 4.4 (3.0), s=4: 7.7 (7.5), 7x7x64, s=4: 3.8 (1.1); 2048x64: 1.7 (1.2);
+        # linear, s=4, 32x32x64: 2.7 (0.6).
+        return "transposed"
+    # The gradients of convolutions are slow where there are few channels.
+    if shape.channels >= 64 or task.rank == 3:
         return forward
     if task.interpolation == "nearest":
         # 28x28x32: 2.5 (1.5), 256x256x16: 4.7 (3.6); but with k=5 5.4 (8.2).
         return "transposed" if forward == "phases" and max(task.kernel_size) < 4 else forward
+    if task.rank == 1:
+        return forward
     if shape.shortest >= 128:
         return "transposed"  # 256x256x16: linear 2.2 (1.3), lanczos3 1.8 (0.6), k=5: 4.1, 3.0
     # 28x28x32: linear 1.4 (1.0), lanczos5 1.5 (0.9).

@@ -124,15 +124,23 @@ def products(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
     batch, *spatial, channels = ops.shape(x)
     flat = ops.reshape(x, (-1, channels))
     kernel = ops.cast(kernel, x.dtype)
+    # The bias comes with a tap that never meets the padding, if there is one: that is fewer
+    # numbers to add to than the output has.
+    starts = zip(task.widths, task.dilation_rate, strict=True)
+    middle = [divmod(before, d) for (before, _), d in starts]
+    biased = None if any(rest for _, rest in middle) else tuple(t for t, _ in middle)
 
     def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
         """What the `taps` of the axes behind the first ones add, those first ones done."""
         if axes == 0:
-            return ops.reshape(flat @ kernel[taps], (batch, *spatial, kernel.shape[-1]))
+            y = flat @ kernel[taps]
+            y = add_bias(y, bias) if taps == biased else y
+            return ops.reshape(y, (batch, *spatial, kernel.shape[-1]))
         maps = [enlarged(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
         return _sum_of_shifts(maps, axes - 1, task)
 
-    return add_bias(enlarged(task.rank, ()), bias)
+    y = enlarged(task.rank, ())
+    return y if biased else add_bias(y, bias)
 
 
 def matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -173,37 +181,39 @@ def matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
 def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
     """Enlarge axis `i` of the map of every tap, and add them up, each from where its tap falls."""
     axis, s, (before, after) = i + 1, task.size[i], task.widths[i]
-    length = ops.shape(maps[0])[axis]
-    # Output `s * j + p` meets, by tap `t`, this phase of the enlarged map, at sample `j + q`.
-    met = [
-        [divmod(p + task.dilation_rate[i] * t - before, s) for t in range(len(maps))]
-        for p in range(s)
-    ]
-    shifts = [q for row in met for q, _ in row]
+    length, leading = ops.shape(maps[0])[axis], (slice(None),) * (i + 1)
     # How many samples more than the input the output, and each phase of it, has.
     more = before + after - task.extents[i] + 1
     more_a_phase = -(-more // s)
-    front, back = max(0, -min(shifts)), max(0, max(shifts) + more_a_phase)
-
-    widths = [(front, back) if j == i else (0, 0) for j in range(task.rank)]
     # Nearest's phases are all the input, and what stands around them is what would around it.
-    around = around_input(task) if task.interpolation == "nearest" else "zeros"
-    planes = [
-        [pad_map(plane, widths, around) for plane in phase_planes(x, axis, s, task.interpolation)]
-        for x in maps
-    ]
+    nearest = task.interpolation == "nearest"
+    around, distinct = (around_input(task), 1) if nearest else ("zeros", s)
+    planes = [[x] if nearest else phase_planes(x, axis, s, task.interpolation) for x in maps]
 
-    def phase(row: Sequence[tuple[int, int]]) -> Tensor:
-        parts = [
-            plane[p][(slice(None),) * axis + (slice(front + q, front + q + length + more_a_phase),)]
-            for plane, (q, p) in zip(planes, row, strict=True)
-        ]
-        return functools.reduce(lambda a, b: a + b, parts)
+    def shifted(plane: Tensor, q: int) -> Tensor:
+        """Return as many samples as a phase has, from `q` on; most taps need no copy for that."""
+        if q == 0 == more_a_phase:
+            return plane
+        front, back, start = max(0, -q), max(0, q + more_a_phase), max(0, q)
+        widths = [(front, back) if j == i else (0, 0) for j in range(task.rank)]
+        padded = pad_map(plane, widths, around)
+        return padded[(*leading, slice(start, start + length + more_a_phase))]
 
-    y = ops.stack([phase(row) for row in met], axis=axis + 1)
+    made: dict[tuple[tuple[int, int], ...], Tensor] = {}
+    phases_of_output = []
+    for p in range(s):
+        # Output `s * j + p` meets, by tap `t`, this phase of the enlarged map, at sample `j + q`.
+        met = [divmod(p + task.dilation_rate[i] * t - before, s) for t in range(len(maps))]
+        key = tuple((q, other % distinct) for q, other in met)
+        if key not in made:
+            parts = [shifted(of_tap[r], q) for of_tap, (q, r) in zip(planes, key, strict=True)]
+            made[key] = functools.reduce(lambda a, b: a + b, parts)
+        phases_of_output.append(made[key])
+    y = ops.stack(phases_of_output, axis=axis + 1)
     shape = list(ops.shape(maps[0]))
     shape[axis] = (length + more_a_phase) * s
-    return ops.reshape(y, shape)[(slice(None),) * axis + (slice(0, length * s + more),)]
+    y = ops.reshape(y, shape)
+    return y if more == more_a_phase * s else y[(*leading, slice(0, length * s + more))]
 
 
 def transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:

@@ -166,28 +166,40 @@ def test_transposed_convolutions_with_a_filter_are_the_definition(case):
     check(case, "transposed")
 
 
-# Few channels, and large or short axes: the passes go two ways on TensorFlow.
+def two_way_case(interpolation="nearest", spatial=(128, 130), size=2, dilation=1, channels=4):
+    rank = len(spatial)
+    return replace(
+        plain_case("same", "channels_last", interpolation),
+        spatial=spatial,
+        size=(size,) * rank,
+        kernel_size=(3,) * rank,
+        dilation=(dilation,) * rank,
+        channels=channels,
+    )
+
+
+# The ways of the forward and of the backward pass, and a case where TensorFlow takes them.
 TWO_WAYS = [
-    ("nearest", (128, 130), ("phases", "transposed")),
-    ("linear", (128, 130), ("rows", "transposed")),
-    ("cubic", (128, 130), ("rows", "transposed")),
-    ("lanczos5", (128, 130), ("resize", "transposed")),
-    ("linear", (4, 3), ("resize", "matrices")),
+    ("phases", "transposed", {}),
+    ("rows", "transposed", {"interpolation": "linear"}),
+    ("rows", "transposed", {"interpolation": "cubic"}),
+    ("resize", "transposed", {"interpolation": "lanczos5"}),
+    ("resize", "matrices", {"interpolation": "linear", "spatial": (4, 3)}),
+    ("products", "transposed", {"spatial": (30, 31), "size": 4}),
+    ("products", "transposed", {"spatial": (500,), "size": 3, "channels": 192}),
+    ("products", "transposed", {"interpolation": "linear", "size": 3}),
+    ("products", "phases", {"spatial": (14, 14, 14), "size": 3}),
+    ("products", "resize", {"spatial": (20, 20), "dilation": 2, "channels": 64}),
 ]
 
 
-def two_way_case(interpolation, spatial):
-    case = plain_case("same", "channels_last", interpolation)
-    return replace(case, spatial=spatial, size=(2, 2), kernel_size=(3, 3))
-
-
-@pytest.mark.parametrize(("interpolation", "spatial", "passes"), TWO_WAYS)
-def test_passes_that_go_two_ways_are_the_definition(interpolation, spatial, passes, monkeypatch):
+@pytest.mark.parametrize(("forward", "backward", "changes"), TWO_WAYS)
+def test_passes_that_go_two_ways_are_the_definition(forward, backward, changes, monkeypatch):
     if BACKEND != "tensorflow":
         pytest.skip("chosen on TensorFlow only")
     import tensorflow as tf
 
-    case = two_way_case(interpolation, spatial)
+    case = two_way_case(**changes)
     check(case, method=None)
 
     taken = []
@@ -199,9 +211,9 @@ def test_passes_that_go_two_ways_are_the_definition(interpolation, spatial, pass
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = operation(case)(x, ops.convert_to_tensor(kernel, "float32"))
-    assert taken == [passes[0]]
+    assert taken == [forward]
     tape.gradient(y, x)
-    assert taken == list(passes)
+    assert taken == [forward, backward]
 
 
 def test_passes_that_go_two_ways_compile_and_are_exported(tmp_path):
@@ -209,7 +221,7 @@ def test_passes_that_go_two_ways_compile_and_are_exported(tmp_path):
         pytest.skip("chosen on TensorFlow only")
     import tensorflow as tf
 
-    case = two_way_case("cubic", (128, 130))
+    case = two_way_case("cubic")
     x, kernel = case.input().astype("float32"), case.weights()[0].astype("float32")
     tensors = [ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)]
     expected = expected_output(x, kernel, 0, **definition(case))
