@@ -157,6 +157,10 @@ def _borders_fit(x: Tensor, task: Task) -> bool:
 # What a length is taken to be where it is not known yet, the batch's included.
 _TYPICAL_LENGTH = 32
 
+# For how many taps to take products: each holds a map, and compiling takes the longer the more
+# there are.
+_MOST_PRODUCTS = 125
+
 
 def _choose(x: Tensor, task: Task) -> tuple[str, str]:
     """The methods of the forward and of the backward pass.
@@ -164,8 +168,9 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
     What was quickest where it was measured; the most careful one elsewhere.
 
     Measured on a 2-core CPU in float32, with `python -m keras_upsampling bench --method ...`;
-    figures below are how many times as fast as resizing a method is, forward | training step,
-    at s=2 and k=3 unless said. GPUs and half precision were not measured: they resize.
+    figures below are how many times as fast as Keras's `UpSampling` and `Conv` a method is,
+    forward | training step, at s=2 and k=3 unless said; `"resize"` has about 1.0. GPUs and half
+    precision were not measured: they resize.
     """
     precise = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
     if not precise or not on_cpu(x) or max(task.size) == 1:
@@ -189,7 +194,10 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
         forward = "resize"
     if backend == "tensorflow":
         backward = _backward_on_tensorflow(forward, shape, task)
-        return forward, backward if backward in possible else forward
+        # Where lengths are unknown and borders cannot be made apart; the gradients of the shifts
+        # would be slower still.
+        careful = "resize" if forward == "products" else forward
+        return forward, backward if backward in possible else careful
     return forward, forward
 
 
@@ -217,81 +225,90 @@ def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     # Convolutions of many channels are quick, passes over the map are dear.
     if task.interpolation != "nearest":
         return _smooth_on_tensorflow(shape, task) if task.rank == 2 else "resize"
-    # 25x7x7x8: 1.0 | 0.9.
+    # What is gained does not pay for the operations more: 25x7x7x8: 1.0 | 0.9; 256x16 (16 in the
+    # batch): 0.9 | 0.8.
     if shape.enlarged < {1: 250_000, 2: 100_000, 3: 300_000}[task.rank]:
         return "resize"
     if max(task.kernel_size) == 1:
         return "products"  # 64x64x256: 2.0 | 3.0
-    if task.groups > 1:
+    if task.groups > 1 or math.prod(task.kernel_size) > _MOST_PRODUCTS:
         return "phases"
-    dilated, small = max(task.dilation_rate) > 1, min(task.size) < 3
-    long = max(task.kernel_size) > 4 and not dilated
+    dilated, small_factor = max(task.dilation_rate) > 1, min(task.size) < 3
+    long_kernel = max(task.kernel_size) > 4
     # The products are small where there are few channels, and many where the kernel is long:
-    # 256x256x16: phases 2.4, products 1.8; s=3, k=5: 3.7, 2.8; 32x32x64, k=5: 2.5, 2.0; but
-    # 64x64x256, k=5: 2.7, 3.4, and 256x256x16, s=4: 2.1, 3.0.
-    few = shape.channels < 32
-    if few and (small or (long and min(task.size) < 4)):
+    # 256x256x16: phases 2.4, products 1.8; s=3, k=5: 3.7, 2.8; but s=3: both 4.0; s=4: 2.1, 3.0.
+    if shape.channels < 32 and (small_factor or (long_kernel and min(task.size) < 4)):
         return "phases"
-    if small and shape.channels < 128 and not dilated:
-        if long or task.rank == 3:
-            return "phases"  # 24x24x24x32: 3.9 | 7.1, products 3.2 | 3.6
+    if shape.channels < 128 and small_factor and not dilated:
+        # 32x32x64, k=5: 2.5, products 2.0; 24x24x24x32: 3.9 | 7.1, products 3.2 | 3.6.
+        if long_kernel or task.rank == 3:
+            return "phases"
+        # 32 of 7x7x64: 1.7, products 1.3; but 16 of 14x14x64 1.3 and 1.7, and 28x28x32, 32x32x64
+        # and 128x128x32 about the same.
         if task.rank == 2:
-            return "transposed"  # 32 of 7x7x64: 1.7, products 1.3; 14x14x64: 1.3, 1.7
+            return "transposed"
     # Nothing is enlarged before it has to be, and the larger the factor, the more that saves:
     # 64x64x256: 3.4, 8x8x512: 3.1 where a transposed convolution has 1.2; s=4: 7.1, 11, with
-    # 7x7x64: 3.5, 32x32x64: 4.0. One dimension, 2048x64: 1.2, s=4: 1.7.
+    # 7x7x64: 3.5, 32x32x64: 4.0; s=2, k=5, 64x64x256: 3.4 where phases have 2.7. One dimension,
+    # 2048x64: 1.2, s=4: 1.7. Dilated by 2, 32x32x64: 2.0, phases 1.2.
     return "products"
 
 
 def _smooth_on_tensorflow(shape: _Shape, task: Task) -> str:
     linear, lanczos = task.interpolation == "linear", task.interpolation.startswith("lanczos")
+    dilated, apart = max(task.dilation_rate) > 1, _worth_borders(shape, task, depths=4)
+    few_channels, long_axes = shape.channels < 32, shape.shortest >= 128
     # Matrices have the more zeros the longer the axes are, and the other ways the more to do
     # the longer the filter is. 7x7x64: linear 1.1 | 1.7, with s=4 2.6 | 4.4, cubic 1.7 | 2.7,
     # lanczos3 1.5 | 2.3; 32x32x64: lanczos3 1.1 | 1.6; but 16x16x64, linear: 0.8 | 1.3.
-    filled = min(task.size) ** 2 * shape.channels / shape.longest
     needed = 8 if lanczos else 32 if linear else 16
-    if filled >= needed and (shape.longest < 32 or lanczos):
+    filled = min(task.size) ** 2 * shape.channels / shape.longest >= needed
+    if filled and shape.longest < 32:
         return "matrices"
-    apart = _worth_borders(shape, task, depths=4)
-    dilated, few = max(task.dilation_rate) > 1, shape.channels < 32
-    long_axes = shape.shortest >= 128
     # The filter behind a transposed convolution is as long as two factors. s=4, 64x64x256: 5.2,
-    # transposed 3.4; 256x256x16: 1.9, rows 1.6; s=3, 128x128x32: 1.3, resizing 0.7.
-    large = min(task.size) > 3 or (min(task.size) > 2 and shape.channels < 64)
-    if linear and large and apart and not dilated and (long_axes or not few):
+    # transposed 3.4; 256x256x16: 1.9, rows 1.6; s=3, 128x128x32: 1.3, `"resize"` 0.7.
+    if (
+        (linear and task.groups == 1 and task.around == "zeros" and not dilated)
+        and (apart and (long_axes or not few_channels))
+        and (min(task.size) > 3 or (min(task.size) > 2 and shape.channels < 64))
+    ):
         return "products"
-    if few and long_axes:
+    if few_channels and long_axes:
         # 256x256x16: linear 1.2, cubic 1.2, lanczos3 1.1, with s=4 1.6, 1.4, 1.2; but lanczos5
-        # 0.9, where resizing has 1.1. Fewer taps save less, and dilated ones would be met with
+        # 0.9, where `"resize"` has 1.1. Fewer taps save less, and dilated ones would be met with
         # the zeros between them.
         dense = min(task.kernel_size) > 2 and not dilated
         long_filter = task.interpolation == "lanczos5" and min(task.size) < 3
         return "rows" if dense and min(task.size) > 1 and not long_filter else "resize"
+    if filled and lanczos:
+        return "matrices"
     # 64x64x256: 2.4 | 2.9, 32x32x64: 1.2 | 1.1; cubic, 56x56x128: 1.9 | 2.1.
     if shape.channels >= 64 and apart:
         return "transposed"
-    return "matrices" if filled >= needed else "resize"
+    return "matrices" if filled else "resize"
 
 
 def _backward_on_tensorflow(forward: str, shape: _Shape, task: Task) -> str:
     # How many times as fast training steps are with the gradients of another way, and in brackets
     # with those of the way itself.
-    many, small = shape.channels >= 128, min(task.size) < 3
-    if forward == "products" and max(task.kernel_size) > 1:
+    many_channels, nearest = shape.channels >= 128, task.interpolation == "nearest"
+    if forward == "products":
+        if nearest and max(task.kernel_size) == 1:
+            return forward  # 56x56x128: 2.1 (2.8)
         if max(task.dilation_rate) > 1:
-            # 7x7x64: 1.2 (0.7), but 8x8x512: 1.2 (2.0), s=4: 1.2 (6.4).
-            return "resize" if small and not many else forward
+            # 7x7x64: 1.2 (0.7), but 8x8x512: 1.2 (2.0); s=4, 8x8x512: 1.1 (6.4).
+            return forward if many_channels or min(task.size) > 2 else "resize"
         if task.rank == 3:
             # 24x24x24x32, s=3: 9.3 (7.8), but s=4, 16x16x16x32: 9.1 (12); 8x8x8x128, s=2: 2.9
             # (2.4), but s=3: 5.6 (9.6).
-            return forward if min(task.size) > (2 if many else 3) else "phases"
+            return forward if min(task.size) > (2 if many_channels else 3) else "phases"
         # 64x64x256: 4.4 (3.0), s=4: 7.7 (7.5), 7x7x64, s=4: 3.8 (1.1); 2048x64: 1.7 (1.2);
         # linear, s=4, 32x32x64: 2.7 (0.6).
         return "transposed"
     # The gradients of convolutions are slow where there are few channels.
     if shape.channels >= 64 or task.rank == 3:
         return forward
-    if task.interpolation == "nearest":
+    if nearest:
         # 28x28x32: 2.5 (1.5), 256x256x16: 4.7 (3.6); but with k=5 5.4 (8.2).
         return "transposed" if forward == "phases" and max(task.kernel_size) < 4 else forward
     if task.rank == 1:
@@ -309,11 +326,7 @@ def _preferred_on_jax(shape: _Shape, task: Task) -> str:
     nearest = task.interpolation == "nearest"
     if nearest and (few or task.groups > 1):
         return "phases" if shape.samples >= 64 else "resize"
-    # Compiling takes the longer the more taps there are.
     return "products" if math.prod(task.kernel_size) <= _MOST_PRODUCTS else "resize"
-
-
-_MOST_PRODUCTS = 125
 
 
 def _preferred_on_torch(shape: _Shape, task: Task) -> str:

@@ -124,23 +124,22 @@ def products(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
     batch, *spatial, channels = ops.shape(x)
     flat = ops.reshape(x, (-1, channels))
     kernel = ops.cast(kernel, x.dtype)
-    # The bias comes with a tap that never meets the padding, if there is one: that is fewer
-    # numbers to add to than the output has.
-    starts = zip(task.widths, task.dilation_rate, strict=True)
-    middle = [divmod(before, d) for (before, _), d in starts]
-    biased = None if any(rest for _, rest in middle) else tuple(t for t, _ in middle)
+    # The tap that meets every output at its own sample, if there is one, never meets the padding
+    # and can bring the bias: that is fewer numbers to add to than the output has.
+    own = [
+        divmod(before, d) for (before, _), d in zip(task.widths, task.dilation_rate, strict=True)
+    ]
+    biased = None if any(rest for _, rest in own) else tuple(t for t, _ in own)
 
     def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
         """What the `taps` of the axes behind the first ones add, those first ones done."""
         if axes == 0:
-            y = flat @ kernel[taps]
-            y = add_bias(y, bias) if taps == biased else y
+            y = add_bias(flat @ kernel[taps], bias if taps == biased else None)
             return ops.reshape(y, (batch, *spatial, kernel.shape[-1]))
         maps = [enlarged(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
         return _sum_of_shifts(maps, axes - 1, task)
 
-    y = enlarged(task.rank, ())
-    return y if biased else add_bias(y, bias)
+    return add_bias(enlarged(task.rank, ()), bias if biased is None else None)
 
 
 def matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -187,11 +186,11 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
     more_a_phase = -(-more // s)
     # Nearest's phases are all the input, and what stands around them is what would around it.
     nearest = task.interpolation == "nearest"
-    around, distinct = (around_input(task), 1) if nearest else ("zeros", s)
-    planes = [[x] if nearest else phase_planes(x, axis, s, task.interpolation) for x in maps]
+    around = around_input(task) if nearest else "zeros"
+    planes = [phase_planes(x, axis, s, task.interpolation) for x in maps]
 
     def shifted(plane: Tensor, q: int) -> Tensor:
-        """Return as many samples as a phase has, from `q` on; most taps need no copy for that."""
+        """Return as many samples as a phase has, from `q` on; often that is all of them."""
         if q == 0 == more_a_phase:
             return plane
         front, back, start = max(0, -q), max(0, q + more_a_phase), max(0, q)
@@ -202,9 +201,9 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
     made: dict[tuple[tuple[int, int], ...], Tensor] = {}
     phases_of_output = []
     for p in range(s):
-        # Output `s * j + p` meets, by tap `t`, this phase of the enlarged map, at sample `j + q`.
+        # Output `s * j + p` meets, by tap `t`, phase `r` of the enlarged map, at sample `j + q`.
         met = [divmod(p + task.dilation_rate[i] * t - before, s) for t in range(len(maps))]
-        key = tuple((q, other % distinct) for q, other in met)
+        key = tuple((q, 0 if nearest else r) for q, r in met)
         if key not in made:
             parts = [shifted(of_tap[r], q) for of_tap, (q, r) in zip(planes, key, strict=True)]
             made[key] = functools.reduce(lambda a, b: a + b, parts)

@@ -1,5 +1,6 @@
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from hypothesis import given
 from keras import ops
 
+from keras_upsampling.maths.padding import pad_widths
 from keras_upsampling.ops import upsample_conv
+from keras_upsampling.ops.task import Task
 from tests.backends import (
     BACKEND,
     float64_allowed,
@@ -216,6 +219,61 @@ def test_passes_that_go_two_ways_are_the_definition(forward, backward, changes, 
     assert taken == [forward, backward]
 
 
+# The ways of the forward and of the backward pass that TensorFlow takes for an input's shape.
+CHOICES = [
+    ("resize", "resize", (1, 7, 7, 8), {}),
+    ("transposed", "transposed", (32, 7, 7, 64), {}),
+    ("phases", "transposed", (1, 256, 256, 16), {}),
+    ("phases", "phases", (1, 256, 256, 16), {"k": 5}),
+    ("products", "products", (32, 7, 7, 64), {"k": 1}),
+    ("products", "transposed", (8, 8, 8, 512), {}),
+    ("products", "transposed", (8, 14, 14, 128), {"k": 5}),
+    ("phases", "phases", (8, 14, 14, 64), {"k": 5}),
+    ("products", "transposed", (1, 256, 256, 16), {"s": 4, "k": 5}),
+    ("phases", "phases", (8, 14, 14, 64), {"s": 4, "groups": 4}),
+    ("phases", "phases", (8, 14, 14, 64), {"s": 4, "k": 13}),
+    ("products", "products", (8, 8, 8, 512), {"dilation": 2}),
+    ("products", "products", (8, 14, 14, 64), {"s": 4, "dilation": 2}),
+    ("products", "products", (1, 16, 16, 16, 32), {"s": 4}),
+    ("products", "products", (2, 8, 8, 8, 128), {"s": 3}),
+    ("phases", "phases", (1, 16, 16, 16, 32), {}),
+    ("transposed", "transposed", (1, 64, 64, 256), {"interpolation": "linear"}),
+    ("transposed", "transposed", (1, 64, 64, 256), {"interpolation": "linear", "s": 3}),
+    ("products", "transposed", (1, 64, 64, 256), {"interpolation": "linear", "s": 4}),
+    ("products", "transposed", (4, 32, 32, 64), {"interpolation": "linear", "s": 4, "k": 1}),
+    # Products of others than nearest know zeros alone.
+    ("transposed", "transposed", (4, 40, 40, 64),
+     {"interpolation": "linear", "s": 4, "padding": "edge"}),
+    # Borders made apart need known lengths: the gradients that are left are those of resizing.
+    ("products", "resize", (8, None, None, 64), {"interpolation": "linear", "s": 4}),
+    ("matrices", "matrices", (8, 16, 16, 512), {"interpolation": "cubic"}),
+    ("rows", "transposed", (1, 128, 128, 16), {"interpolation": "lanczos3", "s": 8}),
+    ("resize", "resize", (8, 200, 64), {"interpolation": "linear"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("forward", "backward", "shape", "changes"), CHOICES)
+def test_the_ways_chosen_are_those_that_were_quickest(forward, backward, shape, changes):
+    if BACKEND != "tensorflow":
+        pytest.skip("the rules of TensorFlow")
+    asked = {
+        "interpolation": "nearest", "s": 2, "k": 3, "padding": "same", "dilation": 1, "groups": 1
+    } | changes  # fmt: skip
+    rank, extent = len(shape) - 2, (asked["k"] - 1) * asked["dilation"] + 1
+    task = Task(
+        size=(asked["s"],) * rank,
+        interpolation=asked["interpolation"],
+        padding=asked["padding"],
+        widths=(pad_widths(extent, asked["padding"]),) * rank,
+        kernel_size=(asked["k"],) * rank,
+        dilation_rate=(asked["dilation"],) * rank,
+        groups=asked["groups"],
+        data_format="channels_last",
+    )
+    x = SimpleNamespace(shape=shape, dtype="float32")  # no more of it is looked at
+    assert operations._choose(x, task) == (forward, backward)
+
+
 def test_passes_that_go_two_ways_compile_and_are_exported(tmp_path):
     if BACKEND != "tensorflow":
         pytest.skip("chosen on TensorFlow only")
@@ -319,21 +377,28 @@ def test_every_method_compiles(method, interpolation, padding):
     close(slopes[1], to_kernel, "float32")
 
 
-@pytest.mark.parametrize("padding", ["same", "valid", "wrap"])
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "matrices"])
-def test_unknown_lengths_give_the_same(method, padding):
+UNKNOWN_LENGTHS = [
+    (method, "nearest", padding)
+    for method in METHODS
+    if method != "matrices"
+    for padding in ("same", "valid", "wrap")
+] + [("products", "linear", "same"), ("products", "linear", "valid")]
+
+
+@pytest.mark.parametrize(("method", "interpolation", "padding"), UNKNOWN_LENGTHS)
+def test_unknown_lengths_give_the_same(method, interpolation, padding):
     if BACKEND != "tensorflow":
         pytest.skip("only TensorFlow's graphs run with lengths unknown")
     import tensorflow as tf
 
-    case = plain_case(padding, "channels_last")
-    x, (kernel, _) = case.input(), case.weights()
-    kernel = kernel.astype("float32")
+    case = plain_case(padding, "channels_last", interpolation)
+    x, (kernel, bias) = case.input(), case.weights()
+    weights = kernel.astype("float32"), bias.astype("float32")
     function = tf.function(
-        lambda x: operation(case, method)(x, kernel),
+        lambda x: operation(case, method)(x, *weights),
         input_signature=[tf.TensorSpec((None, None, None, 4))],
     )
-    expected = expected_output(x, kernel, 0, **definition(case))
+    expected = expected_output(x, kernel, bias, **definition(case))
     close(to_numpy(function(x.astype("float32"))), expected, "float32")
 
 
@@ -419,15 +484,16 @@ def test_the_bias_goes_to_the_channels_where_an_axis_is_as_long(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "convolution"),
+    ("method", "before"),
     [
         ("resize", "Conv2D"),
         ("phases", "Conv2D"),
         ("rows", "Conv2D"),
         ("transposed", "DepthwiseConv2dNative"),
+        ("products", "MatMul"),
     ],
 )
-def test_the_bias_stands_where_tensorflow_joins_it_to_a_convolution(method, convolution):
+def test_the_bias_stands_where_tensorflow_joins_it_to_what_comes_before(method, before):
     if BACKEND != "tensorflow":
         pytest.skip("reads TensorFlow's graph")
     import tensorflow as tf
@@ -437,7 +503,7 @@ def test_the_bias_stands_where_tensorflow_joins_it_to_a_convolution(method, conv
     )
     graph = graph.get_concrete_function(*map(ops.zeros, [(1, 16, 15, 4), (3, 2, 4, 3), (3,)])).graph
     (added,) = [op for op in graph.get_operations() if op.type == "BiasAdd"]
-    assert added.inputs[0].op.type == convolution
+    assert added.inputs[0].op.type == before
 
 
 def test_kernels_known_when_compiling_are_composed_once():
