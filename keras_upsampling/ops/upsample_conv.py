@@ -275,10 +275,10 @@ def _smooth_on_tensorflow(shape: _Shape, task: Task) -> str:
         return "products"
     if few_channels and long_axes:
         # 256x256x16: linear 1.2, cubic 1.2, lanczos3 1.1, with s=4 1.6, 1.4, 1.2; but lanczos5
-        # 0.9, where `"resize"` has 1.1. Fewer taps save less, and dilated ones would be met with
-        # the zeros between them.
+        # 0.9, where `"resize"` has 1.1, and with s=3 and k=5 1.0, where that has 1.1. Fewer taps
+        # save less, and dilated ones would be met with the zeros between them.
         dense = min(task.kernel_size) > 2 and not dilated
-        long_filter = task.interpolation == "lanczos5" and min(task.size) < 3
+        long_filter = task.interpolation == "lanczos5" and min(task.size) < 4
         return "rows" if dense and min(task.size) > 1 and not long_filter else "resize"
     if filled and lanczos:
         return "matrices"

@@ -248,6 +248,8 @@ CHOICES = [
     ("products", "resize", (8, None, None, 64), {"interpolation": "linear", "s": 4}),
     ("matrices", "matrices", (8, 16, 16, 512), {"interpolation": "cubic"}),
     ("rows", "transposed", (1, 128, 128, 16), {"interpolation": "lanczos3", "s": 8}),
+    ("resize", "transposed", (1, 256, 256, 16), {"interpolation": "lanczos5", "s": 3}),
+    ("rows", "transposed", (1, 256, 256, 16), {"interpolation": "lanczos5", "s": 4}),
     ("resize", "resize", (8, 200, 64), {"interpolation": "linear"}),
 ]  # fmt: skip
 
