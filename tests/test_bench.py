@@ -13,15 +13,18 @@ from keras_upsampling import __main__ as command_line
 from keras_upsampling.bench import cases, contenders, timing
 from keras_upsampling.bench.contenders import KERAS, OURS
 from keras_upsampling.bench.programs import compiled
-from keras_upsampling.bench.timing import FORWARD
+from keras_upsampling.bench.report import report
+from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.commands import bench as command
 from tests.backends import BACKEND, to_numpy
 
 SMALL = ((1, (4, 5), 3, 2), (2, (6,), 2, 3))
 
 
-def case(interpolation="nearest", size=2, kernel_size=3, spatial=(4, 5)):
-    return cases.Case(1, spatial, 3, 2, size, kernel_size, interpolation, "float32")
+def case(interpolation="nearest", size=2, kernel_size=3, spatial=(4, 5), channels=3, **options):
+    return cases.Case(
+        1, spatial, channels, 2, size, kernel_size, interpolation, "float32", **options
+    )
 
 
 @pytest.fixture
@@ -31,13 +34,24 @@ def small(monkeypatch):
     monkeypatch.setattr(timing, "_PRODUCT_LENGTH", 8)
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
-def test_this_library_is_measured_against_its_equal(interpolation):
-    models = contenders.contenders(case(interpolation), methods=["resize"])
+@pytest.mark.parametrize(
+    ("interpolation", "options"),
+    [
+        ("nearest", {}),
+        ("linear", {}),
+        ("cubic", {}),
+        ("nearest", {"dilation_rate": 3}),
+        ("nearest", {"channels": 4, "groups": 2}),
+    ],
+)
+def test_this_library_is_measured_against_its_equal(interpolation, options):
+    one = case(interpolation, **options)
+    models = contenders.contenders(one, methods=["resize"])
+    assert (contenders.TRANSPOSE in models) == (not options)  # Keras has neither there
     ours, theirs = models[OURS], models[KERAS]
     theirs.set_weights(ours.get_weights())
     models["method resize"].set_weights(ours.get_weights())
-    x = np.random.default_rng(0).standard_normal((1, 4, 5, 3)).astype("float32")
+    x = np.random.default_rng(0).standard_normal(one.input_shape).astype("float32")
     if interpolation != "cubic" or BACKEND != "torch":  # whose cubic is another one in Keras
         np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(theirs(x)), atol=1e-5)
     np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(models["method resize"](x)), atol=1e-5)
@@ -53,6 +67,8 @@ def test_all_contenders_make_the_same_shape(spatial):
 
 def test_multiply_adds_are_those_of_a_kernel_per_phase():
     assert case(size=2, kernel_size=3).multiply_adds == 4 * 5 * 16 * 3 * 2
+    assert case(kernel_size=3, dilation_rate=2).multiply_adds == 4 * 5 * 36 * 3 * 2
+    assert case(channels=4, groups=2).multiply_adds == 4 * 5 * 16 * 2 * 2
 
 
 def test_the_grid_has_other_interpolations_where_keras_has_them():
@@ -168,6 +184,51 @@ def test_methods_that_cannot_do_a_case_are_left_out(capsys):
 
 
 @pytest.mark.usefixtures("small")
+def test_only_what_is_asked_for_is_timed(capsys):
+    arguments = ["bench", "--quick", "--rank", "1", "--seconds", "0.01", "--against", "subpixel"]
+    assert command_line.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "sub-pixel" in printed
+    assert all(name not in printed for name in ("UpSampling, Conv", "ConvTranspose"))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_shape_of_one_s_own_is_measured_dilated_and_in_groups(capsys):
+    arguments = ["bench", "--quick", "--shape", "1x6x4:2", "--dilation-rate", "2", "--groups", "2"]
+    assert command_line.main([*arguments, "--seconds", "0.01", "--method", "resize"]) == 0
+    printed = capsys.readouterr().out
+    assert "1x6x4 to 2, s=2, k=3, d=2, 2 groups, nearest" in printed
+    assert "1-D, nearest" not in printed  # whose summary is of neither
+    assert command_line.main([*arguments, "--groups", "3"]) == 2
+    assert "must divide channels and filters: 1x6x4 to 2" in capsys.readouterr().err
+
+
+def test_shapes_of_one_s_own_are_not_left_out_of_a_quick_run(monkeypatch):
+    monkeypatch.setattr(command, "_measure_all", lambda grid, *_: asked.extend(grid))
+    asked = []
+    assert command_line.main(["bench", "--quick", "--shape", "1x512x512x64:8", "1x8x8x8x8:8"]) == 0
+    assert {one.input_shape for one in asked} == {(1, 512, 512, 64), (1, 8, 8, 8, 8)}
+
+
+def test_every_contender_of_any_case_has_a_column():
+    timing_of_one = timing.Timing(1.0, (1.0, 1.0), 1.0, (1.0, 1.0), 3, None)
+
+    def result(*names):
+        passes = dict.fromkeys((FORWARD, STEP), dict.fromkeys(names, timing_of_one))
+        return timing.Result(case(), passes, 1.0)
+
+    # No case has them all: one lacks a method, the other what Keras cannot do.
+    printed = report([result(OURS, KERAS, "x"), result(OURS, "method phases", "x", "y")])
+    headings = next(line for line in printed.splitlines() if "this library |" in line)
+    assert [cell.strip() for cell in headings.split("|")[3:-1]] == [
+        "method phases",
+        "x",
+        "y",
+        KERAS,
+    ]
+
+
+@pytest.mark.usefixtures("small")
 def test_an_interruption_keeps_what_was_measured(capsys, monkeypatch):
     measure, seen = timing.measure, []
 
@@ -200,7 +261,7 @@ def test_a_failure_keeps_what_was_measured(capsys, monkeypatch):
 
 @pytest.mark.usefixtures("small")
 def test_what_keras_cannot_do_is_left_out(capsys):
-    # Keras has no Lanczos on PyTorch, and refuses it when the layer is made.
+    # Keras has no Lanczos on PyTorch, and refuses it when the layer is called.
     arguments = ["bench", "--quick", "--rank", "2", "--interpolation", "lanczos5"]
     assert command_line.main([*arguments, "--seconds", "0.01"]) == 0
     assert ("UpSampling, Conv" in capsys.readouterr().out) == (BACKEND != "torch")
@@ -220,6 +281,9 @@ def test_what_cannot_be_measured_is_said(capsys):
     [
         (["--size", "0"], "'0' is not a positive integer"),
         (["--kernel-size", "three"], "'three' is not a positive integer"),
+        (["--shape", "8x7x7x64"], "'8x7x7x64' is not the shape of an input of one to three"),
+        (["--shape", "8x64:8"], "'8x64:8' is not the shape of an input of one to three"),
+        (["--shape", "8x0x64:8"], "'8x0x64:8' is not the shape of an input of one to three"),
         (["--json", "nowhere/figures.json"], "there is no folder for 'nowhere/figures.json'"),
         (["--json", "."], "'.' is a folder"),
         (["--seconds", "0"], "'0' is not a positive number"),

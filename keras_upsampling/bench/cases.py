@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 
 class Case(NamedTuple):
@@ -19,12 +19,17 @@ class Case(NamedTuple):
     kernel_size: int
     interpolation: str
     dtype: str
+    dilation_rate: int = 1
+    groups: int = 1
 
     def __str__(self) -> str:
         spatial = "x".join(map(str, self.spatial))
         return (
             f"{self.batch}x{spatial}x{self.channels} to {self.filters}, s={self.size}, "
-            f"k={self.kernel_size}, {self.interpolation}"
+            f"k={self.kernel_size}"
+            + (f", d={self.dilation_rate}" if self.dilation_rate > 1 else "")
+            + (f", {self.groups} groups" if self.groups > 1 else "")
+            + f", {self.interpolation}"
             + (f", {self.dtype}" if self.dtype != "float32" else "")
         )
 
@@ -35,13 +40,20 @@ class Case(NamedTuple):
 
     @property
     def multiply_adds(self) -> int:
-        """Of a convolution with a kernel per phase, borders not counted."""
-        taps = (self.kernel_size + self.size - 1) ** len(self.spatial)
-        return math.prod(self.input_shape) * taps * self.filters
+        """Of a convolution with a kernel per phase, borders and zeros of kernels not counted."""
+        taps = sum(
+            len({(phase + self.dilation_rate * t) // self.size for t in range(self.kernel_size)})
+            for phase in range(self.size)
+        )
+        per_filter = math.prod(self.input_shape) * taps ** len(self.spatial)
+        return per_filter * self.filters // self.groups
 
 
-# Batch, spatial axes, channels, filters: from the maps of small decoders to large images.
-SHAPES: tuple[tuple[int, tuple[int, ...], int, int], ...] = (
+# Batch, spatial axes, channels, filters.
+Shape: TypeAlias = tuple[int, tuple[int, ...], int, int]
+
+# From the maps of small decoders to large images.
+SHAPES: tuple[Shape, ...] = (
     (32, (7, 7), 64, 64),
     (4, (32, 32), 64, 64),
     (2, (56, 56), 128, 64),
@@ -56,24 +68,28 @@ SHAPES: tuple[tuple[int, tuple[int, ...], int, int], ...] = (
 
 def cases(
     *,
+    shapes: Sequence[Shape] | None = None,
     ranks: Sequence[int] = (1, 2, 3),
     sizes: Sequence[int] = (2, 3, 4),
     kernel_sizes: Sequence[int] = (3, 5),
     interpolations: Sequence[str] = ("nearest", "linear"),
     dtypes: Sequence[str] = ("float32",),
+    dilation_rates: Sequence[int] = (1,),
+    groups: Sequence[int] = (1,),
     largest: float = math.inf,
 ) -> list[Case]:
-    """Return the grid. All but nearest is in two dimensions, as it is in Keras.
+    """Return the grid, of `SHAPES` by default.
 
-    `largest` is the most numbers that a map may have.
+    All but nearest is in two dimensions, as it is in Keras. `largest` is the most numbers that a
+    map may have.
     """
     return [
-        Case(*shape, size, kernel_size, interpolation, dtype)
+        Case(*shape, size, kernel_size, interpolation, dtype, dilation_rate, in_groups)
         for dtype in dtypes
-        for interpolation, size, kernel_size in itertools.product(
-            interpolations, sizes, kernel_sizes
+        for interpolation, size, kernel_size, dilation_rate, in_groups in itertools.product(
+            interpolations, sizes, kernel_sizes, dilation_rates, groups
         )
-        for shape in SHAPES
+        for shape in shapes or SHAPES
         if len(shape[1]) in ranks and (len(shape[1]) == 2 or interpolation == "nearest")
         if math.prod(shape[1]) * shape[2] <= largest
     ]

@@ -17,7 +17,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.contenders import KERAS, OURS, contenders, method_name
+from keras_upsampling.bench.contenders import KERAS, OTHERS, OURS, contenders, method_name
 from keras_upsampling.bench.programs import Program, compiled
 from keras_upsampling.ops.upsample_conv import METHODS
 
@@ -67,16 +67,22 @@ class Result(NamedTuple):
         }
 
 
-def measure(case: Case, *, methods: Sequence[str] = (), seconds: float = 2.0) -> Result:
+def measure(
+    case: Case,
+    *,
+    methods: Sequence[str] = (),
+    against: Sequence[str] = tuple(OTHERS),
+    seconds: float = 2.0,
+) -> Result:
     """Time every contender of one case, for about `seconds` a pass once it is compiled.
 
-    Contenders that cannot do the case are left out.
+    `methods` and `against` as in `contenders`. What cannot do the case is left out.
     """
     rng = np.random.default_rng(0)
     x = ops.convert_to_tensor(rng.standard_normal(case.input_shape), dtype=case.dtype)
     shape = (case.batch, *(n * case.size for n in case.spatial), case.filters)
     cotangent = ops.convert_to_tensor(rng.standard_normal(shape), dtype=case.dtype)
-    models = contenders(case, methods)
+    models = contenders(case, methods, against)
     passes = {}
     product = _product(case.dtype)
     rate = 0.0

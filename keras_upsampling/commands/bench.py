@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Sequence
 
 import keras
 from keras import ops
 
-from keras_upsampling.bench.cases import Case, cases
+from keras_upsampling.bench.cases import Case, Shape, cases
+from keras_upsampling.bench.contenders import OTHERS
 from keras_upsampling.bench.report import as_records, facts, report
 from keras_upsampling.bench.timing import Result, measure
 from keras_upsampling.commands.shared import (
@@ -36,13 +38,19 @@ def add(commands: Commands) -> None:
         "tables in Markdown.",
     )
     parser.add_argument("--quick", action="store_true", help="a few cases, within a minute")
+    parser.add_argument(
+        "--shape", type=_shape, nargs="+", metavar="SHAPE:FILTERS", help=_HELP["--shape"]
+    )
     for name, kind, known in (
         ("--rank", int, (1, 2, 3)),
         ("--size", positive_integer, None),
         ("--kernel-size", positive_integer, None),
         ("--interpolation", str, tuple(INTERPOLATIONS)),
         ("--dtype", str, ("float32", "bfloat16", "float16")),
+        ("--dilation-rate", positive_integer, None),
+        ("--groups", positive_integer, None),
         ("--method", str, tuple(METHODS)),
+        ("--against", str, tuple(OTHERS)),
     ):
         parser.add_argument(name, type=kind, choices=known, nargs="+", help=_HELP[name])
     parser.add_argument(
@@ -55,13 +63,34 @@ def add(commands: Commands) -> None:
 
 
 _HELP = {
+    "--shape": "of the input, channels last, and the filters: 8x14x14x64:32 (default: a grid of "
+    "shapes)",
     "--rank": "spatial axes (default: 1 2 3)",
     "--size": "factors (default: 2 3 4)",
     "--kernel-size": "taps of the convolution (default: 3 5)",
     "--interpolation": "of two-dimensional cases (default: nearest linear)",
     "--dtype": "default: float32, and half precision too on a GPU",
+    "--dilation-rate": "step between the kernel's taps (default: 1)",
+    "--groups": "of channels and filters (default: 1)",
     "--method": "named ways of this library to time as well",
+    "--against": "what else to time (default: all)",
 }
+
+
+def _shape(text: str) -> Shape:
+    """Read the shape of an input and the filters that it meets."""
+    try:
+        shape, filters = text.split(":")
+        batch, *spatial, channels = map(positive_integer, shape.split("x"))
+        if len(spatial) not in (1, 2, 3):
+            raise ValueError
+        return batch, tuple(spatial), channels, positive_integer(filters)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the shape of an input of one to three dimensions and a number of "
+            "filters; write it like 8x14x14x64:32"
+        ) from None
+
 
 # What `--quick` runs, where the command line does not say otherwise.
 _QUICK = {"ranks": (2,), "sizes": (2,), "kernel_sizes": (3,), "largest": 70_000}
@@ -70,11 +99,16 @@ _QUICK = {"ranks": (2,), "sizes": (2,), "kernel_sizes": (3,), "largest": 70_000}
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
     chosen = {
-        "ranks": options.rank,
+        "shapes": options.shape,
+        # What is asked for by its shape is not left out for it.
+        "largest": options.shape and math.inf,
+        "ranks": options.rank or (options.shape and (1, 2, 3)),
         "sizes": options.size,
         "kernel_sizes": options.kernel_size,
         "interpolations": options.interpolation,
         "dtypes": options.dtype or _dtypes_of_device(),
+        "dilation_rates": options.dilation_rate,
+        "groups": options.groups,
     }
     chosen = {name: values for name, values in chosen.items() if values}
     grid = cases(**{**(_QUICK if options.quick else {}), **chosen})
@@ -84,6 +118,10 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
+    for case in grid:
+        if case.channels % case.groups or case.filters % case.groups:
+            print(f"The groups must divide channels and filters: {case}.", file=sys.stderr)
+            return 2
     results: list[Result] = []
     try:
         _measure_all(grid, options, results)
@@ -106,7 +144,14 @@ def _measure_all(grid: Sequence[Case], options: argparse.Namespace, results: lis
         progress = keras.utils.Progbar(len(grid), unit_name="case")
         progress.update(0)
         for case in grid:
-            results.append(measure(case, methods=options.method or (), seconds=seconds))
+            results.append(
+                measure(
+                    case,
+                    methods=options.method or (),
+                    against=options.against or tuple(OTHERS),
+                    seconds=seconds,
+                )
+            )
             progress.update(len(results))
 
 
