@@ -106,8 +106,9 @@ class EnlargingConv(keras.Layer):
         self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={axis: channels})
 
     def call(self, inputs: Tensor) -> Tensor:
-        if keras.backend.standardize_dtype(inputs.dtype) != self.compute_dtype:
-            # Integers, which Keras leaves as they are.
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if dtype != self.compute_dtype and "complex" not in dtype:
+            # Integers, which Keras leaves as they are. Complex numbers are refused further down.
             inputs = ops.cast(inputs, self.compute_dtype)
         return self.activation(self.enlarged_and_convolved(inputs))
 

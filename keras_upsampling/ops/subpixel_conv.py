@@ -50,11 +50,13 @@ def subpixel_conv(
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
 
     Returns:
-        Tensor in the dtype of `x` with `filters` channels; every spatial axis is `size` times as
-        long, under `"valid"` after the kernel's extent minus one is taken off.
+        Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels; every
+        spatial axis is `size` times as long, under `"valid"` after the kernel's extent minus one is
+        taken off.
 
     Raises:
-        TypeError: a factor is not an integer, the kernel is not of floats, or `x` is symbolic.
+        TypeError: a factor is not an integer, the kernel is not of floats, or `x` is symbolic or
+            complex.
         ValueError: unknown padding, a factor below 1, `x` or `kernel` of the wrong rank, channels
             that do not match, outputs of the kernel that `prod(size)` does not divide, a bias that
             is not one number for each of them, or an axis of known length that is empty or too

@@ -107,6 +107,7 @@ def checked(
             "Every spatial axis must have at least one sample. "
             f"Received an input of shape {tuple(x.shape)}."
         )
+    x = _real(x, "an input")
     kernel_dtype = keras.backend.standardize_dtype(kernel.dtype)
     if not keras.backend.is_float_dtype(kernel_dtype):
         raise TypeError(f"The kernel must be of floats. Received one of dtype {kernel_dtype}.")
@@ -118,7 +119,7 @@ def checked(
     wider = "float64" if "float64" in dtypes else keras.backend.result_type(*dtypes)
     kernel = ops.cast(kernel, wider)
     if bias is not None:
-        bias = ops.convert_to_tensor(bias)
+        bias = _real(ops.convert_to_tensor(bias), "a bias")
         if tuple(bias.shape) != (kernel.shape[-1],):
             raise ValueError(
                 f"Expected a bias of shape ({kernel.shape[-1]},), one number for each of the "
@@ -143,3 +144,12 @@ def checked(
         data_format=data_format,
     )
     return x, kernel, bias, task
+
+
+def _real(tensor: Tensor, what: str) -> Tensor:
+    if "complex" in keras.backend.standardize_dtype(tensor.dtype):
+        raise TypeError(
+            f"Expected real numbers. Received {what} of dtype {tensor.dtype}; convolve the real "
+            "and the imaginary part apart."
+        )
+    return tensor

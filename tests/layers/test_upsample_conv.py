@@ -5,7 +5,7 @@ from hypothesis import given, settings
 
 import keras_upsampling
 import keras_upsampling.layers.upsample_conv as layer_module
-from keras_upsampling import UpsampleConv1D, UpsampleConv2D, UpsampleConv3D
+from keras_upsampling import SubpixelConv2D, UpsampleConv1D, UpsampleConv2D, UpsampleConv3D
 from tests.backends import evaluate, float64_allowed, to_numpy
 from tests.oracle import upsample_conv
 from tests.strategies import conv_cases
@@ -195,3 +195,9 @@ def test_half_precision_composes_the_kernel_in_the_dtype_of_the_variable(monkeyp
     output = layer(np.ones((1, 4, 4, 2), "float32"))
     assert seen == [["bfloat16", "float32"]]
     assert keras.backend.standardize_dtype(output.dtype) == "bfloat16"
+
+
+@pytest.mark.parametrize("layer", [UpsampleConv2D, SubpixelConv2D])
+def test_complex_numbers_are_refused(layer):
+    with pytest.raises(TypeError, match=r"real numbers\. Received an input of dtype .*complex64"):
+        layer(2, 3)(np.zeros((1, 4, 4, 1), "complex64"))
