@@ -101,7 +101,9 @@ def tensor_sizes(function, *arguments):
         import jax
 
         equations = jax.make_jaxpr(function)(*arguments).eqns
-        inner = [equation.params.get("jaxpr") for equation in equations]
+        inner = [
+            equation.params.get(key) for key in ("jaxpr", "call_jaxpr") for equation in equations
+        ]
         for closed in filter(None, inner):
             equations = [*equations, *getattr(closed, "jaxpr", closed).eqns]
         return [out.aval.size for equation in equations for out in equation.outvars]

@@ -24,8 +24,19 @@ def with_gradient_of(
 ) -> Callable[..., Tensor]:
     """Return a function of tensors with the gradient of another one that computes the same.
 
-    On TensorFlow; the other backends' gradients are those of `function`.
+    On TensorFlow and JAX; on PyTorch the gradients are those of `function`.
     """
+    if _BACKEND == "jax":
+
+        def tangent(
+            tensors: tuple[Tensor, ...], slopes: tuple[Tensor, ...]
+        ) -> tuple[Tensor, Tensor]:
+            return function(*tensors), jax.jvp(other, tensors, slopes)[1]
+
+        # By its tangents, which JAX transposes for gradients: so both directions work.
+        run = jax.custom_jvp(function)
+        run.defjvp(tangent)
+        return run
     if _BACKEND != "tensorflow":
         return function
 

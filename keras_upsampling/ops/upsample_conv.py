@@ -15,7 +15,7 @@ from keras_upsampling.ops import ways
 from keras_upsampling.ops.borders import borders
 from keras_upsampling.ops.devices import on_cpu
 from keras_upsampling.ops.gradient import with_gradient_of
-from keras_upsampling.ops.tables import traced_by_torch
+from keras_upsampling.ops.tables import phase_taps, traced_by_torch
 from keras_upsampling.ops.task import Task, checked
 
 
@@ -53,12 +53,12 @@ def upsample_conv(
             quickest where it was measured.
 
     Returns:
-        Tensor in the dtype of `x` with `filters` channels; every spatial axis is `size` times
-        as long, less the kernel's extent minus one under `"valid"`.
+        Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels; every
+        spatial axis is `size` times as long, less the kernel's extent minus one under `"valid"`.
 
     Raises:
         TypeError: a factor or a dilation is not an integer, the kernel is not of floats, or `x`
-            is symbolic.
+            is symbolic or complex.
         ValueError: unknown interpolation, padding or method, a method that cannot do what is
             asked, a number below 1, `x` or `kernel` of the wrong rank, channels that are unknown
             or do not match, filters that the groups do not divide, a bias that is not one number
@@ -93,8 +93,11 @@ def upsample_conv(
         forward = backward = method
     # TensorFlow convolves channels first on GPUs only, and the one-step ways are written for
     # channels last: the input is turned while it is small.
-    tensorflow = keras.backend.backend() == "tensorflow"
-    turned = task.data_format == "channels_first" and (tensorflow or forward != "resize")
+    tensorflow, one_step = (
+        keras.backend.backend() == "tensorflow",
+        {forward, backward} != {"resize"},
+    )
+    turned = task.data_format == "channels_first" and (tensorflow or one_step)
     if turned:
         x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
     run = _by(forward, task)
@@ -167,10 +170,10 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
 
     What was quickest where it was measured; the most careful one elsewhere.
 
-    Measured on a 2-core CPU in float32, with `python -m keras_upsampling bench --method ...`;
-    figures below are how many times as fast as Keras's `UpSampling` and `Conv` a method is,
-    forward | training step, at s=2 and k=3 unless said; `"resize"` has about 1.0. GPUs and half
-    precision were not measured: they resize.
+    Measured on a 2-core CPU in float32, with `python -m keras_upsampling bench`, mostly of the
+    options `--shape`, `--method` and `--against upsampling`; figures below are how many times as
+    fast as Keras's `UpSampling` and `Conv` a method is, forward | training step, at s=2 and k=3
+    unless said; `"resize"` has about 1.0. GPUs and half precision were not measured: they resize.
     """
     precise = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
     if not precise or not on_cpu(x) or max(task.size) == 1:
@@ -192,13 +195,14 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
     forward = _PREFERRED[backend](shape, task)
     if forward not in possible:
         forward = "resize"
-    if backend == "tensorflow":
-        backward = _backward_on_tensorflow(forward, shape, task)
-        # Where lengths are unknown and borders cannot be made apart; the gradients of the shifts
-        # would be slower still.
-        careful = "resize" if forward == "products" else forward
-        return forward, backward if backward in possible else careful
-    return forward, forward
+    # PyTorch's gradients are those of the way that went forward.
+    backward = _BACKWARD[backend](forward, shape, task) if backend in _BACKWARD else forward
+    if backward not in possible:
+        # Lengths are unknown or too short for borders made apart, or there are groups, say. On
+        # TensorFlow the gradients of shifts and rows would be slower still.
+        slow = backend == "tensorflow" and forward in ("products", "rows")
+        backward = "resize" if slow else forward
+    return forward, backward
 
 
 class _Shape(NamedTuple):
@@ -221,6 +225,18 @@ def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
     )
 
 
+def _density(task: Task) -> float:
+    """How many taps the kernel of a phase has for each of the kernel's own, with nearest.
+
+    At most 1 but for dilation, whose zeros make taps too. Up to 2, phases mostly pay.
+    """
+    windows = [
+        (s - 1 + d * (k - 1)) // s + 1
+        for s, k, d in zip(task.size, task.kernel_size, task.dilation_rate, strict=True)
+    ]
+    return math.prod(windows) / math.prod(task.kernel_size)
+
+
 def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     # Convolutions of many channels are quick, passes over the map are dear.
     if task.interpolation != "nearest":
@@ -232,13 +248,15 @@ def _preferred_on_tensorflow(shape: _Shape, task: Task) -> str:
     if max(task.kernel_size) == 1:
         return "products"  # 64x64x256: 2.0 | 3.0
     if task.groups > 1 or math.prod(task.kernel_size) > _MOST_PRODUCTS:
-        return "phases"
+        # Four groups, 64x64x256: 2.8 | 6.3, dilated by 3 1.2 | 1.8.
+        return "phases" if _density(task) <= 2 else "resize"
     dilated, small_factor = max(task.dilation_rate) > 1, min(task.size) < 3
     long_kernel = max(task.kernel_size) > 4
     # The products are small where there are few channels, and many where the kernel is long:
-    # 256x256x16: phases 2.4, products 1.8; s=3, k=5: 3.7, 2.8; but s=3: both 4.0; s=4: 2.1, 3.0.
+    # 256x256x16: phases 2.4, products 1.8; s=3, k=5: 3.7, 2.8; but s=3: both 4.0; s=4: 2.1, 3.0,
+    # and dilated by 6 0.9, 2.2.
     if shape.channels < 32 and (small_factor or (long_kernel and min(task.size) < 4)):
-        return "phases"
+        return "phases" if _density(task) <= 2 else "products"
     if shape.channels < 128 and small_factor and not dilated:
         # 32x32x64, k=5: 2.5, products 2.0; 24x24x24x32: 3.9 | 7.1, products 3.2 | 3.6.
         if long_kernel or task.rank == 3:
@@ -308,6 +326,8 @@ def _backward_on_tensorflow(forward: str, shape: _Shape, task: Task) -> str:
     # The gradients of convolutions are slow where there are few channels.
     if shape.channels >= 64 or task.rank == 3:
         return forward
+    if nearest and task.groups == 1 and _density(task) > 1:
+        return "resize"  # 256x256x16, dilated by 3: 1.4 (0.8)
     if nearest:
         # 28x28x32: 2.5 (1.5), 256x256x16: 4.7 (3.6); but with k=5 5.4 (8.2).
         return "transposed" if forward == "phases" and max(task.kernel_size) < 4 else forward
@@ -320,24 +340,88 @@ def _backward_on_tensorflow(forward: str, shape: _Shape, task: Task) -> str:
 
 
 def _preferred_on_jax(shape: _Shape, task: Task) -> str:
+    few, long_kernel = shape.channels < 32, max(task.kernel_size) > 4
+    too_many = math.prod(task.kernel_size) > _MOST_PRODUCTS
+    if task.interpolation != "nearest":
+        return "resize" if too_many else _smooth_on_jax(shape, task, few, long_kernel)
+    # 256x256x16, k=5: 2.6, products 0.8; four groups, 64x64x256: 16 | 7, dilated by 3 3.5 | 2.1.
+    if (few and long_kernel) or task.groups > 1:
+        return "phases" if shape.samples >= 64 and _density(task) <= 2 else "resize"
     # XLA fuses the sums of shifts, and has no quick gradient of convolutions: products, 3.2 |
-    # 5.5 (linear 4.6 | 3.2, three dimensions 8 to 50). Transposed convolutions: 0.1 to 0.5.
-    few = shape.channels < 32 and max(task.kernel_size) > 4  # 256x256x16, k=5: 0.8, phases 2.6
-    nearest = task.interpolation == "nearest"
-    if nearest and (few or task.groups > 1):
-        return "phases" if shape.samples >= 64 else "resize"
-    return "products" if math.prod(task.kernel_size) <= _MOST_PRODUCTS else "resize"
+    # 5.5 (three dimensions 8 to 50). Transposed convolutions: 0.1 to 0.5.
+    return "resize" if too_many else "products"
+
+
+def _smooth_on_jax(shape: _Shape, task: Task, few: bool, long_kernel: bool) -> str:
+    linear, small_factor = task.interpolation == "linear", min(task.size) < 3
+    # 256x256x16: cubic 2.9 | 2.3 (products 1.6 | 1.6), k=5: linear 3.6 | 5.8 (1.8 | 2.6), cubic
+    # with s=4 3.3 | 1.8; but with s=4 and k=3 2.1 | 1.3 (2.4 | 2.8), and lanczos5 0.8 | 0.8. Odd
+    # factors leave one phase as it is, which is less to add up: linear, s=3, k=5: 3.2 | 2.4, by
+    # products 3.5 | 3.3.
+    if (
+        (few and task.interpolation != "lanczos5" and max(task.dilation_rate) == 1)
+        and (task.rank == 2 and _worth_borders(shape, task, depths=4))
+        and (min(task.size) % 2 == 0 and (long_kernel or (small_factor and not linear)))
+    ):  # fmt: skip
+        return "phases"
+    # What is fused is made again for each of the shifts of another axis, so it is not many of
+    # them that pay. Linear: 4.6 | 3.2, cubic, 32x32x64: 2.4 | 0.9, k=5: 0.5 | 0.7.
+    if task.rank == 1 or _shifts(task) <= 18:
+        return "products"
+    # Matrices hold a map for each tap, and have the more zeros the longer the axes are: lanczos5,
+    # 32x32x64: 1.4 | 1.4, cubic, k=5, 7x7x64: 2.2 | 1.7, but 56x56x128: 0.8 | 1.2.
+    held = max(1, max(task.kernel_size) - 2)
+    return "matrices" if shape.longest * held <= shape.channels * min(task.size) / 2 else "resize"
+
+
+def _shifts(task: Task) -> float:
+    """How many shifted maps products add up for a phase of an axis, on average."""
+    counts = []
+    for k, s in zip(task.kernel_size, task.size, strict=True):
+        weights = [weight for phase in phase_taps(s, task.interpolation)[1] for weight in phase]
+        counts.append(k * sum(map(bool, weights)) / s)
+    return max(counts)
+
+
+def _backward_on_jax(forward: str, shape: _Shape, task: Task) -> str:
+    if task.interpolation == "nearest" or max(task.kernel_size) > 5:
+        return forward  # a map is held for every tap
+    # Training steps with the gradients of matrices, and in brackets with those of the way itself:
+    # linear, 7x7x64, k=5: 1.4 (1.0), but 32x32x64: 1.3 (1.5).
+    if task.interpolation == "linear":
+        return "matrices" if 8 * shape.longest <= shape.channels else forward
+    # Cubic, 7x7x64: 2.8 (1.6), 32x32x64: 1.8 (1.1), but 256x256x16: 1.0 (1.7). Where products do
+    # not pay, matrices do on longer axes too, where few channels let one expect few filters:
+    # lanczos5, 256x256x16: 1.5 (1.1).
+    longest = 256 if forward == "resize" and shape.channels < 32 else shape.channels
+    return "matrices" if shape.longest <= longest else forward
 
 
 def _preferred_on_torch(shape: _Shape, task: Task) -> str:
     large = shape.enlarged >= 1_000_000
+    few, dilated = shape.channels < 32, max(task.dilation_rate) > 1
+    long_kernel, small_factor = max(task.kernel_size) > 4, min(task.size) < 3
     if task.interpolation != "nearest":
+        # Linear, 7x7x64: 1.3 | 1.1, s=3: 1.9 | 1.8, s=4: 2.3 | 3.6, but k=5: 0.8 | 0.8.
+        short = 8 * shape.longest <= shape.channels and shape.enlarged >= 200_000
+        if short and not (long_kernel and small_factor):
+            return "matrices"
         wide = shape.shortest >= 12 and _worth_borders(shape, task, depths=5)
         # 64x64x256: 3.0 | 2.9; 14x14x64, s=3: 1.2 | 1.2, but 7x7x64: 0.8 | 0.9, s=4: 0.9 | 0.9.
         return "transposed" if task.rank == 2 and wide and large else "resize"
-    if task.rank != 2 or task.groups > 1 or max(task.dilation_rate) > 1:
-        # 24x24x24x32: 3.7 | 2.9, 2048x64: 1.6 | 1.4, but 7x7x7x32: 1.0 | 1.2.
-        return "phases" if large else "resize"
+    few_taps = math.prod(task.kernel_size) <= _MOST_PRODUCTS
+    if task.rank < 3 and task.groups == 1 and not few and few_taps:
+        # Dilated by 2, 64x64x256: 4.5 | 3.3 (phases 1.9 | 1.2), 32x32x64: 1.2 | 1.9; by 6,
+        # 64x64x256: 2.5 | 3.3 (0.3 | 0.2). 2048x64: 2.3 | 1.7 (2.0 | 0.9).
+        if large and (dilated or task.rank == 1):
+            return "products"
+        # 128x64 (16 in the batch), s=3: 1.1 | 1.5, s=4: 1.5 | 1.8, but s=2, k=5: 0.7 | 0.9.
+        if task.rank == 1 and shape.enlarged >= 350_000 and not long_kernel:
+            return "products"
+    if task.rank != 2 or task.groups > 1 or dilated:
+        # 24x24x24x32: 3.7 | 2.9, but 7x7x7x32: 1.0 | 1.2. Four groups,
+        # 64x64x256: 4.1 | 2.4, dilated by 3 1.2 | 0.9; few channels, 256x256x16, so: 2.9 | 2.0.
+        return "phases" if large and _density(task) <= (2 if few else 1.5) else "resize"
     if shape.enlarged < 200_000:
         return "resize"  # 25x7x7x8: 0.7 | 0.8
     if max(task.kernel_size) == 1:
@@ -349,6 +433,11 @@ _PREFERRED = {
     "tensorflow": _preferred_on_tensorflow,
     "jax": _preferred_on_jax,
     "torch": _preferred_on_torch,
+}
+
+_BACKWARD = {
+    "tensorflow": _backward_on_tensorflow,
+    "jax": _backward_on_jax,
 }
 
 

@@ -191,7 +191,7 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
 
     def shifted(plane: Tensor, q: int) -> Tensor:
         """Return as many samples as a phase has, from `q` on; often that is all of them."""
-        if q == 0 == more_a_phase:
+        if q == 0 and more_a_phase == 0:
             return plane
         front, back, start = max(0, -q), max(0, q + more_a_phase), max(0, q)
         widths = [(front, back) if j == i else (0, 0) for j in range(task.rank)]

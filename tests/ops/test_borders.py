@@ -1,6 +1,6 @@
 import pytest
 
-from keras_upsampling.ops.borders import borders
+from keras_upsampling.ops.borders import around_input, borders
 from keras_upsampling.ops.task import Task
 
 
@@ -10,3 +10,4 @@ def test_linear_copies_its_edge_or_has_its_borders_made_apart_but_not_both(paddi
     task = Task((2,), "linear", padding, (widths,), (3,), (1,), 1, "channels_last")
     (border,) = borders(task)
     assert border.outputs == (0 if copies else 2)
+    assert around_input(task) == ("edge" if copies else "zeros")

@@ -91,10 +91,18 @@ def refused(method, case):
     }[method]
 
 
+# How many samples of the input, at most, an interpolation looks past the end.
+REACH = {"linear": 1, "cubic": 2, "lanczos3": 3, "lanczos5": 5}
+
+
 def roomy(case):
-    """Whether the axes are long enough for borders that are made apart, whatever the kernel."""
+    """Whether the axes are surely long enough for borders that are made apart.
+
+    Those are the outputs that meet padding, or enlarged samples that met an end of the input, at
+    either end; with something between what those are made of.
+    """
     return all(
-        n * s > 4 * (k - 1) * d + 40 for n, s, k, d in zip(
+        n * s > 2 * (2 * (k - 1) * d + REACH[case.interpolation] * s) for n, s, k, d in zip(
             case.spatial, case.size, case.kernel_size, case.dilation, strict=True
         )
     )  # fmt: skip
@@ -169,20 +177,28 @@ def test_transposed_convolutions_with_a_filter_are_the_definition(case):
     check(case, "transposed")
 
 
-def two_way_case(interpolation="nearest", spatial=(128, 130), size=2, dilation=1, channels=4):
+def two_way_case(
+    interpolation="nearest",
+    spatial=(128, 130),
+    size=2,
+    kernel_size=3,
+    dilation=1,
+    channels=4,
+    data_format="channels_last",
+):
     rank = len(spatial)
     return replace(
-        plain_case("same", "channels_last", interpolation),
+        plain_case("same", data_format, interpolation),
         spatial=spatial,
         size=(size,) * rank,
-        kernel_size=(3,) * rank,
+        kernel_size=(kernel_size,) * rank,
         dilation=(dilation,) * rank,
         channels=channels,
     )
 
 
-# The ways of the forward and of the backward pass, and a case where TensorFlow takes them.
-TWO_WAYS = [
+# The ways of the forward and of the backward pass, and a case where a backend takes them.
+TWO_WAYS = {"tensorflow": [
     ("phases", "transposed", {}),
     ("rows", "transposed", {"interpolation": "linear"}),
     ("rows", "transposed", {"interpolation": "cubic"}),
@@ -193,15 +209,21 @@ TWO_WAYS = [
     ("products", "transposed", {"interpolation": "linear", "size": 3}),
     ("products", "phases", {"spatial": (14, 14, 14), "size": 3}),
     ("products", "resize", {"spatial": (20, 20), "dilation": 2, "channels": 64}),
-]
+], "jax": [
+    ("products", "matrices", {"interpolation": "cubic", "spatial": (8, 7), "channels": 16}),
+    ("products", "matrices",
+     {"interpolation": "cubic", "spatial": (8, 7), "channels": 16,
+      "data_format": "channels_first"}),
+    ("resize", "matrices",
+     {"interpolation": "lanczos5", "spatial": (20, 19), "kernel_size": 5, "channels": 32,
+      "data_format": "channels_first"}),
+    ("resize", "matrices",
+     {"interpolation": "lanczos5", "spatial": (20, 19), "kernel_size": 5, "channels": 32}),
+], "torch": []}  # fmt: skip
 
 
-@pytest.mark.parametrize(("forward", "backward", "changes"), TWO_WAYS)
+@pytest.mark.parametrize(("forward", "backward", "changes"), TWO_WAYS[BACKEND])
 def test_passes_that_go_two_ways_are_the_definition(forward, backward, changes, monkeypatch):
-    if BACKEND != "tensorflow":
-        pytest.skip("chosen on TensorFlow only")
-    import tensorflow as tf
-
     case = two_way_case(**changes)
     check(case, method=None)
 
@@ -210,17 +232,31 @@ def test_passes_that_go_two_ways_are_the_definition(forward, backward, changes, 
         monkeypatch.setitem(
             operations.METHODS, name, lambda *a, name=name, way=way: taken.append(name) or way(*a)
         )
-    x, (kernel, _) = ops.convert_to_tensor(case.input(), "float32"), case.weights()
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = operation(case)(x, ops.convert_to_tensor(kernel, "float32"))
+    arrays = (to_format(case.input(), case.data_format), case.weights()[0])
+    tensors = [ops.convert_to_tensor(a, "float32") for a in arrays]
+    y = operation(case)(*tensors)
     assert taken == [forward]
-    tape.gradient(y, x)
+    taken.clear()
+    value_and_gradients(operation(case), tensors, ops.ones_like(y))
     assert taken == [forward, backward]
 
 
-# The ways of the forward and of the backward pass that TensorFlow takes for an input's shape.
-CHOICES = [
+def test_tangents_are_taken_forward_too():
+    if BACKEND != "jax":
+        pytest.skip("JAX's")
+    import jax
+
+    case = two_way_case("cubic", spatial=(8, 7), channels=16)
+    x, kernel = (ops.convert_to_tensor(a, "float32") for a in (case.input(), case.weights()[0]))
+    along = ops.flip(x, axis=0)
+    # The operation is linear in its input.
+    y, slope = jax.jvp(lambda x: operation(case)(x, kernel), (x,), (along,))
+    close(to_numpy(y), to_numpy(operation(case)(x, kernel)), "float32")
+    close(to_numpy(slope), to_numpy(operation(case)(along, kernel)), "float32")
+
+
+# The ways of the forward and of the backward pass that a backend takes for an input's shape.
+CHOICES = {"tensorflow": [
     ("resize", "resize", (1, 7, 7, 8), {}),
     ("transposed", "transposed", (32, 7, 7, 64), {}),
     ("phases", "transposed", (1, 256, 256, 16), {}),
@@ -234,6 +270,10 @@ CHOICES = [
     ("phases", "phases", (8, 14, 14, 64), {"s": 4, "k": 13}),
     ("products", "products", (8, 8, 8, 512), {"dilation": 2}),
     ("products", "products", (8, 14, 14, 64), {"s": 4, "dilation": 2}),
+    ("phases", "resize", (1, 256, 256, 16), {"dilation": 3}),
+    ("products", "resize", (1, 256, 256, 16), {"dilation": 6}),
+    ("phases", "phases", (1, 64, 64, 256), {"dilation": 3, "groups": 4}),
+    ("resize", "resize", (1, 64, 64, 256), {"dilation": 6, "groups": 4}),
     ("products", "products", (1, 16, 16, 16, 32), {"s": 4}),
     ("products", "products", (2, 8, 8, 8, 128), {"s": 3}),
     ("phases", "phases", (1, 16, 16, 16, 32), {}),
@@ -250,19 +290,70 @@ CHOICES = [
     ("rows", "transposed", (1, 128, 128, 16), {"interpolation": "lanczos3", "s": 8}),
     ("resize", "transposed", (1, 256, 256, 16), {"interpolation": "lanczos5", "s": 3}),
     ("rows", "transposed", (1, 256, 256, 16), {"interpolation": "lanczos5", "s": 4}),
+    ("rows", "resize", (1, 256, 256, 16), {"interpolation": "lanczos3", "groups": 2}),
     ("resize", "resize", (8, 200, 64), {"interpolation": "linear"}),
-]  # fmt: skip
+], "jax": [
+    ("products", "products", (32, 7, 7, 64), {}),
+    ("products", "products", (1, 16, 16, 16, 32), {}),
+    ("phases", "phases", (1, 256, 256, 16), {"k": 5}),
+    ("phases", "phases", (8, 14, 14, 64), {"groups": 4}),
+    ("resize", "resize", (1, 7, 7, 64), {"groups": 4}),
+    ("resize", "resize", (1, 64, 64, 256), {"dilation": 6, "groups": 4}),
+    ("products", "products", (1, 64, 64, 256), {"dilation": 6}),
+    ("resize", "resize", (8, 14, 14, 64), {"k": 13}),
+    ("products", "products", (4, 32, 32, 64), {"interpolation": "linear"}),
+    ("products", "matrices", (32, 7, 7, 64), {"interpolation": "linear"}),
+    ("phases", "phases", (1, 256, 256, 16), {"interpolation": "linear", "k": 5}),
+    ("phases", "phases", (1, 256, 256, 16), {"interpolation": "cubic"}),
+    ("products", "products", (1, 256, 256, 16), {"interpolation": "cubic", "s": 4}),
+    ("products", "matrices", (4, 32, 32, 64), {"interpolation": "cubic"}),
+    ("resize", "matrices", (4, 32, 32, 64), {"interpolation": "cubic", "k": 5}),
+    ("matrices", "matrices", (4, 32, 32, 64), {"interpolation": "lanczos5"}),
+    ("matrices", "matrices", (1, 64, 64, 256), {"interpolation": "lanczos5", "k": 5}),
+    ("resize", "matrices", (1, 256, 256, 16), {"interpolation": "lanczos5"}),
+    ("resize", "resize", (1, 260, 260, 16), {"interpolation": "lanczos5"}),
+    ("resize", "resize", (1, 64, 64, 32), {"interpolation": "lanczos5"}),
+    ("products", "products", (8, 2000, 16), {"interpolation": "cubic"}),
+    ("products", "products", (8, 2000, 16), {"interpolation": "lanczos5"}),
+    ("products", "products", (1, 256, 256, 16), {"interpolation": "cubic", "dilation": 3}),
+    ("resize", "resize", (1, 64, 64, 64), {"interpolation": "lanczos5", "k": 11}),
+    ("resize", "resize", (4, 32, 32, 64), {"interpolation": "cubic", "k": 13}),
+    # Matrices need known lengths.
+    ("products", "products", (8, None, None, 64), {"interpolation": "cubic"}),
+    ("resize", "resize", (8, None, None, 64), {"interpolation": "lanczos5"}),
+], "torch": [
+    ("resize", "resize", (1, 7, 7, 64), {}),
+    ("transposed", "transposed", (32, 7, 7, 64), {}),
+    ("products", "products", (32, 7, 7, 64), {"k": 1}),
+    ("phases", "phases", (1, 16, 16, 16, 64), {"s": 3}),
+    ("resize", "resize", (4, 7, 7, 7, 32), {}),
+    ("products", "products", (1, 64, 64, 256), {"dilation": 6}),
+    ("products", "products", (4, 2048, 64), {"dilation": 16}),
+    ("resize", "resize", (1, 64, 64, 256), {"dilation": 6, "k": 13}),
+    ("phases", "phases", (1, 256, 256, 16), {"dilation": 3}),
+    ("resize", "resize", (1, 256, 256, 16), {"dilation": 6}),
+    ("phases", "phases", (1, 64, 64, 256), {"groups": 4}),
+    ("resize", "resize", (1, 64, 64, 256), {"dilation": 3, "groups": 4}),
+    ("transposed", "transposed", (4, 32, 32, 64), {"interpolation": "linear"}),
+    ("matrices", "matrices", (32, 7, 7, 64), {"interpolation": "linear"}),
+    ("resize", "resize", (32, 7, 7, 64), {"interpolation": "linear", "k": 5}),
+    ("matrices", "matrices", (32, 7, 7, 64), {"interpolation": "cubic", "k": 5, "s": 4}),
+    ("resize", "resize", (32, 10, 10, 64), {"interpolation": "linear"}),
+    ("resize", "resize", (1, 7, 7, 512), {"interpolation": "linear"}),
+    ("products", "products", (4, 2048, 64), {}),
+    ("phases", "phases", (16, 2048, 16), {"s": 4}),
+    ("resize", "resize", (16, 128, 64), {}),
+    ("products", "products", (16, 128, 64), {"s": 3}),
+    ("resize", "resize", (16, 128, 64), {"s": 3, "k": 5}),
+]}  # fmt: skip
 
 
-@pytest.mark.parametrize(("forward", "backward", "shape", "changes"), CHOICES)
-def test_the_ways_chosen_are_those_that_were_quickest(forward, backward, shape, changes):
-    if BACKEND != "tensorflow":
-        pytest.skip("the rules of TensorFlow")
+def task_of(shape, changes):
     asked = {
         "interpolation": "nearest", "s": 2, "k": 3, "padding": "same", "dilation": 1, "groups": 1
     } | changes  # fmt: skip
     rank, extent = len(shape) - 2, (asked["k"] - 1) * asked["dilation"] + 1
-    task = Task(
+    return Task(
         size=(asked["s"],) * rank,
         interpolation=asked["interpolation"],
         padding=asked["padding"],
@@ -272,8 +363,29 @@ def test_the_ways_chosen_are_those_that_were_quickest(forward, backward, shape, 
         groups=asked["groups"],
         data_format="channels_last",
     )
-    x = SimpleNamespace(shape=shape, dtype="float32")  # no more of it is looked at
-    assert operations._choose(x, task) == (forward, backward)
+
+
+def like_a_tensor(shape, dtype="float32"):
+    # No more of it is looked at.
+    return SimpleNamespace(shape=shape, dtype=dtype, device=SimpleNamespace(type="cpu"))
+
+
+@pytest.mark.parametrize(("forward", "backward", "shape", "changes"), CHOICES[BACKEND])
+def test_the_ways_chosen_are_those_that_were_quickest(forward, backward, shape, changes):
+    task = task_of(shape, changes)
+    assert operations._choose(like_a_tensor(shape), task) == (forward, backward)
+    assert operations._choose(like_a_tensor(shape, "float64"), task) == (forward, backward)
+
+
+def test_what_was_not_measured_is_enlarged_first(monkeypatch):
+    shape, careful = (32, 7, 7, 64), ("resize", "resize")
+    task = task_of(shape, {})
+    assert operations._choose(like_a_tensor(shape), task) != careful
+    for dtype in ("float16", "bfloat16"):
+        assert operations._choose(like_a_tensor(shape, dtype), task) == careful
+    assert operations._choose(like_a_tensor(shape), task_of(shape, {"s": 1})) == careful
+    monkeypatch.setattr(operations, "on_cpu", lambda _: False)
+    assert operations._choose(like_a_tensor(shape), task) == careful
 
 
 def test_passes_that_go_two_ways_compile_and_are_exported(tmp_path):
@@ -402,6 +514,32 @@ def test_unknown_lengths_give_the_same(method, interpolation, padding):
     )
     expected = expected_output(x, kernel, bias, **definition(case))
     close(to_numpy(function(x.astype("float32"))), expected, "float32")
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+def test_passes_that_go_two_ways_take_unknown_lengths(interpolation, size):
+    if BACKEND != "tensorflow":
+        pytest.skip("only TensorFlow's graphs run with lengths unknown")
+    import tensorflow as tf
+
+    case = two_way_case(interpolation, spatial=(5, 6), size=size, channels=64)
+    x, (kernel, _) = case.input(), case.weights()
+    expected = expected_output(x, kernel, 0, **definition(case))
+    cotangent = np.random.default_rng(1).standard_normal(expected.shape)
+    to_input, to_kernel, _ = upsample_conv_gradients(x, kernel, cotangent, **definition(case))
+    tensors = [ops.convert_to_tensor(array, "float32") for array in (x, kernel, cotangent)]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, n)) for n in (64, 3)])
+    def run(x, cotangent):
+        with tf.GradientTape() as tape:
+            tape.watch([x, tensors[1]])
+            y = operation(case)(x, tensors[1])
+        return y, *tape.gradient(y, [x, tensors[1]], cotangent)
+
+    found = run(tensors[0], tensors[2])
+    for one, wanted in zip(found, (expected, to_input, to_kernel), strict=True):
+        close(to_numpy(one), wanted, "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -547,6 +685,10 @@ def test_bad_arguments_are_refused_before_the_backend_sees_them():
         upsample_conv(x, ops.zeros((3, 3, 0, 1)), 2)
     with pytest.raises(ValueError, match=r"at least one sample. .*\(1, 0, 2, 1\)"):
         upsample_conv(ops.zeros((1, 0, 2, 1)), kernel, 2, interpolation="cubic")
+    with pytest.raises(TypeError, match=r"real numbers\. Received an input of dtype .*complex64"):
+        upsample_conv(np.zeros((1, 4, 4, 1), "complex64"), kernel, 2)
+    with pytest.raises(TypeError, match=r"real numbers\. Received a bias of dtype .*complex64"):
+        upsample_conv(x, kernel, 2, bias=np.zeros(1, "complex64"))
     with pytest.raises(TypeError, match=r"must be of floats\. Received one of dtype int32"):
         upsample_conv(x, ops.zeros((3, 3, 1, 1), dtype="int32"), 2)
     with pytest.raises(ValueError, match="Unknown `padding`"):
