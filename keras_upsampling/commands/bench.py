@@ -87,8 +87,8 @@ def _shape(text: str) -> Shape:
         return batch, tuple(spatial), channels, positive_integer(filters)
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not the shape of an input of one to three dimensions and a number of "
-            "filters; write it like 8x14x14x64:32"
+            f"{text!r} is not the shape of an input of one to three spatial axes and a number of "
+            "filters, all positive; write it like 8x14x14x64:32"
         ) from None
 
 
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     grid = cases(**{**(_QUICK if options.quick else {}), **chosen})
     if not grid:
         print(
-            "Nothing to time: all interpolations but nearest are in two dimensions.",
+            "Nothing to time: Keras has interpolations other than nearest in two dimensions only.",
             file=sys.stderr,
         )
         return 2
