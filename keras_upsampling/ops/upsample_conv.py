@@ -419,8 +419,8 @@ def _preferred_on_torch(shape: _Shape, task: Task) -> str:
         if task.rank == 1 and shape.enlarged >= 350_000 and not long_kernel:
             return "products"
     if task.rank != 2 or task.groups > 1 or dilated:
-        # 24x24x24x32: 3.7 | 2.9, but 7x7x7x32: 1.0 | 1.2. Four groups,
-        # 64x64x256: 4.1 | 2.4, dilated by 3 1.2 | 0.9; few channels, 256x256x16, so: 2.9 | 2.0.
+        # 24x24x24x32: 3.7 | 2.9, but 7x7x7x32: 1.0 | 1.2. Four groups, 64x64x256: 4.1 | 2.4,
+        # dilated by 3 1.2 | 0.9. Few channels, dilated by 3, 256x256x16: 2.9 | 2.0.
         return "phases" if large and _density(task) <= (2 if few else 1.5) else "resize"
     if shape.enlarged < 200_000:
         return "resize"  # 25x7x7x8: 0.7 | 0.8
