@@ -42,6 +42,7 @@ from keras_upsampling._arguments import (
 )
 from keras_upsampling._types import IntPerAxis, Tensor
 from keras_upsampling.maths.blur import blur_matrix, blur_start, blur_taps
+from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.devices import on_cpu
 from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.tables import traced_by_torch
@@ -145,12 +146,12 @@ def _by_shifts(x: Tensor, axis: int, size: int, order: int) -> Tensor:
     widths = [(0, 0)] * len(x.shape)
     widths[axis] = (before, across * size - 1 - before)  # enough for a last cell of one sample
     leading = (slice(None),) * axis
-    padded = pad(x, widths, "symmetric")[(*leading, slice(0, cells * size))]
+    padded = crop(pad(x, widths, "symmetric"), [*leading, slice(0, cells * size)])
     shape = list(ops.shape(x))
     shape[axis : axis + 1] = [cells, size]
     padded = ops.reshape(padded, shape)
     phases = [padded[(*leading, slice(None), phase)] for phase in range(size)]
     return sum(
-        tap * phases[t % size][(*leading, slice(t // size, t // size + outputs))]
+        tap * crop(phases[t % size], [*leading, slice(t // size, t // size + outputs)])
         for t, tap in enumerate(taps)
     )

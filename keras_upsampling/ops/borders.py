@@ -7,6 +7,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_upsampling._types import Tensor
+from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.maps import add_bias, convolve, pad_map
 from keras_upsampling.ops.resample import enlarge
 from keras_upsampling.ops.tables import axis_filter
@@ -84,14 +85,14 @@ def with_borders(
             continue
         # Both ends at once, one behind the other in the batch.
         ends = [slice(None, border.inputs), slice(-border.inputs, None)]
-        u = ops.concatenate([x[(*leading, end)] for end in ends], axis=0)
+        u = ops.concatenate([crop(x, [*leading, end]) for end in ends], axis=0)
         u = enlarge(u, task.size, task.interpolation, range(1, task.rank + 1))
         seen = [slice(None, border.enlarged[0]), slice(-border.enlarged[1], None)]
         sides = [(task.widths[i][0], 0), (0, task.widths[i][1])]
         padded = []
         for u_end, part, side in zip(ops.split(u, 2, axis=0), seen, sides, strict=True):
             widths = [side if j == i else width for j, width in enumerate(task.widths)]
-            padded.append(pad_map(u_end[(*leading, part)], widths, task.around))
+            padded.append(pad_map(crop(u_end, [*leading, part]), widths, task.around))
         u = ops.concatenate(padded, axis=0)
         u = convolve(
             ops.conv,
@@ -102,6 +103,6 @@ def with_borders(
         )
         u = add_bias(u, bias)
         inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around_axes[:i]]
-        first, last = ops.split(u[(slice(None), *inside)], 2, axis=0)
+        first, last = ops.split(crop(u, [slice(None), *inside]), 2, axis=0)
         y = ops.concatenate([first, y, last], axis=i + 1)
     return y

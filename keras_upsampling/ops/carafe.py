@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_upsampling._types import Tensor
+from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.interleave import interleave
 
 # Added to the logit of a tap outside the map: behind the softmax, its weight is zero. Finite, so
@@ -97,4 +98,8 @@ def _neighbours(x: Tensor, kernel_size: Sequence[int]) -> list[Tensor]:
     height, width = ops.shape(x)[1:3]
     around = [(rows // 2, rows // 2), (columns // 2, columns // 2)]
     padded = ops.pad(x, [(0, 0), *around, *[(0, 0)] * (len(x.shape) - 3)])
-    return [padded[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
+    return [
+        crop(padded, [slice(None), slice(i, i + height), slice(j, j + width)])
+        for i in range(rows)
+        for j in range(columns)
+    ]

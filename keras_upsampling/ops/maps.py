@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_upsampling._types import Tensor
+from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.pad import pad
 
 
@@ -36,7 +37,7 @@ def pad_map(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
 def crop_map(x: Tensor, starts: Sequence[int], lengths: Sequence[Tensor]) -> Tensor:
     """Keep so many samples of every spatial axis, from its start on."""
     slices = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    return x[(slice(None), *slices)]
+    return crop(x, [slice(None), *slices])
 
 
 def convolve(operation: Callable[..., Tensor], x: Tensor, kernel: Tensor, **options: Any) -> Tensor:

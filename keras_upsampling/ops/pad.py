@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_upsampling._arguments import concrete_tensor, one_of
 from keras_upsampling._types import Tensor
+from keras_upsampling.ops.crop import crop
 
 
 def _mirror(row: Tensor, last: Tensor) -> Tensor:
@@ -74,6 +75,6 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
         # Slices, not one gather: the interior is not copied by index, the gradient is no
         # scatter, and exporters understand it.
         leading = (slice(None),) * axis
-        border = [x[(*leading, slice(row, row + 1))] for row in rows]
+        border = [crop(x, [*leading, slice(row, row + 1)]) for row in rows]
         x = ops.concatenate([*border[:before], x, *border[before:]], axis=axis)
     return x

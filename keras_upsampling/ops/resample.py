@@ -35,6 +35,7 @@ from keras_upsampling._arguments import (
 )
 from keras_upsampling._types import IntPerAxis, Tensor
 from keras_upsampling.maths.resampling import resampling_blocks, resampling_matrix
+from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.tables import phase_taps, traced_by_torch
 
@@ -213,7 +214,7 @@ def phase_planes(x: Tensor, axis: int, factor: int, interpolation: str) -> list[
 
     def sums(padded: Tensor) -> list[Tensor]:
         before = (slice(None),) * axis
-        shifted = [padded[(*before, slice(t, t - window + 1 or None))] for t in range(window)]
+        shifted = [crop(padded, [*before, slice(t, t - window + 1 or None)]) for t in range(window)]
         return [
             sum(weight * copy for weight, copy in zip(row, shifted, strict=True) if weight)
             for row in weights
@@ -283,7 +284,8 @@ def _by_a_product_each(x: Tensor, blocks: np.ndarray, block: int, first: int) ->
         matrix = ops.convert_to_tensor(
             matrix[:outputs, inside], keras.backend.standardize_dtype(x.dtype)
         )
-        parts.append(matrix @ x[:, start + inside.start : start + inside.stop])
+        part = slice(start + inside.start, start + inside.stop)
+        parts.append(matrix @ crop(x, [slice(None), part]))
     return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 

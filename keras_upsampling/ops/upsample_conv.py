@@ -174,6 +174,9 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
     options `--shape`, `--method` and `--against upsampling`; figures below are how many times as
     fast as Keras's `UpSampling` and `Conv` a method is, forward | training step, at s=2 and k=3
     unless said; `"resize"` has about 1.0. GPUs and half precision were not measured: they resize.
+
+    Some figures of TensorFlow come in pairs, `1.1, 1.4`: the first where it runs oneDNN's kernels,
+    as it does on processors with AVX512-VNNI, the second with `TF_ENABLE_ONEDNN_OPTS=0`.
     """
     precise = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
     if not precise or not on_cpu(x) or max(task.size) == 1:
@@ -190,6 +193,7 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
         longest=max(spatial),
         channels=channels,
         enlarged=samples * math.prod(task.size) * channels,
+        known=all(isinstance(x.shape[axis], int) for axis in axes[:-1]),
     )
     backend, possible = keras.backend.backend(), _possible(x, task)
     forward = _PREFERRED[backend](shape, task)
@@ -199,20 +203,24 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
     backward = _BACKWARD[backend](forward, shape, task) if backend in _BACKWARD else forward
     if backward not in possible:
         # Lengths are unknown or too short for borders made apart, or there are groups, say. On
-        # TensorFlow the gradients of shifts and rows would be slower still.
-        slow = backend == "tensorflow" and forward in ("products", "rows")
+        # TensorFlow the gradients of rows would be slower still.
+        slow = backend == "tensorflow" and forward == "rows"
         backward = "resize" if slow else forward
     return forward, backward
 
 
 class _Shape(NamedTuple):
-    """What of the input's shape decides; `enlarged` is how many numbers its enlarged map has."""
+    """What of the input's shape decides.
+
+    `enlarged` is how many numbers its enlarged map has, `known` whether its lengths are.
+    """
 
     samples: int
     shortest: int
     longest: int
     channels: int
     enlarged: int
+    known: bool
 
 
 def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
@@ -220,9 +228,8 @@ def _worth_borders(shape: _Shape, task: Task, depths: int) -> bool:
     # TensorFlow; 32x32x64, lanczos5, 0.7 | 0.8. Larger factors have more to save: there an axis
     # need only be so many times as long as its border is deep.
     depth = max(border.inputs if border.outputs else 0 for border in borders(task))
-    return not depth or shape.shortest >= (
-        max(32, 5 * depth) if min(task.size) < 3 else depths * depth - 1
-    )
+    enough = max(32, 5 * depth) if min(task.size) < 3 else depths * depth - 1
+    return not depth or (shape.known and shape.shortest >= enough)
 
 
 def _density(task: Task) -> float:
@@ -283,59 +290,65 @@ def _smooth_on_tensorflow(shape: _Shape, task: Task) -> str:
     filled = min(task.size) ** 2 * shape.channels / shape.longest >= needed
     if filled and shape.longest < 32:
         return "matrices"
-    # The filter behind a transposed convolution is as long as two factors. s=4, 64x64x256: 5.2,
-    # transposed 3.4; 256x256x16: 1.9, rows 1.6; s=3, 128x128x32: 1.3, `"resize"` 0.7.
-    if (
-        (linear and task.groups == 1 and task.around == "zeros" and not dilated)
-        and (apart and (long_axes or not few_channels))
-        and (min(task.size) > 3 or (min(task.size) > 2 and shape.channels < 64))
-    ):
-        return "products"
     if few_channels and long_axes:
-        # 256x256x16: linear 1.2, cubic 1.2, lanczos3 1.1, with s=4 1.6, 1.4, 1.2; but lanczos5
-        # 0.9, where `"resize"` has 1.1, and with s=3 and k=5 1.0, where that has 1.1. Fewer taps
-        # save less, and dilated ones would be met with the zeros between them.
+        # Fewer taps save less, and dilated ones would be met with the zeros between them.
         dense = min(task.kernel_size) > 2 and not dilated
-        long_filter = task.interpolation == "lanczos5" and min(task.size) < 4
-        return "rows" if dense and min(task.size) > 1 and not long_filter else "resize"
+        if task.interpolation == "lanczos5" or not dense:
+            return "resize"  # 256x256x16, lanczos5, s=4: 1.3, 1.2, rows 0.9, 1.3
+        # 256x256x16, linear: 1.1, 1.4, k=5: 1.6, 1.8, where a transposed convolution has 2.1,
+        # 0.9; but s=3: rows 0.9, 1.9, that 1.4, 1.4. Cubic: 1.3, 1.5, lanczos3: 1.1, 1.1.
+        if linear and min(task.size) > 2 and apart:
+            return "transposed"
+        return "rows" if min(task.size) > 1 else "resize"
     if filled and lanczos:
         return "matrices"
-    # 64x64x256: 2.4 | 2.9, 32x32x64: 1.2 | 1.1; cubic, 56x56x128: 1.9 | 2.1.
+    # 64x64x256: 2.3, 2.3, s=4: 4.5, 3.2; 32x32x64: 1.6, 1.4, s=4: 1.6, 1.8; but 128x128x32: 1.2,
+    # 0.8, s=3: 1.5, 0.7.
     if shape.channels >= 64 and apart:
         return "transposed"
+    # What of linear's borders is made apart needs known lengths, but for products. 32x32x64, s=3:
+    # 1.2, 1.5, s=4: 1.2, 1.6, 64x64x256: 1.9, 1.9; but 32x32x64: 1.0, 1.0, k=5: 0.8, 1.0.
+    if (
+        (linear and not shape.known and task.groups == 1 and task.around == "zeros")
+        and (not dilated and shape.channels >= (64 if min(task.size) > 2 else 128))
+    ):  # fmt: skip
+        return "products"
     return "matrices" if filled else "resize"
 
 
 def _backward_on_tensorflow(forward: str, shape: _Shape, task: Task) -> str:
     # How many times as fast training steps are with the gradients of another way, and in brackets
     # with those of the way itself.
-    many_channels, nearest = shape.channels >= 128, task.interpolation == "nearest"
+    nearest = task.interpolation == "nearest"
     if forward == "products":
-        if nearest and max(task.kernel_size) == 1:
-            return forward  # 56x56x128: 2.1 (2.8)
-        if max(task.dilation_rate) > 1:
-            # 7x7x64: 1.2 (0.7), but 8x8x512: 1.2 (2.0); s=4, 8x8x512: 1.1 (6.4).
-            return forward if many_channels or min(task.size) > 2 else "resize"
-        if task.rank == 3:
-            # 24x24x24x32, s=3: 9.3 (7.8), but s=4, 16x16x16x32: 9.1 (12); 8x8x8x128, s=2: 2.9
-            # (2.4), but s=3: 5.6 (9.6).
-            return forward if min(task.size) > (2 if many_channels else 3) else "phases"
-        # 64x64x256: 4.4 (3.0), s=4: 7.7 (7.5), 7x7x64, s=4: 3.8 (1.1); 2048x64: 1.7 (1.2);
-        # linear, s=4, 32x32x64: 2.7 (0.6).
-        return "transposed"
+        # Three dimensions, 8x8x8x128: 1.1 (2.5), 2.9 (4.9) with those of phases; dilated by 2,
+        # 7x7x64: 1.0 (1.8), 1.0 (2.0) with those of `"resize"`.
+        if task.rank == 3 or max(task.dilation_rate) > 1 or max(task.kernel_size) == 1:
+            return forward
+        # s=3, 64x64x256: 3.2 (6.0), 8.8 (10), 32x32x64: 3.3 (3.7), 4.5 (4.6), but k=5: 4.4 (3.7),
+        # 7.3 (4.0), and 7x7x64: 2.1 (1.6), 4.1 (3.4).
+        larger = task.rank == 2 and min(task.size) > 2 and shape.shortest >= 16
+        return forward if larger and max(task.kernel_size) < 5 else "transposed"
+    # The zeros in matrices cost the less, the more channels there are for an axis. 64x64x256: 2.9
+    # (2.1), 4.2 (3.8), s=4: 6.3 (3.6), 7.0 (6.1); but 32x32x64: 1.5 (1.5), 1.7 (1.7).
+    if forward == "transposed" and task.interpolation == "linear" and shape.channels >= 64:
+        full = min(task.size) ** 2 * shape.channels >= 16 * shape.longest
+        measured = shape.longest <= 64 and max(task.kernel_size) < 6
+        return "matrices" if full and measured else forward
     # The gradients of convolutions are slow where there are few channels.
     if shape.channels >= 64 or task.rank == 3:
         return forward
     if nearest and task.groups == 1 and _density(task) > 1:
         return "resize"  # 256x256x16, dilated by 3: 1.4 (0.8)
     if nearest:
-        # 28x28x32: 2.5 (1.5), 256x256x16: 4.7 (3.6); but with k=5 5.4 (8.2).
+        # 256x256x16: 3.2 (2.5), 5.1 (6.5); but with k=5 3.6 (3.3), 6.8 (8.9).
         return "transposed" if forward == "phases" and max(task.kernel_size) < 4 else forward
     if task.rank == 1:
         return forward
     if shape.shortest >= 128:
-        return "transposed"  # 256x256x16: linear 2.2 (1.3), lanczos3 1.8 (0.6), k=5: 4.1, 3.0
-    # 28x28x32: linear 1.4 (1.0), lanczos5 1.5 (0.9).
+        # 256x256x16: linear 1.5 (0.9), 4.6 (1.6), lanczos3 1.1 (0.8), 2.7 (0.8).
+        return "transposed"
+    # 28x28x32, both where it is resized: linear 1.2, 1.4, lanczos5 1.2, 1.3.
     return "matrices" if shape.longest <= shape.channels else forward
 
 

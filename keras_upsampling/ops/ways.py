@@ -6,6 +6,7 @@ All but the first take channels last. `docs/one_step.md` derives why they are th
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths.phases import Phases, axis_phases, tap_matrix
 from keras_upsampling.ops.borders import around_input, borders, with_borders
+from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.maps import add_bias, convolve, crop_map, pad_map
 from keras_upsampling.ops.pad import pad
@@ -123,7 +125,10 @@ def products(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
     """
     batch, *spatial, channels = ops.shape(x)
     flat = ops.reshape(x, (-1, channels))
-    kernel = ops.cast(kernel, x.dtype)
+    filters = kernel.shape[-1]
+    # Unstacked, and not one by one, whose gradients are as many tensors as large as the kernel.
+    apart = ops.unstack(ops.reshape(ops.cast(kernel, x.dtype), (-1, *kernel.shape[-2:])))
+    of_taps = dict(zip(itertools.product(*map(range, task.kernel_size)), apart, strict=True))
     # The tap that meets every output at its own sample, if there is one, never meets the padding
     # and can bring the bias: that is fewer numbers to add to than the output has.
     own = [
@@ -134,8 +139,8 @@ def products(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
     def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
         """What the `taps` of the axes behind the first ones add, those first ones done."""
         if axes == 0:
-            y = add_bias(flat @ kernel[taps], bias if taps == biased else None)
-            return ops.reshape(y, (batch, *spatial, kernel.shape[-1]))
+            y = add_bias(flat @ of_taps[taps], bias if taps == biased else None)
+            return ops.reshape(y, (batch, *spatial, filters))
         maps = [enlarged(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
         return _sum_of_shifts(maps, axes - 1, task)
 
@@ -196,7 +201,7 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
         front, back, start = max(0, -q), max(0, q + more_a_phase), max(0, q)
         widths = [(front, back) if j == i else (0, 0) for j in range(task.rank)]
         padded = pad_map(plane, widths, around)
-        return padded[(*leading, slice(start, start + length + more_a_phase))]
+        return crop(padded, [*leading, slice(start, start + length + more_a_phase)])
 
     made: dict[tuple[tuple[int, int], ...], Tensor] = {}
     phases_of_output = []
@@ -212,7 +217,7 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
     shape = list(ops.shape(maps[0]))
     shape[axis] = (length + more_a_phase) * s
     y = ops.reshape(y, shape)
-    return y if more == more_a_phase * s else y[(*leading, slice(0, length * s + more))]
+    return y if more == more_a_phase * s else crop(y, [*leading, slice(0, length * s + more)])
 
 
 def transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+
+from keras_upsampling.ops import upsample_conv
+from keras_upsampling.ops.crop import crop
+from keras_upsampling.ops.upsample_conv import METHODS
+from tests.backends import BACKEND, evaluate, gradients, to_numpy
+
+
+@st.composite
+def lengths_and_slices(draw):
+    """An axis and a part of it, every end counted from the start, from the end, or left out."""
+    length = draw(st.integers(1, 5))
+    start = draw(st.integers(0, length))
+    stop = draw(st.integers(start, length))
+    starts = [start, *([None] if start == 0 else []), *([start - length] if start < length else [])]
+    stops = [stop, *([stop - length] if stop < length else [None])]
+    return length, slice(draw(st.sampled_from(starts)), draw(st.sampled_from(stops)))
+
+
+@given(axes=st.lists(lengths_and_slices(), min_size=1, max_size=3), whole=st.integers(0, 1))
+def test_is_indexing(axes, whole):
+    shape = tuple(length for length, _ in axes) + (2,) * whole
+    parts = [part for _, part in axes]
+    x = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    expected = x[tuple(parts)]
+    found = evaluate(lambda x: crop(x, parts), ops.convert_to_tensor(x))
+    np.testing.assert_array_equal(to_numpy(found), expected)
+
+    cotangent = np.random.default_rng(1).standard_normal(expected.shape).astype("float32")
+    (slopes,) = gradients(
+        lambda x: crop(x, parts), [ops.convert_to_tensor(x)], ops.convert_to_tensor(cotangent)
+    )
+    around = np.zeros_like(x)
+    around[tuple(parts)] = cotangent
+    np.testing.assert_array_equal(to_numpy(slopes), around)
+
+
+def test_lengths_that_are_known_stay_known():
+    if BACKEND != "tensorflow":
+        pytest.skip("only TensorFlow's graphs run with lengths unknown")
+    import tensorflow as tf
+
+    parts = [slice(None), slice(1, -1), slice(-3, None), slice(None)]
+    function = tf.function(
+        lambda x: crop(x, parts), input_signature=[tf.TensorSpec((None, None, 5, 2))]
+    )
+    assert function.get_concrete_function().outputs[0].shape.as_list() == [None, None, 3, 2]
+    x = np.random.default_rng(0).standard_normal((2, 4, 5, 2)).astype("float32")
+    np.testing.assert_array_equal(to_numpy(function(x)), x[tuple(parts)])
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_those_of_quick_operations(method, interpolation):
+    if BACKEND != "tensorflow":
+        pytest.skip("only TensorFlow's gradient of indexing is slow")
+    import tensorflow as tf
+
+    def run(x, kernel, cotangent):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            y = upsample_conv(
+                x,
+                kernel,
+                3,
+                interpolation=interpolation,
+                data_format="channels_last",
+                method=method,
+            )
+        return tape.gradient(y, [x, kernel], output_gradients=cotangent)
+
+    shapes = [(1, 24, 24, 4), (3, 3, 4, 2), (1, 72, 72, 2)]
+    graph = tf.function(run).get_concrete_function(*map(ops.zeros, shapes)).graph
+    assert "StridedSliceGrad" not in {operation.type for operation in graph.get_operations()}
