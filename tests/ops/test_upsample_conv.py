@@ -262,6 +262,7 @@ CHOICES = {"tensorflow": [
     ("phases", "phases", (1, 256, 256, 16), {"k": 5}),
     ("products", "products", (32, 7, 7, 64), {"k": 1}),
     ("products", "transposed", (8, 8, 8, 512), {}),
+    ("transposed", "transposed", (2, 56, 56, 128), {}),
     ("products", "transposed", (8, 14, 14, 128), {"k": 5}),
     ("phases", "phases", (8, 14, 14, 64), {"k": 5}),
     ("products", "transposed", (1, 256, 256, 16), {"s": 4, "k": 5}),
