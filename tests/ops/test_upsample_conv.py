@@ -301,6 +301,10 @@ CHOICES = {"tensorflow": [
     ("resize", "transposed", (1, 256, 256, 16), {"interpolation": "lanczos5", "s": 3}),
     ("resize", "transposed", (1, 256, 256, 16), {"interpolation": "lanczos5", "s": 4}),
     ("rows", "resize", (1, 256, 256, 16), {"interpolation": "lanczos3", "groups": 2}),
+    ("resize", "matrices", (4, 32, 32, 64), {"interpolation": "lanczos3"}),
+    ("matrices", "matrices", (4, 32, 32, 64), {"interpolation": "lanczos3", "k": 5}),
+    ("matrices", "matrices", (2, 56, 56, 128), {"interpolation": "lanczos3"}),
+    ("resize", "resize", (4, 40, 40, 64), {"interpolation": "lanczos5"}),
     ("resize", "resize", (8, 200, 64), {"interpolation": "linear"}),
 ], "jax": [
     ("products", "products", (32, 7, 7, 64), {}),
