@@ -58,7 +58,7 @@ def _tensorflow(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Prog
 # Operations of TensorFlow whose outputs are not memory of their own: what is given to the graph,
 # other views of what is there, and a bias, which is added in place.
 _GIVEN = ("Placeholder", "ReadVariableOp", "Const")
-_VIEWS = ("Reshape", "Identity", "ExpandDims", "Squeeze", "BiasAdd")
+_VIEWS = ("Reshape", "Identity", "IdentityN", "ExpandDims", "Squeeze", "BiasAdd")
 
 
 def _peak_of_graph(graph: Any) -> int:
@@ -70,9 +70,9 @@ def _peak_of_graph(graph: Any) -> int:
     for moment, operation in enumerate(operations):
         for tensor in operation.inputs:
             last_use[owner.get(tensor.name)] = moment
-        for tensor in operation.outputs:
+        for i, tensor in enumerate(operation.outputs):
             view = operation.type in _VIEWS
-            owner[tensor.name] = owner.get(operation.inputs[0].name) if view else tensor.name
+            owner[tensor.name] = owner.get(operation.inputs[i].name) if view else tensor.name
             size[tensor.name] = (tensor.shape.num_elements() or 0) * tensor.dtype.size
     kept = {owner.get(tensor.name) for tensor in graph.outputs}
     alive = peak = 0

@@ -150,7 +150,7 @@ def _by_shifts(x: Tensor, axis: int, size: int, order: int) -> Tensor:
     shape = list(ops.shape(x))
     shape[axis : axis + 1] = [cells, size]
     padded = ops.reshape(padded, shape)
-    phases = [padded[(*leading, slice(None), phase)] for phase in range(size)]
+    phases = ops.unstack(padded, size, axis=axis + 1)
     return sum(
         tap * crop(phases[t % size], [*leading, slice(t // size, t // size + outputs)])
         for t, tap in enumerate(taps)

@@ -9,13 +9,14 @@ from keras import ops
 
 from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Tensor
+from keras_upsampling.ops.gradient import sliced
 
 
 def crop(x: Tensor, parts: Sequence[slice]) -> Tensor:
-    """Return `x[parts]`, of slices that lie within the first axes and make steps of one.
+    """Return `x[parts]`, of slices in steps of one that lie within the axes, forwards.
 
     Its gradient is quick on TensorFlow too, whose gradient of `x[...]` takes 15 times as long as
-    that of its slicing function, which pads: 14.5 ms and 0.9 for the inner 511x511x8 of 513x513x8.
+    padding does: 14.5 ms and 0.9 for the inner 511x511x8 of 513x513x8.
     """
     if keras.backend.backend() != "tensorflow":
         return x[tuple(parts)]
@@ -29,7 +30,7 @@ def crop(x: Tensor, parts: Sequence[slice]) -> Tensor:
             lengths[axis] = _from_start(part.stop, length) - starts[axis]
         elif part.start is not None:
             lengths[axis] = length - starts[axis]
-    return ops.slice(x, starts, lengths)
+    return sliced(x, starts, lengths)
 
 
 def _from_start(index: int | Tensor, length: int | Tensor) -> int | Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -50,6 +50,28 @@ def with_gradient_of(
         return function(*tensors), gradient
 
     return tf.custom_gradient(both)
+
+
+def sliced(x: Tensor, starts: Sequence[int | Tensor], lengths: Sequence[int | Tensor]) -> Tensor:
+    """Return `keras.ops.slice`; on TensorFlow with a gradient that pads, compiled by XLA too.
+
+    There TensorFlow's own would be an operation that has no gradient itself.
+    """
+    if _BACKEND != "tensorflow":
+        return ops.slice(x, starts, lengths)
+
+    def both(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        y = tf.slice(x, starts, lengths)
+
+        def gradient(upstream: Tensor) -> Tensor:
+            behind = tf.shape(x) - tf.shape(y) - starts
+            padded = tf.pad(upstream, tf.stack([tf.convert_to_tensor(starts), behind], axis=1))
+            padded.set_shape(x.shape)
+            return padded
+
+        return y, gradient
+
+    return tf.custom_gradient(both)(x)
 
 
 def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarray:

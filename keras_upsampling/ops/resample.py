@@ -295,9 +295,13 @@ def _by_one_product(x: Tensor, blocks: np.ndarray, block: int, first: int) -> Te
     count, outputs, inputs = blocks.shape
     covered, halo = count * block, inputs - block
     x = ops.pad(x, ((0, 0), (-first, covered - length + first + halo), (0, 0)))
-    inner = ops.reshape(x[:, :covered], (lead, count, block, trail))
+    inner = crop(x, [slice(None), slice(0, covered)])
+    inner = ops.reshape(inner, (lead, count, block, trail))
     # What a block needs beyond its own samples are the first ones of the next.
-    beyond = ops.concatenate([inner[:, 1:, :halo], x[:, None, covered:]], axis=1)
+    following = crop(inner, [slice(None), slice(1, None), slice(0, halo)])
+    last = ops.expand_dims(crop(x, [slice(None), slice(covered, None)]), axis=1)
+    beyond = ops.concatenate([following, last], axis=1)
     frames = ops.concatenate([inner, beyond], axis=2)
     product = ops.convert_to_tensor(blocks, keras.backend.standardize_dtype(x.dtype)) @ frames
-    return ops.reshape(product, (lead, count * outputs, trail))[:, : outputs // block * length]
+    product = ops.reshape(product, (lead, count * outputs, trail))
+    return crop(product, [slice(None), slice(0, outputs // block * length)])

@@ -300,7 +300,7 @@ def _smooth_on_tensorflow(shape: _Shape, task: Task) -> str:
             return "resize"  # 256x256x16, lanczos5, s=4: 1.3, 1.2, rows 0.9, 1.3
         # 256x256x16, linear: 1.1, 1.4, k=5: 1.6, 1.8, where a transposed convolution has 2.1,
         # 0.9; but s=3: rows 0.9, 1.9, that 1.4, 1.4. Cubic: 1.3, 1.5, lanczos3: 1.1, 1.1.
-        if linear and min(task.size) > 2 and apart:
+        if linear and min(task.size) > 2 and apart and task.groups == 1:
             return "transposed"
         return "rows" if min(task.size) > 1 else "resize"
     if filled and lanczos:
@@ -316,6 +316,7 @@ def _smooth_on_tensorflow(shape: _Shape, task: Task) -> str:
     if (
         (linear and not shape.known and task.groups == 1 and task.around == "zeros")
         and (not dilated and shape.channels >= (64 if min(task.size) > 2 else 128))
+        and max(task.kernel_size) < 6
     ):  # fmt: skip
         return "products"
     return "matrices" if filled else "resize"

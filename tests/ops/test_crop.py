@@ -76,3 +76,24 @@ def test_gradients_are_those_of_quick_operations(method, interpolation):
     shapes = [(1, 24, 24, 4), (3, 3, 4, 2), (1, 72, 72, 2)]
     graph = tf.function(run).get_concrete_function(*map(ops.zeros, shapes)).graph
     assert "StridedSliceGrad" not in {operation.type for operation in graph.get_operations()}
+
+
+def test_gradients_have_gradients_where_xla_compiles():
+    if BACKEND != "tensorflow":
+        pytest.skip("only TensorFlow's slices lose them there")
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True)
+    def slopes_of_slopes(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = ops.sum(crop(x, [slice(None), slice(1, -1)]) ** 3)
+            slopes = inner.gradient(y, x)
+        return outer.gradient(slopes, x)
+
+    x = np.arange(1.0, 11.0, dtype="float32").reshape(2, 5)
+    expected = 6 * x
+    expected[:, [0, -1]] = 0
+    np.testing.assert_allclose(to_numpy(slopes_of_slopes(ops.convert_to_tensor(x))), expected)
