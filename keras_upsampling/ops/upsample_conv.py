@@ -49,8 +49,8 @@ def upsample_conv(
         dilation_rate: Step between the kernel's taps on the enlarged map, for every axis or
             one per axis.
         method: For tests and measurements: `"resize"`, `"phases"`, `"rows"`, `"matrices"`,
-            `"products"` or `"transposed"`. The result is the same. By default the way that was
-            quickest where it was measured.
+            `"products"`, `"one_product"` or `"transposed"`. The result is the same. By default the
+            way that was quickest where it was measured.
 
     Returns:
         Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels; every
@@ -126,6 +126,7 @@ def _possible(x: Tensor, task: Task) -> tuple[str, ...]:
         or all(max(widths) < s for widths, s in zip(task.widths, task.size, strict=True))
     )
     composed = expressed or (not nearest and _borders_fit(x, task))
+    added_up = task.groups == 1 and (expressed or (not nearest and task.around == "zeros"))
     exact = {
         "resize": True,
         "phases": composed,
@@ -134,7 +135,8 @@ def _possible(x: Tensor, task: Task) -> tuple[str, ...]:
         and task.groups == 1
         and all(isinstance(x.shape[axis], int) for axis in spatial_axes(2, task.data_format))
         and not traced_by_torch(),  # whose graphs hold no arrays of NumPy's
-        "products": task.groups == 1 and (expressed or (not nearest and task.around == "zeros")),
+        "products": added_up,
+        "one_product": added_up,
         # Keras's transposed convolution has neither groups nor dilation, its depthwise
         # convolution no third dimension.
         "transposed": composed
@@ -406,15 +408,18 @@ def _shifts(task: Task) -> float:
 
 
 def _backward_on_jax(forward: str, shape: _Shape, task: Task) -> str:
-    if task.interpolation == "nearest" or max(task.kernel_size) > 5:
-        return forward  # a map is held for every tap
-    # Training steps with the gradients of matrices, and in brackets with those of the way itself:
-    # linear, 7x7x64, k=5: 1.4 (1.0), but 32x32x64: 1.3 (1.5).
-    if task.interpolation == "linear":
-        return "matrices" if 8 * shape.longest <= shape.channels else forward
-    # Cubic, 7x7x64: 2.8 (1.6), 32x32x64: 1.8 (1.1), but 256x256x16: 1.0 (1.7). Where products do
-    # not pay, matrices do on longer axes too, where few channels let one expect few filters:
-    # lanczos5, 256x256x16: 1.5 (1.1).
+    # Training steps with the gradients of another way, and in brackets with the way's own.
+    if task.interpolation == "nearest":
+        # One product is slower forward, and its gradients quicker: 56x56x128: 3.2 (2.3), 7x7x64:
+        # 3.9 (3.0), but with many taps, as in 16x16x16x32, 14 (22), k=5: 2.5 (12).
+        few_taps = 1 < math.prod(task.kernel_size) <= 25
+        return "one_product" if forward == "products" and few_taps else forward
+    if max(task.kernel_size) > 5:
+        return forward  # matrices hold a map for every tap
+    # Matrices: 32x32x64: linear 2.4 (1.3), s=4 2.9 (2.6), cubic 1.8 (1.1); 7x7x64: cubic 2.8 (1.6),
+    # linear, k=5: 3.0 (1.9); but 256x256x16: linear 1.7 (2.5), cubic 1.0 (1.7). Where products do
+    # not pay, they do on longer axes too, where few channels let one expect few filters: lanczos5,
+    # 256x256x16: 1.5 (1.1).
     longest = 256 if forward == "resize" and shape.channels < 32 else shape.channels
     return "matrices" if shape.longest <= longest else forward
 
@@ -469,5 +474,6 @@ METHODS: dict[str, Callable[[Tensor, Tensor, Tensor | None, Task], Tensor]] = {
     "rows": ways.rows,
     "matrices": ways.matrices,
     "products": ways.products,
+    "one_product": ways.one_product,
     "transposed": ways.transposed,
 }

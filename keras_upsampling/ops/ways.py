@@ -123,12 +123,30 @@ def products(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
 
     Upsampling does not mix channels, so the kernel's taps can be met before it.
     """
-    batch, *spatial, channels = ops.shape(x)
+    channels, filters = kernel.shape[-2:]
     flat = ops.reshape(x, (-1, channels))
-    filters = kernel.shape[-1]
-    # Unstacked, and not one by one, whose gradients are as many tensors as large as the kernel.
-    apart = ops.unstack(ops.reshape(ops.cast(kernel, x.dtype), (-1, *kernel.shape[-2:])))
-    of_taps = dict(zip(itertools.product(*map(range, task.kernel_size)), apart, strict=True))
+    taps = ops.reshape(ops.cast(kernel, x.dtype), (-1, filters))
+    # Split, and not cut out one by one: the gradients of those are as many tensors as large as all.
+    apart = ops.split(taps, math.prod(task.kernel_size))
+    return _sum_over_taps([flat @ tap for tap in apart], x, bias, task)
+
+
+def one_product(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    """As `products`, of all taps in one; so its gradients begin and end with one product too."""
+    channels, filters = kernel.shape[-2:]
+    flat = ops.reshape(x, (-1, channels))
+    taps = ops.reshape(ops.cast(kernel, x.dtype), (-1, channels, filters))
+    taps = ops.reshape(ops.transpose(taps, (1, 0, 2)), (channels, -1))
+    of_taps = ops.split(flat @ taps, math.prod(task.kernel_size), axis=-1)
+    return _sum_over_taps(of_taps, x, bias, task)
+
+
+def _sum_over_taps(
+    flat_maps: Sequence[Tensor], x: Tensor, bias: Tensor | None, task: Task
+) -> Tensor:
+    """Enlarge the product of `x` with every tap, and add them up, each from where its tap falls."""
+    shape = (*ops.shape(x)[:-1], flat_maps[0].shape[-1])
+    of_taps = dict(zip(itertools.product(*map(range, task.kernel_size)), flat_maps, strict=True))
     # The tap that meets every output at its own sample, if there is one, never meets the padding
     # and can bring the bias: that is fewer numbers to add to than the output has.
     own = [
@@ -139,8 +157,8 @@ def products(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tens
     def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
         """What the `taps` of the axes behind the first ones add, those first ones done."""
         if axes == 0:
-            y = add_bias(flat @ of_taps[taps], bias if taps == biased else None)
-            return ops.reshape(y, (batch, *spatial, filters))
+            y = add_bias(of_taps[taps], bias if taps == biased else None)
+            return ops.reshape(y, shape)
         maps = [enlarged(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
         return _sum_of_shifts(maps, axes - 1, task)
 

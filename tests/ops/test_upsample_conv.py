@@ -44,7 +44,7 @@ def definition(case):
     }
 
 
-METHODS = ["resize", "phases", "rows", "matrices", "products", "transposed"]
+METHODS = ["resize", "phases", "rows", "matrices", "products", "one_product", "transposed"]
 ONE_STEP = METHODS[1:]
 
 
@@ -79,11 +79,13 @@ def refused(method, case):
     zeros = case.padding in ("same", "valid")
     nearest = case.interpolation == "nearest"
     composed = not expressed(case) if nearest else case.padding == "wrap"
+    added_up = case.groups == 1 and (expressed(case) or (zeros and not nearest))
     return {
         "phases": composed,
         "rows": composed or len(case.spatial) != 2,
         "matrices": case.groups > 1 or len(case.spatial) != 2,
-        "products": case.groups > 1 or not (expressed(case) or (zeros and not nearest)),
+        "products": not added_up,
+        "one_product": not added_up,
         "transposed": composed
         or case.groups > 1
         or set(case.dilation) != {1}
@@ -135,7 +137,9 @@ def check(case, method):
             if f"method={method!r} cannot do" not in str(error):
                 raise
             short = case.interpolation != "nearest" and not roomy(case)
-            assert refused(method, case) or (short and method not in ("products", "matrices"))
+            assert refused(method, case) or (
+                short and method not in ("products", "one_product", "matrices")
+            )
             return
         assert method is None or not refused(method, case)
         close(found, to_format(expected, case.data_format), case.dtype)
@@ -170,6 +174,11 @@ def test_matrices_are_the_definition(case):
 @given(case=conv_cases(most_groups=1))
 def test_products_are_the_definition(case):
     check(case, "products")
+
+
+@given(case=conv_cases(most_groups=1))
+def test_one_product_is_the_definition(case):
+    check(case, "one_product")
 
 
 @given(case=conv_cases(most_groups=1, most_dilation=1, most_rank=2))
@@ -209,6 +218,8 @@ TWO_WAYS = {"tensorflow": [
     ("transposed", "matrices",
      {"interpolation": "linear", "spatial": (33, 32), "size": 3, "channels": 64}),
 ], "jax": [
+    ("products", "one_product", {"spatial": (8, 7), "channels": 4}),
+    ("products", "matrices", {"interpolation": "linear", "spatial": (8, 7), "channels": 16}),
     ("products", "matrices", {"interpolation": "cubic", "spatial": (8, 7), "channels": 16}),
     ("products", "matrices",
      {"interpolation": "cubic", "spatial": (8, 7), "channels": 16,
@@ -309,16 +320,21 @@ CHOICES = {"tensorflow": [
     ("resize", "resize", (4, 40, 40, 64), {"interpolation": "lanczos5"}),
     ("resize", "resize", (8, 200, 64), {"interpolation": "linear"}),
 ], "jax": [
-    ("products", "products", (32, 7, 7, 64), {}),
+    ("products", "one_product", (32, 7, 7, 64), {}),
+    ("products", "one_product", (4, 32, 32, 64), {"k": 5}),
+    ("products", "products", (4, 32, 32, 64), {"k": 6}),
+    ("products", "products", (4, 32, 32, 64), {"k": 1}),
+    ("products", "one_product", (4, 2048, 64), {}),
     ("products", "products", (1, 16, 16, 16, 32), {}),
     ("phases", "phases", (1, 256, 256, 16), {"k": 5}),
     ("phases", "phases", (8, 14, 14, 64), {"groups": 4}),
     ("resize", "resize", (1, 7, 7, 64), {"groups": 4}),
     ("resize", "resize", (1, 64, 64, 256), {"dilation": 6, "groups": 4}),
-    ("products", "products", (1, 64, 64, 256), {"dilation": 6}),
+    ("products", "one_product", (1, 64, 64, 256), {"dilation": 6}),
     ("resize", "resize", (8, 14, 14, 64), {"k": 13}),
-    ("products", "products", (4, 32, 32, 64), {"interpolation": "linear"}),
-    ("products", "matrices", (32, 7, 7, 64), {"interpolation": "linear"}),
+    ("products", "matrices", (4, 32, 32, 64), {"interpolation": "linear"}),
+    ("products", "matrices", (2, 64, 64, 64), {"interpolation": "linear"}),
+    ("products", "products", (2, 65, 64, 64), {"interpolation": "linear"}),
     ("phases", "phases", (1, 256, 256, 16), {"interpolation": "linear", "k": 5}),
     ("phases", "phases", (1, 256, 256, 16), {"interpolation": "cubic"}),
     ("products", "products", (1, 256, 256, 16), {"interpolation": "cubic", "s": 4}),
@@ -441,7 +457,7 @@ def empty_batches_are_lost():
 @pytest.mark.parametrize("interpolation", ["nearest", "linear"])
 @pytest.mark.parametrize("method", [*METHODS, None])
 def test_an_empty_batch_stays_empty(method, interpolation):
-    if method not in ("products", "matrices") and empty_batches_are_lost():
+    if method not in ("products", "one_product", "matrices") and empty_batches_are_lost():
         pytest.skip("this TensorFlow cannot convolve an empty batch")
     # As many channels as have TensorFlow take matrices for short axes.
     x, kernel = ops.zeros((0, 7, 7, 64)), ops.zeros((3, 3, 64, 2))
@@ -523,7 +539,11 @@ UNKNOWN_LENGTHS = [
     for method in METHODS
     if method != "matrices"
     for padding in ("same", "valid", "wrap")
-] + [("products", "linear", "same"), ("products", "linear", "valid")]
+] + [
+    (method, "linear", padding)
+    for method in ("products", "one_product")
+    for padding in ("same", "valid")
+]
 
 
 @pytest.mark.parametrize(("method", "interpolation", "padding"), UNKNOWN_LENGTHS)
@@ -690,6 +710,27 @@ def test_kernels_known_when_compiling_are_composed_once():
     assert products(lambda x: run(x, kernel), x) == 0
 
 
+def test_the_gradients_of_one_product_are_one_product_each():
+    if BACKEND != "jax":
+        pytest.skip("reads what XLA makes of the gradients")
+    import jax
+
+    x, kernel = ops.ones((2, 16, 16, 8)), ops.ones((3, 3, 8, 4))
+    of_output = jax.random.normal(jax.random.key(0), (2, 32, 32, 4))
+
+    def products(function):
+        return jax.jit(function).lower(x, kernel).compile().as_text().count(" dot(")
+
+    def run(x, kernel):
+        return upsample_conv(x, kernel, data_format="channels_last")
+
+    def gradients(x, kernel):
+        return jax.vjp(run, x, kernel)[1](of_output)
+
+    assert products(run) == 9
+    assert products(gradients) == 2
+
+
 def test_bad_arguments_are_refused_before_the_backend_sees_them():
     x, kernel = ops.zeros((1, 2, 2, 1)), ops.zeros((5, 5, 1, 1))
     with pytest.raises(ValueError, match="spans 5 samples and the upsampled map has 4"):
@@ -724,7 +765,5 @@ def test_bad_arguments_are_refused_before_the_backend_sees_them():
         upsample_conv(x, kernel, 2, dilation_rate=1.5)
     with pytest.raises(ValueError, match=r"method='phases' cannot do .*Possible here: 'resize'"):
         upsample_conv(x, kernel, 2, interpolation="linear", method="phases")
-    with pytest.raises(
-        ValueError, match="one of: 'resize', 'phases', 'rows', 'matrices', 'products', 'transposed'"
-    ):
+    with pytest.raises(ValueError, match="one of: 'resize', 'phases', 'rows', 'matrices', 'prod"):
         upsample_conv(x, kernel, 2, method="fast")
