@@ -228,6 +228,23 @@ def test_every_contender_of_any_case_has_a_column():
     ]
 
 
+def test_the_summary_has_a_line_for_cubic_and_lanczos_together():
+    def result(interpolation, ratio):
+        timings = {
+            OURS: timing.Timing(1.0, (1.0, 1.0), 1.0, (1.0, 1.0), 3, None),
+            KERAS: timing.Timing(ratio, (ratio, ratio), ratio, (ratio, ratio), 3, None),
+        }
+        return timing.Result(
+            case(interpolation=interpolation), {FORWARD: timings, STEP: timings}, 1.0
+        )
+
+    ratios = {"linear": 9.0, "cubic": 2.0, "lanczos3": 0.5, "lanczos5": 3.0}
+    lines = report([result(*one) for one in ratios.items()]).splitlines()
+    found = [line for line in lines if line.startswith("| 2-D, cubic and Lanczos")]
+    cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in found]
+    assert cells == [[KERAS, name, "3", "2.00", "0.50", "3.00"] for name in (FORWARD, STEP)]
+
+
 @pytest.mark.usefixtures("small")
 def test_an_interruption_keeps_what_was_measured(capsys, monkeypatch):
     measure, seen = timing.measure, []

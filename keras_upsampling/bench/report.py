@@ -74,6 +74,11 @@ _GROUPS: tuple[tuple[str, Callable[[Case], bool], str], ...] = (
         lambda c: _plain(c, 2, "linear") and (c.size, c.kernel_size) == (2, 3),
         KERAS,
     ),
+    (
+        "2-D, cubic and Lanczos",
+        lambda c: _plain(c, 2, "cubic", "lanczos3", "lanczos5"),
+        KERAS,
+    ),
     ("2-D, nearest", lambda c: _plain(c, 2, "nearest"), TRANSPOSE_EQUAL),
     ("2-D, nearest", lambda c: _plain(c, 2, "nearest"), SUBPIXEL),
     ("1-D, nearest", lambda c: _plain(c, 1, "nearest"), KERAS),
@@ -82,8 +87,8 @@ _GROUPS: tuple[tuple[str, Callable[[Case], bool], str], ...] = (
 )
 
 
-def _plain(case: Case, rank: int, interpolation: str) -> bool:
-    asked = len(case.spatial) == rank and case.interpolation == interpolation
+def _plain(case: Case, rank: int, *interpolations: str) -> bool:
+    asked = len(case.spatial) == rank and case.interpolation in interpolations
     return asked and case.dilation_rate == case.groups == 1
 
 
