@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_upsampling.commands import audit, bench, score
+from keras_upsampling.commands.streams import abandon
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,8 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (audit, bench, score):
         command.add(commands)
-    options = parser.parse_args(arguments)
-    return int(options.run(options))
+    try:
+        try:
+            options = parser.parse_args(arguments)
+            return int(options.run(options))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what nobody reads is noticed here, and not after the end
+    except BrokenPipeError:
+        abandon(sys.stdout)
+        return 128 + 13  # as a program that the signal SIGPIPE ends
 
 
 if __name__ == "__main__":

@@ -288,6 +288,11 @@ def test_what_keras_cannot_do_is_left_out(capsys):
 def test_what_cannot_be_measured_is_said(capsys):
     assert command_line.main(["bench", "--rank", "1", "--interpolation", "linear"]) == 2
     assert "in two dimensions" in capsys.readouterr().err
+    asked = ["bench", "--shape", "1x6x4:2", "1x6x6x6x4:2", "--rank", "2"]
+    assert command_line.main(asked) == 2
+    assert "--rank asks for 2 spatial axes, and the shapes of --shape have 1 or 3" in (
+        capsys.readouterr().err
+    )
     with pytest.raises(SystemExit, match="2"):
         command_line.main(["bench", "--method", "fastest"])
     assert "invalid choice: 'fastest'" in capsys.readouterr().err

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
+import stat
 
 import keras
 
 from keras_upsampling import audit
-from keras_upsampling._tables import reason_of
-from keras_upsampling.commands.shared import Commands, file_to_write, write
+from keras_upsampling.commands.files import check_output, kind_of, path_to_read
+from keras_upsampling.commands.shared import Commands, add_json
+from keras_upsampling.commands.streams import aside, publish, reason, say, visible
 
 
 def add(commands: Commands) -> None:
@@ -21,27 +21,32 @@ def add(commands: Commands) -> None:
         description="Says of every layer of a saved model that enlarges maps, or makes them "
         "smaller, how unevenly it does so, and what to do about it. Prints tables in Markdown.",
         epilog="Models are loaded in Keras's safe mode, which runs no code that a file brings "
-        "along. Exit code: 0 if the model was audited, 2 if it could not be.",
+        "along. Exit code: 0 if the model was audited, 1 if the figures could not be written, 2 if "
+        "it could not be audited.",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL.keras", help="a model as Keras saves it")
     parser.add_argument(
-        "--json", type=file_to_write, metavar="FILE", help="write the figures there as well"
+        "model", type=path_to_read, metavar="MODEL.keras", help="a model as Keras saves it"
     )
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Load, audit, print and write; return the exit code."""
-    if options.model.suffix != ".keras":  # older formats know no safe mode
-        print(f"{options.model}: expected a file that ends in .keras", file=sys.stderr)
-        return 2
+    path = options.model
     try:
-        model = keras.saving.load_model(options.model, compile=False, safe_mode=True)
-        found = audit(model)
+        if path.suffix != ".keras":  # older formats know no safe mode
+            raise ValueError("expected a file that ends in .keras")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise ValueError(f"expected a file. Received {kind_of(status)}")
+        check_output(options.json, [path])
+        with aside():
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            audited = audit(model)
     except Exception as error:  # files hold anything, and say so in every way
-        print(f"{options.model}: {reason_of(error)}", file=sys.stderr)
+        say(f"{path}: {reason(error)}")
         return 2
-    print(found)
-    if options.json:
-        write(options.json, found.to_json() + "\n")
-    return 0
+    # Layers may have names with anything in them.
+    text = visible(str(audited), line_breaks=True)
+    return 0 if publish(text, audited.to_json(), options.json) else 1

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
-import sys
 from collections.abc import Sequence
 
 import keras
@@ -16,13 +14,8 @@ from keras_upsampling.bench.cases import Case, Shape, cases
 from keras_upsampling.bench.contenders import OTHERS
 from keras_upsampling.bench.report import as_records, facts, report
 from keras_upsampling.bench.timing import Result, measure
-from keras_upsampling.commands.shared import (
-    Commands,
-    file_to_write,
-    positive_integer,
-    positive_number,
-    write,
-)
+from keras_upsampling.commands.shared import Commands, add_json, positive_integer, positive_number
+from keras_upsampling.commands.streams import aside, publish, say
 from keras_upsampling.maths.interpolation import INTERPOLATIONS
 from keras_upsampling.ops.devices import on_cpu
 from keras_upsampling.ops.upsample_conv import METHODS
@@ -56,9 +49,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--seconds", type=positive_number, help="time for each pass of a case (default: 2)"
     )
-    parser.add_argument(
-        "--json", type=file_to_write, metavar="FILE", help="write the figures there as well"
-    )
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -113,34 +104,43 @@ def run(options: argparse.Namespace) -> int:
     chosen = {name: values for name, values in chosen.items() if values}
     grid = cases(**{**(_QUICK if options.quick else {}), **chosen})
     if not grid:
-        print(
-            "Nothing to time: Keras has interpolations other than nearest in two dimensions only.",
-            file=sys.stderr,
-        )
+        say(f"Nothing to time: {_why_nothing(options)}")
         return 2
     for case in grid:
         if case.channels % case.groups or case.filters % case.groups:
-            print(f"The groups must divide channels and filters: {case}.", file=sys.stderr)
+            say(f"The groups must divide channels and filters: {case}.")
             return 2
     results: list[Result] = []
+    code = 0
     try:
         _measure_all(grid, options, results)
     except KeyboardInterrupt:
-        return 130
+        code = 130
     finally:  # whatever happens, what was measured is not lost
         if results:
-            print(report(results))
-            if options.json:
-                records = {"facts": facts(), "results": as_records(results)}
-                write(options.json, json.dumps(records, indent=1) + "\n")
-    return 0
+            figures = json.dumps({"facts": facts(), "results": as_records(results)}, indent=1)
+            if not publish(report(results), figures, options.json):
+                code = code or 1
+    return code
+
+
+def _why_nothing(options: argparse.Namespace) -> str:
+    """Return why no case is left of what was asked for."""
+    ranks = {len(spatial) for _, spatial, _, _ in options.shape or ()}
+    if ranks and options.rank and not ranks & set(options.rank):
+        asked, given = (" or ".join(map(str, sorted(n))) for n in (set(options.rank), ranks))
+        return (
+            f"--rank asks for {asked} spatial axes, and the shapes of --shape have {given}; leave "
+            "--rank out."
+        )
+    return "Keras has interpolations other than nearest in two dimensions only."
 
 
 def _measure_all(grid: Sequence[Case], options: argparse.Namespace, results: list[Result]) -> None:
     """Measure case after case, with a progress bar, and put what is found into `results`."""
     seconds = options.seconds or (0.5 if options.quick else 2.0)
     # The progress bar is not part of what is printed.
-    with contextlib.redirect_stdout(sys.stderr):
+    with aside():
         progress = keras.utils.Progbar(len(grid), unit_name="case")
         progress.update(0)
         for case in grid:

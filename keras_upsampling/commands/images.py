@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_upsampling._tables import reason_of
+from keras_upsampling.commands.files import files_in, kind_of
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 ENDINGS = (*_PICTURES, ".npy")
@@ -24,7 +26,8 @@ def find(paths: Iterable[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
     """Return the files that paths name or hold, each once, and what is wrong with some paths.
 
     Folders are searched, in order, for the endings that are known; a file that is named is taken
-    whatever its ending, so that `read` can refuse it.
+    whatever its ending, so that `read` can refuse it. Pipes and devices are not taken: to open
+    one could wait for ever.
     """
     found: dict[str, Path] = {}
     wrong: list[tuple[str, str]] = []
@@ -33,20 +36,19 @@ def find(paths: Iterable[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
         wrong.append((str(error.filename), reason_of(error)))
 
     for path in paths:
+        inside = files_in(path, onerror=fail)
         if os.path.isdir(path):
-            inside = [
-                Path(folder, name)
-                for folder, _, names in os.walk(path, onerror=fail)
-                for name in names
-                if Path(name).suffix.lower() in ENDINGS
-            ]
-        elif os.path.exists(path):
-            inside = [path]
-        else:
-            inside = []
-            wrong.append((str(path), "there is no such file or folder, or it may not be read"))
+            inside = [file for file in inside if file.suffix.lower() in ENDINGS]
         for file in sorted(inside):
-            found.setdefault(os.path.abspath(file), file)
+            try:
+                status = file.stat()
+            except OSError as error:
+                wrong.append((str(file), reason_of(error)))
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found.setdefault(os.path.abspath(file), file)
+            else:
+                wrong.append((str(file), f"expected a file. Received {kind_of(status)}"))
     return list(found.values()), wrong
 
 

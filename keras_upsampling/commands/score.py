@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,8 @@ import numpy as np
 import keras_upsampling
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling._arguments import positive_int
-from keras_upsampling._tables import by, reason_of, table
+from keras_upsampling._tables import by, table
+from keras_upsampling.commands.files import check_output, path_to_read
 from keras_upsampling.commands.images import (
     ENDINGS,
     data_range_of,
@@ -25,7 +25,8 @@ from keras_upsampling.commands.images import (
     pillow,
     read,
 )
-from keras_upsampling.commands.shared import Commands, file_to_write, positive_number, write
+from keras_upsampling.commands.shared import Commands, add_json, positive_number
+from keras_upsampling.commands.streams import aside, publish, reason, say, visible
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.score import mean_db
 
@@ -41,11 +42,12 @@ def add(commands: Commands) -> None:
         "RGB, an alpha channel is dropped, colours of 16 bits become bytes. A .npy file holds an "
         "image (H, W) or (H, W, C), or several, (N, H, W) or (N, H, W, C); of three axes the last "
         "are channels if they are 4 or fewer. All channels of an array are measured. Exit code: "
-        "0 if all was measured, 1 if some was not, 2 if there was nothing to measure.",
+        "0 if all was measured, 1 if some was not or the figures could not be written, 2 if there "
+        "was nothing to measure.",
     )
     parser.add_argument(
         "paths",
-        type=Path,
+        type=path_to_read,
         nargs="+",
         metavar="PATH",
         help=f"a file, or a folder to search ({' '.join(ENDINGS)})",
@@ -68,9 +70,7 @@ def add(commands: Commands) -> None:
         help="difference between the highest and the lowest value that is possible (default: 255 "
         "for bytes, 65535 for unsigned integers of 16 bits, 1 for floats)",
     )
-    parser.add_argument(
-        "--json", type=file_to_write, metavar="FILE", help="write the figures there as well"
-    )
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -119,29 +119,30 @@ def run(options: argparse.Namespace) -> int:
             )
         if any(map(is_picture, found)):
             pillow()  # said once if it is missing, and not for every file
+        check_output(options.json, found)
     except (ValueError, ImportError) as error:
         _say(failures)
-        print(error, file=sys.stderr)
+        say(str(error))
         return 2
     rows: list[Row] = []
+    code = 0
     try:
         _measure_all(found, options, rows, failures)
     except KeyboardInterrupt:
-        return 130
+        code = 130
     finally:  # whatever happens, what was measured is not lost
         _say(failures)
-        if rows:
-            _print(_report(rows))
-        if options.json:
-            records = {
-                "keras_upsampling": keras_upsampling.__version__,
-                "size": options.size,
-                "summary": _summary(rows),
-                "results": [_record(row) for row in rows],
-                "failures": [failure._asdict() for failure in failures],
-            }
-            write(options.json, json.dumps(records, indent=1) + "\n")
-    return 1 if failures else 0
+        records = {
+            "keras_upsampling": keras_upsampling.__version__,
+            "size": options.size,
+            "summary": _summary(rows),
+            "results": [_record(row) for row in rows],
+            "failures": [failure._asdict() for failure in failures],
+        }
+        text = _report(rows) if rows else ""
+        if not publish(text, json.dumps(records, indent=1), options.json) or failures:
+            code = code or 1
+    return code
 
 
 def _measure_all(
@@ -149,7 +150,7 @@ def _measure_all(
 ) -> None:
     """Measure image after image, with a progress bar; put what is found into the two lists."""
     # The progress bar is not part of what is printed.
-    with contextlib.redirect_stdout(sys.stderr):
+    with aside():
         progress = keras.utils.Progbar(len(paths) + len(failures), unit_name="image")
         try:
             for path in paths:
@@ -172,7 +173,7 @@ def _noted(name: str, failures: list[Failure], kind: type[Exception]) -> Iterato
     try:
         yield
     except kind as error:
-        failures.append(Failure(name, reason_of(error)))
+        failures.append(Failure(name, reason(error)))
 
 
 def _open(path: Path, options: argparse.Namespace) -> tuple[dict[str, np.ndarray], float]:
@@ -224,7 +225,7 @@ def _report(rows: Sequence[Row]) -> str:
     head = ["file", "shape", "db", "amplitude", "band_db", "p_value", "detected"]
     cells = [
         [
-            row.file.replace("|", r"\|"),
+            visible(row.file).replace("|", r"\|"),
             by(row.shape),
             f"{row.db:.2f}",
             f"{row.amplitude:.3g}",
@@ -248,10 +249,4 @@ def _report(rows: Sequence[Row]) -> str:
 
 def _say(failures: Iterable[Failure]) -> None:
     for failure in failures:
-        print(f"{failure.file}: {failure.reason}", file=sys.stderr)
-
-
-def _print(text: str) -> None:
-    # A name that the terminal cannot show must not lose what was measured.
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
+        say(f"{failure.file}: {failure.reason}")

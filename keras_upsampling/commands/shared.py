@@ -1,14 +1,13 @@
-"""What commands have in common: kinds of arguments, and a way to write files."""
+"""What commands have in common: kinds of arguments."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
-from pathlib import Path
 from typing import TypeAlias
 
 from keras_upsampling._arguments import positive_int
+from keras_upsampling.commands.files import file_to_write
 
 # What commands are added to.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -33,19 +32,12 @@ def positive_number(text: str) -> float:
     return number
 
 
-def file_to_write(text: str) -> Path:
-    """Read the name of a file that can be written, as far as one can tell."""
-    # Found out now, not after minutes of measuring.
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
-    if not path.resolve().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder for {text!r}; make it first")
-    return path
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file beside its place, then move it there: never half a file."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument(
+        "--json",
+        type=file_to_write,
+        metavar="FILE",
+        help="write the figures there as well; - for standard output, the tables then go to "
+        "standard error",
+    )

@@ -1,6 +1,7 @@
 """The command `audit`: it says of a file what `audit` says of the model in it."""
 
 import json
+import os
 
 import keras
 import numpy as np
@@ -56,3 +57,33 @@ def test_what_is_no_model_is_said_in_a_line(model, tmp_path, capsys):
         assert err.startswith(f"{path}: ")
         assert err.count("\n") == 1
     assert "expected a file that ends in .keras" in audited(capsys, weights)[2]
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder"])
+def test_what_is_no_file_is_refused(kind, tmp_path, capsys):
+    path = tmp_path / "model.keras"
+    os.mkfifo(path) if kind == "a pipe" else path.mkdir()
+    code, out, err = audited(capsys, path)
+    assert (code, out) == (2, "")
+    assert err == f"{path}: expected a file. Received {kind}\n"
+
+
+def test_names_in_a_file_cannot_command_the_terminal(tmp_path, capsys):
+    up = layers.Conv2DTranspose(2, 3, strides=2, name="up\x1b[31m", data_format="channels_last")
+    keras.Sequential([keras.Input((8, 8, 3)), up]).save(tmp_path / "model.keras")
+    code, out, _ = audited(capsys, tmp_path / "model.keras")
+    assert code == 0
+    assert "\x1b" not in out
+    assert r"up\x1b[31m" in out
+
+
+def test_the_name_of_a_file_cannot_break_the_line(tmp_path, capsys):
+    code, out, err = audited(capsys, tmp_path / "a\nb\x1b[2J.keras")
+    assert (code, out) == (2, "")
+    assert err == rf"{tmp_path}/a\nb\x1b[2J.keras: No such file or directory" + "\n"
+
+
+def test_an_empty_name_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        audited(capsys, "")
+    assert "'' names nothing" in capsys.readouterr().err

@@ -1,9 +1,13 @@
 """The command `score`: it measures what the files hold, and goes on where one is bad."""
 
+import contextlib
 import io
 import json
 import os
+import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,7 +239,7 @@ BAD = {
     "wide.npy": (GREY.astype(float), "far more than data_range=1"),
     "whole.npy": (GREY.astype(int), "dtype int64 have a range that is not known"),
     "one.bmp": (b"BM", "end in .png, .jpg, .jpeg, .npy"),
-    "missing.png": (None, "no such file"),
+    "missing.png": (None, "No such file"),
 }
 
 
@@ -289,7 +293,7 @@ def test_where_nothing_is_found_that_is_said(folder, capsys):
     (folder / "notes.txt").write_text("not an image")
     code, out, err = scored(capsys, folder, folder / "nowhere")
     assert (code, out) == (2, "")
-    assert "nowhere: there is no such file" in err
+    assert "nowhere: No such file" in err
     assert "Nothing to measure" in err
 
 
@@ -307,34 +311,126 @@ def test_without_pillow_only_arrays_are_measured(names, folder, capsys, monkeypa
         assert 'python -m pip install "pillow>=10"' in err
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(KeyboardInterrupt, 130), (RuntimeError("out of memory"), None)]
-)
-def test_an_interruption_keeps_what_was_measured(error, code, folder, capsys, monkeypatch):
+def test_an_interruption_keeps_what_was_measured(folder, capsys, monkeypatch):
     (folder / "a.png").write_bytes(b"no picture")
     np.save(folder / "b.npy", np.stack([GREY] * 3))
     measure, seen = command.checkerboard_score, []
 
     def interrupted(*arguments, **options):
         if seen:
-            raise error
+            raise KeyboardInterrupt
         seen.append(arguments)
         return measure(*arguments, **options)
 
     monkeypatch.setattr(command, "checkerboard_score", interrupted)
     figures = folder / "figures.json"
-    if code is None:
-        with pytest.raises(RuntimeError, match="out of memory"):
-            scored(capsys, folder, "--json", figures)
-        _, err = capsys.readouterr()
-    else:
-        found, out, err = scored(capsys, folder, "--json", figures)
-        assert found == code
-        assert "b.npy[0]" in out
-        assert "b.npy[1]" not in out
+    code, out, err = scored(capsys, folder, "--json", figures)
+    assert code == 130
+    assert "b.npy[0]" in out
+    assert "b.npy[1]" not in out
     # On a line of its own, below the bar.
     assert any(line.startswith(f"{folder / 'a.png'}: ") for line in err.splitlines())
     assert len(json.loads(figures.read_text())["results"]) == 1
+
+
+def special(path, kind):
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")  # it would be read for ever
+    else:
+        path.symlink_to("nothing")
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "in a folder"])
+@pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a link to nothing"])
+def test_what_is_no_file_is_said_and_not_opened(kind, named, folder, capsys):
+    path = folder / "a.png"
+    special(path, kind)
+    np.save(folder / "b.npy", GREY)
+    code, out, err = scored(capsys, *([path, folder / "b.npy"] if named else [folder]))
+    assert code == 1
+    reason = "No such file or directory" if "link" in kind else f"expected a file. Received {kind}"
+    assert f"{path}: {reason}" in err.splitlines()
+    assert "b.npy" in out
+
+
+def test_a_name_cannot_break_the_table_or_a_line(folder, capsys):
+    name = "a\nb\x1b[2J\u202e|.npy"
+    np.save(folder / name, GREY)
+    np.save(folder / f"bad {name}", np.full((SIDE, SIDE), np.nan))
+    figures = folder / "figures.json"
+    code, out, err = scored(capsys, folder, "--json", figures)
+    assert code == 1
+    assert rf"{folder}/a\nb\x1b[2J\u202e\|.npy |" in out
+    assert len(out.splitlines()) == 5
+    assert rf"{folder}/bad a\nb\x1b[2J\u202e|.npy: it has a NaN" in err
+    found = json.loads(figures.read_text())
+    assert found["results"][0]["file"] == f"{folder}/{name}"
+    assert found["failures"][0]["file"] == f"{folder}/bad {name}"
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w")
+    yield stream
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
+
+
+def test_a_pipe_that_nobody_reads_ends_it_quietly(folder, unread, capsys, monkeypatch):
+    np.save(folder / "a.npy", GREY)
+    figures = folder / "figures.json"
+    monkeypatch.setattr(sys, "stdout", unread)
+    assert command_line.main(["score", str(folder), "--json", str(figures)]) == 141
+    assert "Error" not in capsys.readouterr().err
+    assert len(json.loads(figures.read_text())["results"]) == 1
+
+
+def test_a_pipe_that_nobody_reads_does_not_stop_the_progress(folder, unread, capsys, monkeypatch):
+    np.save(folder / "a.npy", GREY)
+    (folder / "b.npy").write_bytes(b"no array")
+    monkeypatch.setattr(sys, "stderr", unread)
+    code = command_line.main(["score", str(folder)])
+    assert code == 1
+    assert "a.npy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_stream_loses_nothing(closed, folder, monkeypatch):
+    np.save(folder / "a.npy", GREY)
+    figures = folder / "figures.json"
+    monkeypatch.setattr(sys, closed, None)  # as Python has it then
+    assert command_line.main(["score", str(folder), "--json", str(figures)]) == 0
+    assert len(json.loads(figures.read_text())["results"]) == 1
+
+
+def test_nothing_is_said_at_the_end_where_nobody_reads(folder):
+    np.save(folder / "a.npy", GREY)
+    (folder / "b.npy").write_bytes(b"no array")
+    figures = folder / "figures.json"
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = [sys.executable, "-m", "keras_upsampling", "score", folder, "--json", figures]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    finished = subprocess.run(
+        process, stdout=writer, stderr=writer, env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    os.close(writer)
+    assert finished.returncode == 141
+    assert len(json.loads(figures.read_text())["results"]) == 1
+
+
+def test_an_empty_name_is_not_the_current_folder(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        scored(capsys, "")
+    assert "'' names nothing; for the current folder, write ." in capsys.readouterr().err
 
 
 def test_a_name_that_cannot_be_shown_loses_nothing(folder, monkeypatch):
