@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,7 @@ def pillow() -> Any:
 
 def _picture(path: Path) -> np.ndarray:
     """Read a PNG or a JPEG, without its alpha channel."""
-    with pillow().open(path, formats=("PNG", "JPEG")) as picture:
+    with _opened(path) as picture:
         if picture.mode.startswith("I"):  # 16 bits: `I;16`, or `I` in older versions of Pillow
             return np.asarray(picture).astype("uint16")[..., None]
         if picture.mode in ("1", "L", "LA"):
@@ -125,3 +127,11 @@ def _picture(path: Path) -> np.ndarray:
             # Pillow warns of what is transparent where it has to drop it in one step.
             picture = picture.convert("RGBA")
         return np.asarray(picture.convert("RGB"))
+
+
+def _opened(file: Path | io.BytesIO) -> Any:
+    image = pillow()
+    with warnings.catch_warnings():
+        # A large picture is what was asked for; from twice that limit on it is refused.
+        warnings.simplefilter("ignore", image.DecompressionBombWarning)
+        return image.open(file, formats=("PNG", "JPEG"))

@@ -155,24 +155,24 @@ def _measure_all(
         try:
             for path in paths:
                 images: dict[str, np.ndarray] = {}
-                with _noted(str(path), failures, Exception):  # decoders raise whatever they like
+                with _noted(str(path), failures):
                     images, data_range = _open(path, options)
                     # How many a file holds is known only now.
                     progress.target += len(images) - 1
                 for name, image in images.items():
                     progress.update(len(rows) + len(failures))
-                    with _noted(name, failures, ValueError):
+                    with _noted(name, failures):
                         rows.append(_measure(name, image, data_range, options))
         finally:  # ends the line, too, before anything else is said
             progress.update(len(rows) + len(failures), finalize=True)
 
 
 @contextlib.contextmanager
-def _noted(name: str, failures: list[Failure], kind: type[Exception]) -> Iterator[None]:
-    """Note errors of a kind, and go on."""
+def _noted(name: str, failures: list[Failure]) -> Iterator[None]:
+    """Note an error, and go on: decoders and backends raise whatever they like."""
     try:
         yield
-    except kind as error:
+    except Exception as error:
         failures.append(Failure(name, reason(error)))
 
 

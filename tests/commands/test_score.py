@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from keras_upsampling import __main__ as command_line
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling.commands import score as command
 from keras_upsampling.metrics import Checkerboard
+from tests.backends import BACKEND
 
 # JAX compiles for every shape, so all images have this one, in grey or in colour.
 SIDE = 24
@@ -331,6 +333,77 @@ def test_an_interruption_keeps_what_was_measured(folder, capsys, monkeypatch):
     # On a line of its own, below the bar.
     assert any(line.startswith(f"{folder / 'a.png'}: ") for line in err.splitlines())
     assert len(json.loads(figures.read_text())["results"]) == 1
+
+
+def ask_for_too_much(*_, **__):
+    if BACKEND == "tensorflow":  # which tries for ten seconds before it says this
+        from tensorflow.errors import ResourceExhaustedError
+
+        raise ResourceExhaustedError(None, None, "failed to allocate memory")
+    # More than any machine can address, so it is refused at once, in the backend's own way.
+    keras.ops.zeros((2**25, 2**25))
+
+
+def ask_numpy_for_too_much(*_, **__):
+    np.zeros((2**25, 2**25))
+
+
+def run_out(*_, **__):
+    raise MemoryError
+
+
+def fail_in_a_graph(*_, **__):
+    raise RuntimeError("Graph execution error:\n\nDetected at node x\nOOM when allocating tensor")
+
+
+@pytest.mark.parametrize(
+    "fail", [ask_for_too_much, ask_numpy_for_too_much, run_out, fail_in_a_graph]
+)
+def test_a_picture_that_does_not_fit_into_memory_leaves_the_others(
+    fail, folder, capsys, monkeypatch
+):
+    for name in ("a", "b", "c"):
+        Image.fromarray(GREY[..., 0]).save(folder / f"{name}.png")
+    measure, seen = command.checkerboard_score, []
+
+    def limited(*arguments, **options):
+        seen.append(arguments)
+        return (fail if len(seen) == 2 else measure)(*arguments, **options)
+
+    monkeypatch.setattr(command, "checkerboard_score", limited)
+    code, out, err = scored(capsys, folder)
+    assert code == 1
+    assert f"{folder / 'b.png'}: it does not fit into memory" in err.splitlines()
+    assert [f"{name}.png" in out for name in "abc"] == [True, False, True]
+
+
+def test_any_error_of_one_picture_leaves_the_others(folder, capsys, monkeypatch):
+    for name in ("a", "b"):
+        Image.fromarray(GREY[..., 0]).save(folder / f"{name}.png")
+    measure, seen = command.checkerboard_score, []
+
+    def failing(*arguments, **options):
+        seen.append(arguments)
+        if len(seen) == 1:
+            raise RuntimeError("the device is in the next room")
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(command, "checkerboard_score", failing)
+    code, out, err = scored(capsys, folder)
+    assert code == 1
+    assert "a.png: the device is in the next room" in err
+    assert "b.png" in out
+
+
+@pytest.mark.parametrize(("most", "code"), [(SIDE * SIDE - 1, 0), (SIDE * SIDE // 2 - 1, 1)])
+def test_pillow_refuses_what_is_too_large_and_does_not_warn(
+    most, code, folder, capsys, monkeypatch
+):
+    Image.fromarray(GREY[..., 0]).save(folder / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    found, _, err = scored(capsys, folder)
+    assert found == code
+    assert ("a.png: Image size (576 pixels) exceeds limit" in err) == bool(code)
 
 
 def special(path, kind):
