@@ -197,6 +197,12 @@ def _measure(name: str, image: np.ndarray, data_range: float, options: argparse.
     """
     if not np.isfinite(image).all():
         raise ValueError("it has a NaN or an infinity; leave it out or mend it")
+    largest, limit = max(float(image.max()), -float(image.min())), float(np.finfo("float32").max)
+    if largest > limit:
+        raise ValueError(
+            f"it has numbers as large as {largest:.3g}, and float32, in which it is measured, has "
+            f"none above {limit:.3g}; scale it down"
+        )
     given: dict[str, Any] = {"data_range": data_range, "data_format": "channels_last"}
     score = checkerboard_score(image[None], options.size, **given)
     stride = int(detect_stride(image[None], **given).stride[0]) if options.detect_stride else None

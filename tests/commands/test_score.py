@@ -5,8 +5,10 @@ import io
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import keras
@@ -431,6 +433,57 @@ def test_what_is_no_file_is_said_and_not_opened(kind, named, folder, capsys):
     assert "b.npy" in out
 
 
+def png(width, height, bits, colour, rows):
+    """A PNG by its specification, each row of samples filtered in another way."""
+    size = {0: 1, 2: 3, 4: 2, 6: 4}[colour] * bits // 8
+    above, filtered = bytes(width * size), b""
+    for number, row in enumerate(rows):
+        kind = number % 5
+        line = [kind]
+        for i, value in enumerate(row):
+            a = row[i - size] if i >= size else 0
+            b = above[i]
+            c = above[i - size] if i >= size else 0
+            paeth = min((a, b, c), key=lambda near, p=a + b - c: abs(p - near))
+            line.append((value - (0, a, b, (a + b) // 2, paeth)[kind]) % 256)
+        filtered += bytes(line)
+        above = row
+
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(filtered))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_grey_of_16_bits_keeps_them_beside_alpha(folder, capsys):
+    alpha = pixels(SIDE, SIDE, 1, most=65535, dtype="uint16", seed=4)
+    rows = [row.tobytes() for row in np.concatenate([DEEP, alpha], axis=-1).astype(">u2")]
+    (folder / "a.png").write_bytes(png(SIDE, SIDE, 16, 4, rows))
+    (row,) = records(capsys, folder)["results"]
+    check(row, DEEP, 65535)
+    broken = bytearray(png(SIDE, SIDE, 16, 4, rows))
+    broken[32] ^= 1  # the header's check sum
+    (folder / "a.png").write_bytes(broken)
+    code, _, err = scored(capsys, folder)
+    assert code == 1
+    assert f"{folder / 'a.png'}: " in err
+
+
+def test_grey_of_8_bits_beside_alpha_is_read_as_before(folder, capsys):
+    alpha = pixels(SIDE, SIDE, 1, seed=4)
+    rows = [row.tobytes() for row in np.concatenate([GREY, alpha], axis=-1)]
+    (folder / "a.png").write_bytes(png(SIDE, SIDE, 8, 4, rows))
+    check(records(capsys, folder)["results"][0], GREY, 255)
+
+
 def test_a_name_cannot_break_the_table_or_a_line(folder, capsys):
     name = "a\nb\x1b[2J\u202e|.npy"
     np.save(folder / name, GREY)
@@ -444,6 +497,17 @@ def test_a_name_cannot_break_the_table_or_a_line(folder, capsys):
     found = json.loads(figures.read_text())
     assert found["results"][0]["file"] == f"{folder}/{name}"
     assert found["failures"][0]["file"] == f"{folder}/bad {name}"
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39])
+def test_what_does_not_fit_into_float32_is_no_infinity(value, folder, capsys):
+    image = GREY.astype("float64")
+    image[3, 4] = value
+    np.save(folder / "a.npy", image)
+    code, _, err = scored(capsys, folder)
+    assert code == 1
+    assert "it has numbers as large as 1e+39, and float32" in err
+    assert "infinity" not in err
 
 
 @pytest.fixture
