@@ -5,17 +5,52 @@ Every message says what was received, what was expected, and how to mend it.
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 import keras
 from keras import ops
 
 from keras_upsampling._types import DataFormat, Shape, Tensor
-from keras_upsampling.maths.interpolation import TWO_D_NAMES, interpolation_names
+from keras_upsampling.maths.interpolation import NAMES_OF_RANK, interpolation_names
+
+# What other libraries, or other ranks, call things: words that users bring along.
+_OTHER_WORDS = {
+    "bilinear": "linear",
+    "trilinear": "linear",
+    "bicubic": "cubic",
+    "nearest-exact": "nearest",
+    "lanczos": "lanczos3",
+    "zeros": "same",
+    "constant": "same",
+    "replicate": "edge",
+    "border": "edge",
+    "nearest": "edge",
+    "circular": "wrap",
+    "mirror": "reflect",
+    "reflection": "reflect",
+    "nhwc": "channels_last",
+    "nchw": "channels_first",
+}
+_OTHER_ARGUMENTS = {
+    "strides": "size",
+    "stride": "size",
+    "scale_factor": "size",
+    "upscale_factor": "size",
+    "scale": "size",
+    "factor": "size",
+    "upsample": "size",
+    "pool_size": "size",
+    "mode": "interpolation",
+    "method": "interpolation",
+    "padding_mode": "padding",
+    "dilation": "dilation_rate",
+    "bias": "use_bias",
+}
 
 
 def positive_int(value: Any, name: str) -> int:
@@ -136,11 +171,35 @@ def one_of(value: Any, known: Sequence[str], name: str) -> str:
     """
     word = value.lower() if isinstance(value, str) else value
     if not isinstance(word, str) or word not in known:
+        meant = _OTHER_WORDS.get(str(word))
+        hint = f" What others call {value!r} is {meant!r} here." if meant in known else ""
         raise ValueError(
             f"Unknown `{name}`. Received: {name}={value!r}; "
-            f"expected one of: {', '.join(map(repr, known))}."
+            f"expected one of: {', '.join(map(repr, known))}.{hint}"
         )
     return word
+
+
+def refuse_other_arguments(layer: type[Any], given: Mapping[str, Any]) -> None:
+    """Refuse arguments by which other libraries call those of a layer.
+
+    Raises:
+        ValueError: there is one of them; the message says what it is called here.
+    """
+    known = inspect.signature(layer.__init__).parameters
+    for name, value in given.items():
+        meant = _OTHER_ARGUMENTS.get(name)
+        if meant in known and name not in known:
+            raise ValueError(
+                f"{layer.__name__} has no argument `{name}`; here it is called `{meant}`. "
+                f"Received: {name}={value!r}; write {meant}={value!r}."
+            )
+        if name == "align_corners":
+            raise ValueError(
+                f"{layer.__name__} has no argument `align_corners`; positions are half-pixel "
+                f"centres, as with align_corners=False. Received: align_corners={value!r}; leave "
+                "it out."
+            )
 
 
 def interpolation_name(value: Any, rank: int) -> str:
@@ -150,7 +209,7 @@ def interpolation_name(value: Any, rank: int) -> str:
         ValueError: it is unknown; the message lists the known ones.
     """
     word = one_of(value, interpolation_names(rank), "interpolation")
-    return TWO_D_NAMES.get(word, word)
+    return NAMES_OF_RANK[rank].get(word, word)
 
 
 def concrete_tensor(value: Any, layers: str) -> Tensor:

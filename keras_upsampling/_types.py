@@ -16,6 +16,6 @@ IntPerAxis: TypeAlias = int | Sequence[int]
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 InterpolationName: TypeAlias = Literal[
-    "nearest", "linear", "cubic", "lanczos3", "lanczos5", "bilinear", "bicubic"
+    "nearest", "linear", "cubic", "lanczos3", "lanczos5", "bilinear", "bicubic", "trilinear"
 ]
 PaddingName: TypeAlias = Literal["same", "valid", "reflect", "symmetric", "edge", "wrap"]

@@ -12,6 +12,7 @@ from keras_upsampling._arguments import (
     data_format_or_default,
     positive_int,
     positive_ints,
+    refuse_other_arguments,
     spatial_axes,
 )
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
@@ -32,6 +33,7 @@ class BlurPool(keras.Layer):
         data_format: DataFormat | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_other_arguments(type(self), kwargs)
         super().__init__(**kwargs)
         self.size = positive_ints(size, self.rank, "size")
         self.order = positive_int(order, "order")

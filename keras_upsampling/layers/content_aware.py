@@ -14,6 +14,7 @@ from keras_upsampling._arguments import (
     data_format_or_default,
     positive_int,
     positive_ints,
+    refuse_other_arguments,
     spatial_axes,
 )
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
@@ -28,6 +29,7 @@ class ContentAware2D(keras.Layer):
     def __init__(
         self, size: IntPerAxis, groups: int, data_format: DataFormat | None, **kwargs: Any
     ) -> None:
+        refuse_other_arguments(type(self), kwargs)
         super().__init__(**kwargs)
         self.size = positive_ints(size, 2, "size")
         self.groups = positive_int(groups, "groups")

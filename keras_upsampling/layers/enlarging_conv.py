@@ -14,6 +14,7 @@ from keras_upsampling._arguments import (
     one_of,
     positive_int,
     positive_ints,
+    refuse_other_arguments,
 )
 from keras_upsampling._types import DataFormat, IntPerAxis, PaddingName, Shape, Tensor
 from keras_upsampling.maths.padding import PADDINGS
@@ -47,6 +48,7 @@ class EnlargingConv(keras.Layer):
         bias_constraint: Any,
         **kwargs: Any,
     ) -> None:
+        refuse_other_arguments(type(self), kwargs)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.filters = positive_int(filters, "filters")
         self.kernel_size = positive_ints(kernel_size, self.rank, "kernel_size")

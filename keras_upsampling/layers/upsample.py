@@ -11,6 +11,7 @@ from keras_upsampling._arguments import (
     data_format_or_default,
     interpolation_name,
     positive_ints,
+    refuse_other_arguments,
     spatial_axes,
 )
 from keras_upsampling._types import DataFormat, InterpolationName, IntPerAxis, Shape, Tensor
@@ -30,6 +31,7 @@ class Upsample(keras.Layer):
         data_format: DataFormat | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_other_arguments(type(self), kwargs)
         super().__init__(**kwargs)
         self.size = positive_ints(size, self.rank, "size")
         self.interpolation = interpolation_name(interpolation, self.rank)
@@ -87,7 +89,8 @@ class Upsample2D(Upsample):
         size: Factor for both axes, or `(height, width)`. Positive integers.
         interpolation: `"nearest"` (keeps integer dtypes), `"linear"`, `"cubic"` (Keys,
             a = -0.5), `"lanczos3"` or `"lanczos5"`; `"bilinear"` and `"bicubic"` are
-            understood as the two-dimensional names of two of them.
+            understood as the two-dimensional names of two of them, and so is `"trilinear"` in
+            three.
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
         **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
 
@@ -144,7 +147,8 @@ class Upsample3D(Upsample):
 
     Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,
     width)` with `data_format="channels_first"`; gives the same with every spatial axis
-    `size` times as long. `size` is one factor or `(depth, height, width)`.
+    `size` times as long. `size` is one factor or `(depth, height, width)`; `"trilinear"` is
+    understood for `"linear"`.
 
     Example:
         >>> import numpy as np

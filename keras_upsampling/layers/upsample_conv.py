@@ -207,7 +207,8 @@ class UpsampleConv3D(UpsampleConv):
 
     Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,
     width)` with `data_format="channels_first"`; gives `filters` channels, every spatial axis
-    `size` times as long. Equal to `Upsample3D` followed by `keras.layers.Conv3D`.
+    `size` times as long. Equal to `Upsample3D` followed by `keras.layers.Conv3D`. `"trilinear"`
+    is understood for `"linear"`.
 
     Example:
         >>> import numpy as np

@@ -85,10 +85,14 @@ INTERPOLATIONS: dict[str, Interpolation] = {
     )
 }
 
-# What two of them are called in two dimensions.
-TWO_D_NAMES = {"bilinear": "linear", "bicubic": "cubic"}
+# What some of them are called in two and in three dimensions.
+NAMES_OF_RANK = {
+    1: {},
+    2: {"bilinear": "linear", "bicubic": "cubic"},
+    3: {"trilinear": "linear"},
+}
 
 
 def interpolation_names(rank: int) -> tuple[str, ...]:
     """Return the names understood in `rank` dimensions."""
-    return (*INTERPOLATIONS, *(TWO_D_NAMES if rank == 2 else ()))
+    return (*INTERPOLATIONS, *NAMES_OF_RANK[rank])

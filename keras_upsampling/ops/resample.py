@@ -72,7 +72,8 @@ def resample(
             any dtype; the others turn integers into `keras.config.floatx()`.
         size: Factor for every axis, or one per axis.
         interpolation: `"nearest"`, `"linear"`, `"cubic"` (Keys, a = -0.5), `"lanczos3"` or
-            `"lanczos5"`; in two dimensions also `"bilinear"` and `"bicubic"`.
+            `"lanczos5"`; in two dimensions also `"bilinear"` and `"bicubic"`, in three
+            `"trilinear"`.
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
 
     Returns:

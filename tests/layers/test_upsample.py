@@ -26,11 +26,29 @@ def test_sizes_may_differ_by_axis(layer, shape):
     )
 
 
-def test_two_dimensional_names_are_understood_in_two_dimensions():
+def test_names_of_a_rank_are_understood_in_that_rank():
     assert Upsample2D(interpolation="bilinear").interpolation == "linear"
     assert Upsample2D(interpolation="bicubic").interpolation == "cubic"
-    with pytest.raises(ValueError, match=r"'bilinear'; expected one of: 'nearest', 'linear'"):
-        Upsample1D(interpolation="bilinear")
+    assert Upsample3D(interpolation="trilinear").interpolation == "linear"
+    volume = np.random.default_rng(0).standard_normal((1, 2, 3, 4, 1))
+    found = Upsample3D(2, interpolation="trilinear", data_format="channels_last")(volume)
+    np.testing.assert_allclose(to_numpy(found), upsample(volume, (2, 2, 2), "linear"), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "meant"),
+    [
+        (Upsample1D, "bilinear", "linear"),
+        (Upsample1D, "trilinear", "linear"),
+        (Upsample2D, "trilinear", "linear"),
+        (Upsample3D, "bilinear", "linear"),
+        (Upsample3D, "bicubic", "cubic"),
+        (Upsample3D, "nearest-exact", "nearest"),
+    ],
+)
+def test_names_of_other_ranks_are_refused_with_that_of_this_one(layer, name, meant):
+    with pytest.raises(ValueError, match=f"expected one of.*call '{name}' is '{meant}' here"):
+        layer(interpolation=name)
 
 
 def test_label_maps_keep_their_dtype_when_copied_and_not_when_averaged():
