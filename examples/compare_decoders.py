@@ -172,7 +172,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help=", ".join(WAYS)
     )
     arguments = parser.parse_args(argv)
-    check_output(parser, arguments.output)
+    check_output(
+        parser,
+        arguments.output,
+        "compare_decoders.md",
+        "compare_decoders.png",
+        data=arguments.data,
+    )
     digits = load_or_exit(parser, arguments.data)
     floor = entropy(digits.test)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
+
+from keras_upsampling.commands.files import check_writable, named_path, replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,31 +157,21 @@ def draw_rows(rows: Mapping[str, np.ndarray], title: str) -> Figure:
 
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
-    _save(lambda partial: figure.savefig(partial, format="png", dpi=120), path)
+    replace_file(path, lambda partial: figure.savefig(partial, format="png", dpi=120))
     print(f"Picture: {path}")
 
 
 def save_text(text: str, path: Path) -> None:
     """Write a text."""
-    _save(lambda partial: partial.write_text(text, encoding="utf-8"), path)
+    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
     print(f"Table: {path}")
-
-
-def _save(write: Callable[[Path], object], path: Path) -> None:
-    # Beside `path` and then moved there, so never half of it.
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add `--output`."""
     parser.add_argument(
         "--output",
-        type=Path,
+        type=named_path,
         default=Path("output"),
         metavar="DIR",
         help="folder for what is written, made if missing (default: %(default)s)",
@@ -219,13 +210,24 @@ def at_least(least: int) -> Callable[[str], int]:
     return integer
 
 
-def check_output(parser: argparse.ArgumentParser, output: Path) -> None:
-    """Make the folder for the picture, or end the program before it has done any work."""
+def check_output(
+    parser: argparse.ArgumentParser, output: Path, *names: str, data: str | None = None
+) -> None:
+    """Make the folder for what is written, or end the program before it has done any work.
+
+    Args:
+        parser: Says what is wrong.
+        output: The folder.
+        names: Of the files to be written there.
+        data: A file that is read, and must not be overwritten.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         parser.error("the picture needs matplotlib: python -m pip install matplotlib")
     try:
         output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        for name in names:
+            check_writable(output / name, [Path(data)] if data else [])
+    except (OSError, ValueError) as error:
         parser.error(f"argument --output: {error}")
 
 

@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_training(parser)
     add_output(parser)
     arguments = parser.parse_args(argv)
-    check_output(parser, arguments.output)
+    check_output(parser, arguments.output, "mnist_autoencoder.png", data=arguments.data)
     digits = load_or_exit(parser, arguments.data)
     parts = split(digits)
 

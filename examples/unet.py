@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.set_defaults(epochs=EPOCHS)
     add_output(parser)
     arguments = parser.parse_args(argv)
-    check_output(parser, arguments.output)
+    check_output(parser, arguments.output, "unet.png", data=arguments.data)
     digits = load_or_exit(parser, arguments.data)
     parts = split(digits, arguments.seed)
 

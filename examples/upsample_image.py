@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add_output(parser)
     arguments = parser.parse_args(argv)
-    check_output(parser, arguments.output)
+    check_output(parser, arguments.output, "upsample_image.png")
 
     original = image()
     chosen = arguments.interpolation

@@ -18,12 +18,12 @@ import io
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_upsampling import checkerboard_score, detect_stride
+from keras_upsampling.commands.files import check_writable, named_path, replace_file
 from keras_upsampling.ops.checkerboard import CheckerboardScore
 
 # The form of the high-pass was tried on these before it was on synthetic images.
@@ -293,10 +293,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--crops", type=int, default=3000, help="of each kind (default: 3000)")
     parser.add_argument("--seed", type=int, default=0, help="of the crops (default: 0)")
-    parser.add_argument("--output", type=Path, help="write the tables to this file as well")
+    parser.add_argument("--output", type=named_path, help="write the tables to this file as well")
     options = parser.parse_args(arguments)
     if options.crops < 64:
         parser.error("--crops must be 64 or more, for pools of 32")
+    if options.output:
+        try:
+            check_writable(options.output)
+        except ValueError as error:
+            parser.error(f"argument --output: {error}")
     sets = {
         "{} crops of {} photographs by which no constant was chosen": photographs(HELD_OUT),
         "{} crops of {} photographs on which the filter's form was tried": photographs(TRIED),
@@ -310,9 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = "\n\n".join([*sections, "**Cost**", cost()])
     print(text)
     if options.output:
-        beside = options.output.with_name(options.output.name + ".part")
-        beside.write_text(text + "\n", encoding="utf-8")
-        beside.replace(options.output)
+        replace_file(options.output, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import importlib
 import math
+import os
 import re
 import subprocess
 import sys
@@ -302,6 +303,7 @@ def test_failed_download_names_the_ways_out(example, program, monkeypatch, tmp_p
         (["--seed", "-1"], "argument --seed: '-1' is not an integer from 0 up"),
         (["--data", "missing.npz"], "There is no file missing.npz"),
         (["--output", "occupied"], "argument --output: .*occupied"),
+        (["--output", ""], "argument --output: '' names nothing"),
     ],
 )
 @pytest.mark.parametrize("program", PROGRAMS_ON_DIGITS)
@@ -635,6 +637,51 @@ def test_a_failed_picture_leaves_the_old_one(example, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def pipe(path):
+    os.mkfifo(path)
+
+
+def loop(path):
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkdir, "is a folder"),
+        (pipe, "is not a regular file, but a pipe"),
+        (loop, "cannot be written: Too many levels"),
+    ],
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mnist_autoencoder.png",
+        "compare_decoders.md",
+        "compare_decoders.png",
+        "unet.png",
+        "upsample_image.png",
+    ],
+)
+def test_programs_write_files_only(example, name, make, message, data, tmp_path, capsys):
+    make(tmp_path / name)
+    program = name.split(".")[0]
+    given = [] if program == "upsample_image" else ["--data", str(data)]
+    with pytest.raises(SystemExit, match="2"):
+        example(program).main([*given, "--output", str(tmp_path)])
+    assert message in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {name, "tiny.npz"}
+
+
+def test_programs_do_not_overwrite_their_digits(example, data, tmp_path, capsys):
+    (tmp_path / "unet.png").symlink_to(data)
+    before = data.read_bytes()
+    with pytest.raises(SystemExit, match="2"):
+        example("unet").main(["--data", str(data), "--output", str(tmp_path)])
+    assert "is one of the files that are read" in capsys.readouterr().err
+    assert data.read_bytes() == before
+
+
 def test_table_lines_up(example):
     table = example("digits").table(
         ["parameters", "test"], {"a": ["1,000", 0.25], "longer": ["", 12.34567]}
@@ -705,6 +752,13 @@ def test_what_is_added_repeats_and_has_the_amplitude_it_should(validation, size)
     slow = validation.waves(6, 12 * size, seed=0)
     np.testing.assert_allclose(np.mean(slow, axis=(1, 2, 3)), 0, atol=1e-12)
     np.testing.assert_allclose(np.mean(slow**2, axis=(1, 2, 3)), 1)
+
+
+def test_the_validation_writes_files_only(validation, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SystemExit, match="2"):
+        validation.main(["--output", str(tmp_path / "pipe")])
+    assert "is not a regular file, but a pipe" in capsys.readouterr().err
 
 
 def test_validation_asks_for_enough_crops(validation, capsys):

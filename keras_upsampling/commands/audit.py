@@ -8,7 +8,7 @@ import stat
 import keras
 
 from keras_upsampling import audit
-from keras_upsampling.commands.files import check_output, kind_of, path_to_read
+from keras_upsampling.commands.files import check_output, kind_of, named_path
 from keras_upsampling.commands.shared import Commands, add_json
 from keras_upsampling.commands.streams import aside, publish, reason, say, visible
 
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         "it could not be audited.",
     )
     parser.add_argument(
-        "model", type=path_to_read, metavar="MODEL.keras", help="a model as Keras saves it"
+        "model", type=named_path, metavar="MODEL.keras", help="a model as Keras saves it"
     )
     add_json(parser)
     parser.set_defaults(run=run)

@@ -15,7 +15,7 @@ from keras_upsampling._tables import reason_of
 STANDARD_OUTPUT = "-"
 
 
-def path_to_read(text: str) -> Path:
+def named_path(text: str) -> Path:
     """Read the name of a file or a folder, for `add_argument`."""
     if not text:  # which `Path` takes for the current folder
         raise argparse.ArgumentTypeError("'' names nothing; for the current folder, write .")

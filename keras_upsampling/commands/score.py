@@ -16,7 +16,7 @@ import keras_upsampling
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling._arguments import positive_int
 from keras_upsampling._tables import by, table
-from keras_upsampling.commands.files import check_output, path_to_read
+from keras_upsampling.commands.files import check_output, named_path
 from keras_upsampling.commands.images import (
     ENDINGS,
     data_range_of,
@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "paths",
-        type=path_to_read,
+        type=named_path,
         nargs="+",
         metavar="PATH",
         help=f"a file, or a folder to search ({' '.join(ENDINGS)})",
