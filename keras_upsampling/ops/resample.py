@@ -107,6 +107,9 @@ def resample(
             "Every spatial axis must have at least one sample. "
             f"Received an input of shape {tuple(x.shape)}."
         )
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if "float8" in dtype:  # which TensorFlow does not copy, and float32 holds
+        return ops.cast(enlarge(ops.cast(x, "float32"), size, interpolation, axes), dtype)
     return enlarge(x, size, interpolation, axes)
 
 

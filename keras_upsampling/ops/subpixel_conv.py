@@ -55,8 +55,8 @@ def subpixel_conv(
         taken off.
 
     Raises:
-        TypeError: a factor is not an integer, the kernel is not of floats, or `x` is symbolic or
-            complex.
+        TypeError: a factor is not an integer, the kernel is not of floats, or `x` is symbolic,
+            complex or of floats of 8 bits.
         ValueError: unknown padding, a factor below 1, `x` or `kernel` of the wrong rank, channels
             that do not match, outputs of the kernel that `prod(size)` does not divide, a bias that
             is not one number for each of them, or an axis of known length that is empty or too

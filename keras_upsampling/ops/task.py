@@ -107,8 +107,8 @@ def checked(
             "Every spatial axis must have at least one sample. "
             f"Received an input of shape {tuple(x.shape)}."
         )
-    x = _real(x, "an input")
-    kernel_dtype = keras.backend.standardize_dtype(kernel.dtype)
+    x = _convolvable(x, "an input")
+    kernel_dtype = keras.backend.standardize_dtype(_convolvable(kernel, "a kernel").dtype)
     if not keras.backend.is_float_dtype(kernel_dtype):
         raise TypeError(f"The kernel must be of floats. Received one of dtype {kernel_dtype}.")
     if not keras.backend.is_float_dtype(x.dtype):
@@ -119,7 +119,7 @@ def checked(
     wider = "float64" if "float64" in dtypes else keras.backend.result_type(*dtypes)
     kernel = ops.cast(kernel, wider)
     if bias is not None:
-        bias = _real(ops.convert_to_tensor(bias), "a bias")
+        bias = _convolvable(ops.convert_to_tensor(bias), "a bias")
         if tuple(bias.shape) != (kernel.shape[-1],):
             raise ValueError(
                 f"Expected a bias of shape ({kernel.shape[-1]},), one number for each of the "
@@ -146,8 +146,14 @@ def checked(
     return x, kernel, bias, task
 
 
-def _real(tensor: Tensor, what: str) -> Tensor:
-    if "complex" in keras.backend.standardize_dtype(tensor.dtype):
+def _convolvable(tensor: Tensor, what: str) -> Tensor:
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if "float8" in dtype:
+        raise TypeError(
+            f"Floats of 8 bits are not convolved. Received {what} of dtype {dtype}; cast it to "
+            "float32, or to floats of 16 bits."
+        )
+    if "complex" in dtype:
         raise TypeError(
             f"Expected real numbers. Received {what} of dtype {tensor.dtype}; convolve the real "
             "and the imaginary part apart."

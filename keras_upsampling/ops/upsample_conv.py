@@ -58,7 +58,7 @@ def upsample_conv(
 
     Raises:
         TypeError: a factor or a dilation is not an integer, the kernel is not of floats, or `x`
-            is symbolic or complex.
+            is symbolic, complex or of floats of 8 bits.
         ValueError: unknown interpolation, padding or method, a method that cannot do what is
             asked, a number below 1, `x` or `kernel` of the wrong rank, channels that are unknown
             or do not match, filters that the groups do not divide, a bias that is not one number
