@@ -126,9 +126,10 @@ class UpsampleConv2D(UpsampleConv):
     Equal to `Upsample2D(size, interpolation=interpolation)` followed by
     `keras.layers.Conv2D(filters, kernel_size, padding=padding)` with the same weights (mind that
     `Conv2D` is `"valid"` by default). `kernel` and `bias` have that layer's names, shapes and
-    order, so `get_weights` and `set_weights` carry over both ways. Where it was measured to be
-    quicker (on a CPU, in float32; float64 follows it), both are done in one step, without the
-    enlarged map in between.
+    order, so `get_weights` and `set_weights` of the layer carry over both ways. (Those of a whole
+    model go by the order of its layers, which may be another one with this layer in the place of
+    two: go layer by layer, by name.) Where it was measured to be quicker (on a CPU, in float32;
+    float64 follows it), both are done in one step, without the enlarged map in between.
 
     Args:
         filters: Number of output channels.
