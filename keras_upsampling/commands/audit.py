@@ -8,9 +8,10 @@ import stat
 import keras
 
 from keras_upsampling import audit
+from keras_upsampling._tables import visible
 from keras_upsampling.commands.files import check_output, kind_of, named_path
 from keras_upsampling.commands.shared import Commands, add_json
-from keras_upsampling.commands.streams import aside, publish, reason, say, visible
+from keras_upsampling.commands.streams import aside, publish, reason, say
 
 
 def add(commands: Commands) -> None:
@@ -47,6 +48,6 @@ def run(options: argparse.Namespace) -> int:
     except Exception as error:  # files hold anything, and say so in every way
         say(f"{path}: {reason(error)}")
         return 2
-    # Layers may have names with anything in them.
+    # Sentences name layers, whose names may hold anything.
     text = visible(str(audited), line_breaks=True)
     return 0 if publish(text, audited.to_json(), options.json) else 1

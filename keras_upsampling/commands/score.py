@@ -26,7 +26,7 @@ from keras_upsampling.commands.images import (
     read,
 )
 from keras_upsampling.commands.shared import Commands, add_json, positive_number
-from keras_upsampling.commands.streams import aside, publish, reason, say, visible
+from keras_upsampling.commands.streams import aside, publish, reason, say
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.score import mean_db
 
@@ -231,7 +231,7 @@ def _report(rows: Sequence[Row]) -> str:
     head = ["file", "shape", "db", "amplitude", "band_db", "p_value", "detected"]
     cells = [
         [
-            visible(row.file).replace("|", r"\|"),
+            row.file,
             by(row.shape),
             f"{row.db:.2f}",
             f"{row.amplitude:.3g}",

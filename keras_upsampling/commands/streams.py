@@ -1,4 +1,4 @@
-"""What commands print: names that cannot break a line, and streams that may be closed."""
+"""What commands print, on streams that may be closed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from keras_upsampling._tables import reason_of
+from keras_upsampling._tables import reason_of, visible
 from keras_upsampling.commands.files import STANDARD_OUTPUT, replace_file
-
-
-def visible(text: str, *, line_breaks: bool = False) -> str:
-    r"""Return text with escapes in the place of what is not printed, such as `\n` and `\x1b`.
-
-    File names and what is in files may hold anything, and must neither break a table nor tell
-    the terminal what to do. With `line_breaks`, those stay.
-    """
-    kept = "\n" if line_breaks else ""
-    return "".join(
-        letter
-        if letter.isprintable() or letter in kept
-        else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
 
 # How NumPy and the backends say it; they share no class.
 _NO_MEMORY = re.compile(

@@ -69,12 +69,13 @@ def test_what_is_no_file_is_refused(kind, tmp_path, capsys):
 
 
 def test_names_in_a_file_cannot_command_the_terminal(tmp_path, capsys):
-    up = layers.Conv2DTranspose(2, 3, strides=2, name="up\x1b[31m", data_format="channels_last")
+    name = "up\x1b[31m|\n\n| x"
+    up = layers.Conv2DTranspose(2, 3, strides=2, name=name, data_format="channels_last")
     keras.Sequential([keras.Input((8, 8, 3)), up]).save(tmp_path / "model.keras")
     code, out, _ = audited(capsys, tmp_path / "model.keras")
     assert code == 0
     assert "\x1b" not in out
-    assert r"up\x1b[31m" in out
+    assert r"| up\x1b[31m\|\n\n\| x |" in out
 
 
 def test_the_name_of_a_file_cannot_break_the_line(tmp_path, capsys):
