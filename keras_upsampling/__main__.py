@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # what nobody reads is noticed here, and not after the end
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         abandon(sys.stdout)
         return 128 + 13  # as a program that the signal SIGPIPE ends

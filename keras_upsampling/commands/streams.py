@@ -83,30 +83,36 @@ def publish(text: str, figures: str, file: str | None) -> bool:
             error.
 
     Returns:
-        False if the file could not be written, which is said.
+        False if something could not be written, which is said.
 
     Raises:
         BrokenPipeError: nobody reads what is printed. The file has been written by then.
     """
-    written = True
     if file == STANDARD_OUTPUT:
-        _print(figures)
-    elif file:
+        written = _print(figures)
+        _StandardError().write(text and text + "\n")
+        return written
+    written = True
+    if file:
         try:
             replace_file(file, lambda path: path.write_text(figures + "\n", encoding="utf-8"))
         except (OSError, ValueError) as error:
             say(f"{file}: {reason(error)}")
             written = False
-    if text and file == STANDARD_OUTPUT:
-        _StandardError().write(text + "\n")
-    elif text:
-        _print(text)
-    return written
+    return _print(text) and written
 
 
-def _print(text: str) -> None:
-    if sys.stdout is None:  # it was closed before Python began
-        return
+def _print(text: str) -> bool:
+    if not text or sys.stdout is None:  # it was closed before Python began
+        return True
     # A name that the terminal cannot show must not lose what was measured.
     encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk
+        say(f"standard output: {reason(error)}")
+        abandon(sys.stdout)
+        return False
+    return True

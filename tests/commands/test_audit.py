@@ -84,6 +84,15 @@ def test_the_name_of_a_file_cannot_break_the_line(tmp_path, capsys):
     assert err == rf"{tmp_path}/a\nb\x1b[2J.keras: No such file or directory" + "\n"
 
 
+def test_an_interruption_ends_it_quietly(model, tmp_path, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    model.save(tmp_path / "model.keras")
+    monkeypatch.setattr("keras_upsampling.commands.audit.audit", interrupt)
+    assert audited(capsys, tmp_path / "model.keras") == (130, "", "")
+
+
 def test_an_empty_name_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         audited(capsys, "")

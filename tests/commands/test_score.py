@@ -539,6 +539,17 @@ def test_a_pipe_that_nobody_reads_does_not_stop_the_progress(folder, unread, cap
     assert "a.npy" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+def test_a_full_disk_is_said_and_loses_no_figures(folder, capsys, monkeypatch):
+    np.save(folder / "a.npy", GREY)
+    figures = folder / "figures.json"
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert command_line.main(["score", str(folder), "--json", str(figures)]) == 1
+    assert "standard output: No space left" in capsys.readouterr().err
+    assert len(json.loads(figures.read_text())["results"]) == 1
+
+
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_a_closed_stream_loses_nothing(closed, folder, monkeypatch):
     np.save(folder / "a.npy", GREY)
