@@ -37,7 +37,8 @@ class Autoencoder(keras.Model):
 
     Raises:
         TypeError: one of the two is no built model with one input and one output.
-        ValueError: the decoder does not take what the encoder gives.
+        ValueError: the decoder does not take what the encoder gives, or its maps are known to be
+            smaller than the inputs, or to have other axes.
     """
 
     def __init__(
@@ -59,17 +60,20 @@ class Autoencoder(keras.Model):
                     f"`{name}` must be a model with one input and one output, for example a "
                     f"`keras.Sequential` that begins with `keras.Input`. Received: {model!r}."
                 )
-        self._check_codes(tuple(encoder.output_shape), tuple(decoder.input_shape))
-        # Once without numbers: Keras exports and audits what has been called.
-        self(keras.Input(batch_shape=encoder.input_shape, dtype=self.compute_dtype))
-
-    def _check_codes(self, given: Shape, taken: Shape) -> None:
+        given, taken = self._code_shape(encoder.output_shape), tuple(decoder.input_shape)
         pairs = zip(given, taken, strict=False)
         if len(given) != len(taken) or any(a != b and None not in (a, b) for a, b in pairs):
             raise ValueError(
                 "The decoder must take what the encoder gives. Received an encoder with outputs "
                 f"of shape {given}, and a decoder with inputs of shape {taken}."
             )
+        self.compute_output_shape(self.input_shape)  # an error if the maps cannot be the inputs'
+        # Not by a call: the graph of a saved model counts the calls of each layer.
+        self.build(self.input_shape)
+
+    def _code_shape(self, outputs: Shape) -> Shape:
+        """Return the shape of the codes in the encoder's outputs."""
+        return tuple(outputs)
 
     def build(self, input_shape: Shape) -> None:  # noqa: ARG002 (both models are built already)
         """Do nothing: the encoder and the decoder have their weights."""
@@ -84,6 +88,29 @@ class Autoencoder(keras.Model):
     def output_shape(self) -> Shape:
         """The outputs' shape, None where it may differ from batch to batch."""
         return self.compute_output_shape(self.input_shape)
+
+    @property
+    def input(self) -> keras.KerasTensor:
+        """What the model was first called with; before any call, an input of its own."""
+        self._ensure_called()
+        return super().input
+
+    @property
+    def output(self) -> keras.KerasTensor:
+        """What the first call of the model gave, so that `input` to `output` is the model."""
+        self._ensure_called()
+        return super().output
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Export the model, as in Keras; it need not have been called."""
+        self._ensure_called()
+        super().export(*args, **kwargs)
+
+    def _ensure_called(self) -> None:
+        try:
+            _ = super().output
+        except AttributeError:
+            self(keras.Input(batch_shape=self.input_shape, dtype=self.compute_dtype))
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Return the reconstructions of `inputs`, in their size."""
@@ -103,22 +130,33 @@ class Autoencoder(keras.Model):
         return self.decoder(keras.ops.convert_to_tensor(codes))
 
     def _like(self, inputs: Tensor, outputs: Tensor) -> Tensor:
-        axes = spatial_axes(spatial_rank(outputs.shape), self.data_format)
-        known = [(inputs.shape[axis], outputs.shape[axis]) for axis in axes]
-        if any(None not in pair and pair[0] > pair[1] for pair in known):
-            raise ValueError(
-                "The decoder's maps are smaller than the inputs. Received inputs of shape "
-                f"{tuple(inputs.shape)}, decoded to shape {tuple(outputs.shape)}; every step that "
-                "makes maps smaller needs one that makes them larger by the same factor."
-            )
+        axes = self._axes_to_crop(tuple(inputs.shape), tuple(outputs.shape))
         lengths = keras.ops.shape(inputs)
         return keep_first(outputs, [lengths[axis] for axis in axes], self.data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        shape = list(self.decoder.output_shape)
-        for axis in (0, *spatial_axes(len(shape) - 2, self.data_format)):
+        codes = self._code_shape(self.encoder.compute_output_shape(tuple(input_shape)))
+        shape = list(self.decoder.compute_output_shape(codes))
+        for axis in (0, *self._axes_to_crop(tuple(input_shape), tuple(shape))):
             shape[axis] = input_shape[axis]
         return tuple(shape)
+
+    def _axes_to_crop(self, inputs: Shape, maps: Shape) -> tuple[int, ...]:
+        """Return the spatial axes, on which the decoder's maps are cut to the inputs' lengths."""
+        axes = spatial_axes(spatial_rank(inputs), self.data_format)
+        if len(inputs) != len(maps):
+            raise ValueError(
+                "The decoder's maps must have as many axes as the inputs. Received inputs of shape "
+                f"{inputs}, decoded to shape {maps}; end the decoder with a `keras.layers.Reshape`."
+            )
+        pairs = [(inputs[axis], maps[axis]) for axis in axes]
+        if any(a is not None and b is not None and a > b for a, b in pairs):
+            raise ValueError(
+                "The decoder's maps are smaller than the inputs. Received inputs of shape "
+                f"{inputs}, decoded to shape {maps}; every step that makes maps smaller needs one "
+                "that makes them larger by the same factor."
+            )
+        return axes
 
     def get_config(self) -> dict[str, Any]:
         return {

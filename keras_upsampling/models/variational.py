@@ -45,7 +45,7 @@ class VariationalAutoencoder(Autoencoder):
         data_format: DataFormat | None = None,
         **kwargs: Any,
     ) -> None:
-        # First: the base ends with a call of the model, after which no state can be added.
+        # First: the base builds the model, after which no state can be added.
         self.beta = positive_number(beta, "beta")
         self.seed = seed
         self.noise = keras.random.SeedGenerator(seed)
@@ -113,16 +113,16 @@ class VariationalAutoencoder(Autoencoder):
         means, log_variances = ops.split(outputs, 2, axis=self._code_axis(outputs.shape))
         return means, log_variances
 
-    def _check_codes(self, given: Shape, taken: Shape) -> None:
-        axis = self._code_axis(given)
-        statistics = given[axis]
+    def _code_shape(self, outputs: Shape) -> Shape:
+        axis = self._code_axis(outputs)
+        statistics = outputs[axis]
         if statistics is None or statistics % 2:
             raise ValueError(
                 "The encoder must give a mean and a logarithm of the variance for each number of "
                 f"the code, one after the other on axis {axis}. Received an encoder with outputs "
-                f"of shape {given}."
+                f"of shape {tuple(outputs)}."
             )
-        super()._check_codes((*given[:axis], statistics // 2, *given[axis + 1 :]), taken)
+        return (*outputs[:axis], statistics // 2, *outputs[axis + 1 :])
 
     def _code_axis(self, shape: Shape) -> int:
         rank = len(shape) - 2
