@@ -1,0 +1,238 @@
+"""Autoencoders in files, alone and as layers of other models."""
+
+import copy
+import io
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_upsampling import audit, autoencoder, repair, variational_autoencoder
+from keras_upsampling.models import Autoencoder
+from tests.backends import evaluate, to_numpy
+
+SHAPE = (5, 4, 2)
+SAVED = Path(__file__).parents[1] / "data" / "autoencoders_0.1.0.zip"
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Holder(keras.Model):
+    """A subclassed model that calls the model it holds twice."""
+
+    def __init__(self, held, **kwargs):
+        super().__init__(**kwargs)
+        self.held = held
+        self.between = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        return self.held(self.between(self.held(inputs)))
+
+    def get_config(self):
+        return {"name": self.name, "held": keras.saving.serialize_keras_object(self.held)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "held": keras.saving.deserialize_keras_object(config["held"])})
+
+
+def one(factory=autoencoder, **options):
+    shape = options.pop("shape", SHAPE)
+    return factory(shape, **{"filters": (2,), "bottleneck": None, **options})
+
+
+def around(*models):
+    """A functional model that calls models one after the other, a dense layer after each."""
+    outputs = inputs = keras.Input(SHAPE)
+    for model in models:
+        outputs = keras.layers.Dense(2)(model(outputs))
+    return keras.Model(inputs, outputs)
+
+
+def shared_at_two_depths():
+    shared = one(variational_autoencoder)
+    inner = around(shared, shared)
+    inputs = keras.Input(SHAPE)
+    both = keras.layers.Concatenate()([inner(inputs), keras.layers.Dense(2)(inputs)])
+    return keras.Model(inputs, inner(inner(keras.layers.Dense(2)(both))))
+
+
+def two_outputs():
+    inputs = keras.Input(SHAPE)
+    model = one(shape=(None, None, 2), upsampling="subpixel_conv")
+    first = model(inputs)
+    second = model(keras.layers.Dense(2)(first))
+    return keras.Model(inputs, [second, first])
+
+
+def held():
+    model = Holder(one())
+    model(keras.Input(SHAPE))
+    return model
+
+
+def called_before():
+    """Its first call is in another graph."""
+    model = one(variational_autoencoder)
+    model(keras.layers.Dense(2)(keras.Input(SHAPE)))
+    return around(model)
+
+
+MODELS = {
+    "alone": lambda: one(variational_autoencoder, bottleneck=2),
+    "twice": lambda: around(*[one()] * 2),
+    "sequential": lambda: keras.Sequential(
+        [keras.Input(SHAPE), one(), keras.layers.Dense(2), one(variational_autoencoder)]
+    ),
+    "shared at two depths": shared_at_two_depths,
+    "two outputs": two_outputs,
+    "in a subclassed model in a functional one": lambda: around(held()),
+    "called before": called_before,
+}
+
+
+def through_a_file(model, path):
+    model.save(path / "model.keras")
+    return keras.saving.load_model(path / "model.keras", safe_mode=True)
+
+
+def with_weights(model, again, path):
+    model.save_weights(path / "model.weights.h5")
+    again.load_weights(path / "model.weights.h5")
+    return again
+
+
+WAYS = {
+    "file": through_a_file,
+    "json": lambda model, path: with_weights(
+        model, keras.models.model_from_json(model.to_json()), path
+    ),
+    "clone": lambda model, path: with_weights(model, keras.models.clone_model(model), path),
+}
+
+
+def outputs_of(model, x):
+    return [to_numpy(y) for y in keras.tree.flatten(evaluate(model, x))]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_copies_of_every_kind_are_equal(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = MODELS[name]()
+    x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
+    expected = outputs_of(model, x)
+    for way, copied in WAYS.items():
+        again = copied(model, tmp_path)
+        assert again is not model
+        for found, wanted in zip(outputs_of(again, x), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-6, err_msg=way)
+
+
+def test_it_is_copied_and_repaired_inside_of_a_model():
+    inputs = keras.Input(SHAPE)
+    model = one(upsampling="transposed")
+    outer = keras.Model(inputs, model(keras.layers.Dense(2)(model(inputs))))
+    x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
+    expected = outputs_of(outer, x)[0]
+    np.testing.assert_allclose(outputs_of(copy.deepcopy(outer), x)[0], expected, atol=1e-6)
+    repaired = repair(outer, x)
+    assert [move.layer for move in repaired.moves] == ["autoencoder/decoder/up_1_conv"]
+    assert repaired.moves[0].gain_after < 1e-5 < repaired.moves[0].gain_before
+    np.testing.assert_allclose(outputs_of(outer, x)[0], expected)
+
+
+def test_training_goes_on_where_a_file_ended(tmp_path):
+    model = around(*[one(variational_autoencoder)] * 2)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    x = np.random.default_rng(0).random((4, *SHAPE)).astype("float32")
+    model.fit(x, x, verbose=0)
+    again = through_a_file(model, tmp_path)
+    for found, wanted in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(to_numpy(found), to_numpy(wanted))
+    for each in (model, again):
+        for seed in seeds_of(each):
+            seed.assign(np.zeros(seed.shape))
+        each.fit(x, x, shuffle=False, verbose=0)
+    for found, wanted in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def seeds_of(model):
+    return [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "variational", "around"])
+def test_files_of_version_0_1_0_load(name, tmp_path):
+    """Saved when an autoencoder still called itself as it was made; the last calls one twice."""
+    with zipfile.ZipFile(SAVED) as archive:
+        archive.extractall(tmp_path)
+    model = keras.saving.load_model(tmp_path / f"{name}.keras", safe_mode=True)
+    x = np.random.default_rng(0).random((2, 7, 6, 1)).astype("float32")
+    expected = np.load(io.BytesIO((tmp_path / f"{name}.npy").read_bytes()))
+    np.testing.assert_allclose(to_numpy(evaluate(model, x)), expected, atol=1e-5)
+
+
+def test_weights_of_version_0_1_0_load(tmp_path):
+    with zipfile.ZipFile(SAVED) as archive:
+        archive.extractall(tmp_path)
+    model = autoencoder((7, 6, 1), filters=(2, 3), normalization="batch")
+    model.load_weights(tmp_path / "autoencoder.weights.h5")
+    x = np.random.default_rng(0).random((2, 7, 6, 1)).astype("float32")
+    expected = np.load(io.BytesIO((tmp_path / "autoencoder.npy").read_bytes()))
+    np.testing.assert_allclose(to_numpy(evaluate(model, x)), expected, atol=1e-5)
+
+
+# What may be asked of a model that has not been called.
+
+
+def test_inputs_and_outputs_before_any_call():
+    model = one()
+    again = keras.Model(model.input, model.output)
+    assert again.output_shape == model.output_shape == (None, *SHAPE)
+    assert model.output is model.output
+    x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
+    np.testing.assert_allclose(to_numpy(evaluate(again, x)), to_numpy(evaluate(model, x)))
+
+
+def test_inputs_and_outputs_are_those_of_the_first_call():
+    model = one()
+    inputs = keras.Input(SHAPE)
+    outputs = model(inputs)
+    keras.Model(inputs, keras.layers.Dense(1)(outputs))
+    assert model.input is inputs
+    assert model.output is outputs
+
+
+def test_it_is_audited_before_any_call():
+    found = audit(autoencoder((8, 8, 1), filters=(4,), upsampling="transposed"))
+    assert [layer.layer for layer in found.layers if layer.enlarges] == ["decoder/up_1_conv"]
+
+
+def test_a_layer_from_a_graph_before_any_call_is_in_the_summary():
+    lines = []
+    one().summary(print_fn=lines.append)
+    assert "decoder" in "\n".join(lines)
+
+
+def test_custom_layers_in_a_file(tmp_path):
+    """A function is asked for layers once, and the file holds the layers."""
+    model = autoencoder(
+        SHAPE,
+        filters=(2,),
+        upsampling=lambda filters, size, name: keras.layers.Conv2DTranspose(
+            filters, 4, strides=size, padding="same", name=name
+        ),
+        downsampling=lambda filters, size, name: keras.layers.Conv2D(
+            filters, 3, strides=size, padding="same", name=name
+        ),
+        activation=keras.activations.gelu,
+        name="mine",
+    )
+    outer = around(model, model)
+    again = through_a_file(outer, tmp_path)
+    held_again = next(layer for layer in again.layers if isinstance(layer, Autoencoder))
+    assert held_again.name == "mine"
+    assert isinstance(held_again.decoder.get_layer("up_1"), keras.layers.Conv2DTranspose)
+    x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
+    np.testing.assert_allclose(to_numpy(evaluate(again, x)), to_numpy(evaluate(outer, x)))
