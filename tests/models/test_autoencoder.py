@@ -346,10 +346,36 @@ def test_one_layer_is_not_taken_for_two_blocks():
 
 def test_models_that_do_not_fit_are_refused():
     encoder = keras.Sequential([keras.Input((8, 3)), keras.layers.AveragePooling1D(2)])
-    decoder = keras.Sequential([keras.Input((4, 3)), keras.layers.Conv1D(3, 1)])
     with pytest.raises(TypeError, match="`decoder` must be a model with one input and one output"):
         Autoencoder(encoder, keras.layers.UpSampling1D(2))
     with pytest.raises(ValueError, match=r"outputs of shape \(None, 4, 3\).*\(None, 8, 3\)"):
         Autoencoder(encoder, encoder)
-    with pytest.raises(ValueError, match="The decoder's maps are smaller than the inputs"):
-        Autoencoder(encoder, decoder)(np.zeros((1, 8, 3)))
+
+
+def sequential(shape, *layers):
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+def test_decoders_of_another_size_are_refused_when_the_model_is_made():
+    smaller = r"smaller than the inputs. Received inputs of shape \(None, 8, 3\), decoded to shape "
+    encoder = sequential((8, 3), keras.layers.AveragePooling1D(2))
+    with pytest.raises(ValueError, match=smaller + r"\(None, 4, 3\); every step"):
+        Autoencoder(encoder, sequential((4, 3), keras.layers.Conv1D(3, 1)))
+    # What the decoder makes of the codes is known, where its own sizes are not.
+    with pytest.raises(ValueError, match=smaller + r"\(None, 4, 3\); every step"):
+        Autoencoder(encoder, sequential((None, 3), keras.layers.Conv1D(3, 1)))
+    with pytest.raises(ValueError, match=r"as many axes as the inputs.*to shape \(None, 12"):
+        Autoencoder(encoder, sequential((4, 3), keras.layers.Flatten()))
+    vectors = sequential((4,), keras.layers.Dense(2)), sequential((2,), keras.layers.Dense(4))
+    with pytest.raises(ValueError, match="one, two or three spatial axes"):
+        Autoencoder(*vectors)
+
+
+def test_decoders_of_another_size_are_refused_when_the_size_is_known():
+    encoder = sequential((None, 3), keras.layers.AveragePooling1D(4, padding="same"))
+    model = Autoencoder(encoder, sequential((None, 3), keras.layers.UpSampling1D(2)))
+    assert model.output_shape == (None, None, 3)
+    assert tuple(model(np.zeros((1, 1, 3))).shape) == (1, 1, 3)
+    for inputs in (keras.Input((8, 3)), np.zeros((1, 8, 3))):
+        with pytest.raises(ValueError, match=r"smaller than the inputs.*8, 3\), decoded to shape"):
+            model(inputs)
