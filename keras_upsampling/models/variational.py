@@ -14,6 +14,10 @@ from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
 from keras_upsampling.models.autoencoder import Autoencoder
 from keras_upsampling.models.plan import MakesLayer, Plan
 
+# Of the largest power of two that float16 holds: the bound is the same in all dtypes, so that a
+# model means the same in each.
+LOG_VARIANCE_BOUND = 15 * math.log(2)
+
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class VariationalAutoencoder(Autoencoder):
@@ -49,8 +53,10 @@ class VariationalAutoencoder(Autoencoder):
         self.beta = positive_number(beta, "beta")
         self.seed = seed
         self.noise = keras.random.SeedGenerator(seed)
-        self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
-        self.divergence_tracker = keras.metrics.Mean(name="kl")
+        # Sums over an epoch do not fit into half precision.
+        wide = _wide(keras.config.floatx())
+        self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction", dtype=wide)
+        self.divergence_tracker = keras.metrics.Mean(name="kl", dtype=wide)
         super().__init__(encoder, decoder, data_format=data_format, **kwargs)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
@@ -59,12 +65,14 @@ class VariationalAutoencoder(Autoencoder):
         codes = means
         if training:
             noise = keras.random.normal(ops.shape(means), dtype=means.dtype, seed=self.noise)
-            codes = means + ops.exp(log_variances / 2) * noise
+            codes = means + ops.cast(ops.exp(log_variances / 2), means.dtype) * noise
         outputs = self._like(inputs, self.decoder(codes, training=training))
         # Keras's losses are means over values, so this is divided by their number: with beta=1
         # the whole is minus the evidence's lower bound, for each value.
         divergence = _divergence(means, log_variances)
-        self.add_loss(divergence * (self.beta / _values(outputs, divergence.dtype)))
+        loss = divergence * (self.beta / _values(outputs, divergence.dtype))
+        # Keras computes losses in this dtype, and TensorFlow cannot add one of another.
+        self.add_loss(ops.cast(loss, keras.config.floatx()))
         return outputs
 
     def compute_loss(
@@ -80,9 +88,13 @@ class VariationalAutoencoder(Autoencoder):
         added = self.losses
         if added:  # and not when Keras only tries the loss out, without a call before
             # A model's own losses come before those of its layers: the first is the divergence.
-            divergence = added[0] * (_values(y_pred, added[0].dtype) / self.beta)
+            wide = self.divergence_tracker.dtype
+            terms = [ops.cast(term, wide) for term in added]
+            divergence = terms[0] * (_values(y_pred, wide) / self.beta)
+            # `loss` is this replica's share of the whole batch's, `added` its own.
+            reconstruction = ops.cast(loss, wide) / _share(wide) - sum(terms)
             count = ops.shape(y_pred)[0]
-            self.reconstruction_tracker.update_state(loss - sum(added), sample_weight=count)
+            self.reconstruction_tracker.update_state(reconstruction, sample_weight=count)
             self.divergence_tracker.update_state(divergence, sample_weight=count)
         return loss
 
@@ -111,7 +123,8 @@ class VariationalAutoencoder(Autoencoder):
 
     def _statistics(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         means, log_variances = ops.split(outputs, 2, axis=self._code_axis(outputs.shape))
-        return means, log_variances
+        # Half precision cannot hold large variances, nor their gradients.
+        return means, _bounded(ops.cast(log_variances, _wide(log_variances.dtype)))
 
     def _code_shape(self, outputs: Shape) -> Shape:
         axis = self._code_axis(outputs)
@@ -132,12 +145,34 @@ class VariationalAutoencoder(Autoencoder):
         return {**super().get_config(), "beta": self.beta, "seed": self.seed}
 
 
+def _wide(dtype: Any) -> str:
+    """Return `dtype`, or float32 where that has more digits."""
+    return keras.backend.result_type(dtype, "float32")
+
+
+def _bounded(log_variances: Tensor) -> Tensor:
+    """Return logarithms whose exponentials go on from the bound along their tangent.
+
+    Clipped, a logarithm would have no gradient to bring it back.
+    """
+    excess = ops.relu(log_variances - LOG_VARIANCE_BOUND)
+    return ops.minimum(log_variances, LOG_VARIANCE_BOUND) + ops.log1p(excess)
+
+
 def _divergence(means: Tensor, log_variances: Tensor) -> Tensor:
     """Return how far the codes' distributions are from the normal, in nats for each input."""
-    if keras.backend.standardize_dtype(means.dtype) != "float64":
-        means, log_variances = (ops.cast(x, "float32") for x in (means, log_variances))
+    means = ops.cast(means, log_variances.dtype)
     terms = (ops.square(means) + ops.exp(log_variances) - 1 - log_variances) / 2
     return ops.mean(ops.sum(terms, axis=tuple(range(1, len(terms.shape)))))
+
+
+def _share(dtype: str) -> Tensor:
+    """Return what Keras multiplies losses by, so that those of TensorFlow's replicas sum to one.
+
+    A loss of one shows it: outside of `tf.distribute`, it is 1.
+    """
+    one = ops.ones((1, 1), dtype)
+    return keras.losses.MeanSquaredError(dtype=dtype)(one, ops.zeros_like(one))
 
 
 def _values(x: Tensor, dtype: Any) -> Tensor:
