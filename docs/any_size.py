@@ -153,6 +153,44 @@ images = np.zeros((2, 37, 53, 3), "float32")
 print(model.encode(images).shape, model.decode(model.encode(images)).shape)
 
 # %% [markdown]
+# ## Inside another model
+#
+# An autoencoder is a layer as well: it can be called several times, inside models of any kind, and
+# what holds it is saved, loaded, copied and repaired like any Keras model.
+
+# %%
+inner = autoencoder((None, None, 1), filters=(4, 8), name="inner")
+inputs = keras.Input((19, 23, 1))
+outputs = inner(keras.layers.Conv2D(1, 3, padding="same")(inner(inputs)))
+outer = keras.Model(inputs, outputs)
+again = keras.models.model_from_json(outer.to_json())
+again.set_weights(outer.get_weights())
+noise = rng.random((1, 19, 23, 1)).astype("float32")
+found, expected = (model.predict(noise, verbose=0) for model in (again, outer))
+print("largest difference:", np.abs(found - expected).max())
+
+# %% [markdown]
+# One thing Keras does not load, whatever the layer: a graph that calls a layer itself and holds a
+# model whose graph calls the same layer. Build such a model in code, and load its weights.
+#
+# Two models of your own make an `Autoencoder` too. A decoder whose maps are smaller than the
+# inputs is refused when it is made, if the sizes are known then.
+
+# %%
+from keras_upsampling.models import Autoencoder
+
+encoder = keras.Sequential(
+    [keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(4)]
+)
+decoder = keras.Sequential(
+    [keras.Input((2, 2, 1)), keras.layers.UpSampling2D(2)]
+)
+try:
+    Autoencoder(encoder, decoder)
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
 # ## Where to go next
 #
 # - [`autoencoder`](api/autoencoder.html): all arguments. Signals and volumes work alike.

@@ -124,5 +124,26 @@ for beta in (0.1, 1.0, 10.0):
 # %% [markdown]
 # `evaluate` and `predict` decode the code's mean; noise is added while training only.
 #
+# ## What it is fed
+#
+# Images from 0 to 1, as the sigmoid at its end gives them. Pictures from 0 to 255 are divided by
+# 255 first, or by a `keras.layers.Rescaling(1 / 255)` in the data's pipeline. Larger numbers give
+# larger variances; past $2^{15}$, the largest power of two in half precision, a variance grows
+# along the tangent of the exponential. So they stay finite in every dtype, and the gradient still
+# brings them back, but training begins far from where it should.
+#
+# ## Over several devices
+#
+# Under `tf.distribute.MirroredStrategy` and `keras.distribution.DataParallel` the loss and both
+# parts are those of one device, if the batches divide evenly over the devices. If they do not, the
+# numbers are wrong on TensorFlow, and JAX refuses the batch: for every Keras model, so choose the
+# size of the batches, and drop what is left over, for example with
+# `dataset.batch(size, drop_remainder=True)`. The noise of each device is its own, so weights after
+# training are close to those of one device, not equal. Batch normalization takes the statistics of
+# each device's part on TensorFlow.
+#
+# Sample weights for images have the shape `(batch, 1, 1)`, because Keras's losses give a number for
+# each pixel. They weigh the reconstruction only.
+#
 # - [`variational_autoencoder`](api/variational_autoencoder.html): all arguments.
 # - [An autoencoder for images of any size](any_size.html).

@@ -27,7 +27,8 @@ class VariationalAutoencoder(Autoencoder):
 
     Args:
         encoder: From inputs to the code's means and logarithms of its variances, one after the
-            other on the axis of channels.
+            other on the axis of channels. Variances above 2 ** 15 are bounded: see
+            `variational_autoencoder`.
         decoder: From codes to maps, as large as the inputs or larger.
         beta: Weight of the divergence, above 0.
         seed: Of the noise while training.
@@ -208,7 +209,13 @@ def variational_autoencoder(
     weigh the first part only.
 
     `fit` and `evaluate` show both parts: `reconstruction`, the loss given to `compile`, and `kl`,
-    the divergence in nats for each input, before `beta`.
+    the divergence in nats for each input, before `beta`. Over several devices they are those of
+    one, if batches divide evenly over the devices.
+
+    Inputs should be scaled to about 0 to 1, as the sigmoid at the end gives them: divide pictures
+    from 0 to 255 by 255. Larger inputs give larger variances. Up to 2 ** 15, the largest power of
+    two in float16, a variance is the exponential of what the encoder gives, and past it goes on
+    along the tangent: so it stays finite in every dtype, and its gradient brings it back.
 
     Args:
         input_shape: Without the batch, as in `autoencoder`.
