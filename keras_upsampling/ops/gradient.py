@@ -71,7 +71,40 @@ def sliced(x: Tensor, starts: Sequence[int | Tensor], lengths: Sequence[int | Te
 
         return y, gradient
 
-    return tf.custom_gradient(both)(x)
+    return _traced(tf.custom_gradient(both), x)
+
+
+def resized(x: Tensor, lengths: Sequence[int], data_format: str) -> Tensor:
+    """Return `keras.ops.image.resize`, linear; on TensorFlow with derivatives of every order.
+
+    There the kernel's gradient is an operation that has none itself. But it is linear: the
+    gradient is its transpose, and the transpose's gradient is the kernel again.
+    """
+    if _BACKEND != "tensorflow":
+        return ops.image.resize(x, lengths, interpolation="bilinear", data_format=data_format)
+    if data_format == "channels_first":  # which the kernel does not know
+        return ops.moveaxis(resized(ops.moveaxis(x, 1, -1), lengths, "channels_last"), -1, 1)
+
+    def enlarge(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def transpose(y: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+            # Of `x`, this reads the shape alone.
+            back = tf.raw_ops.ResizeBilinearGrad(grads=y, original_image=x, half_pixel_centers=True)
+            return back, tf.custom_gradient(enlarge)
+
+        y = tf.raw_ops.ResizeBilinear(images=x, size=lengths, half_pixel_centers=True)
+        return y, tf.custom_gradient(transpose)
+
+    return _traced(tf.custom_gradient(enlarge), x)
+
+
+def _traced(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Run a function that has a custom gradient, so that forward mode heeds that too."""
+    if tf.executing_eagerly():
+        return function(x)
+    # While TensorFlow traces, forward mode follows the operations in the function, whatever its
+    # gradient is; of a function that is traced already, it takes the gradient.
+    traced = tf.function(function, autograph=False)
+    return traced.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))(x)
 
 
 def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarray:

@@ -36,6 +36,7 @@ from keras_upsampling._arguments import (
 from keras_upsampling._types import IntPerAxis, Tensor
 from keras_upsampling.maths.resampling import resampling_blocks, resampling_matrix
 from keras_upsampling.ops.crop import crop
+from keras_upsampling.ops.gradient import resized
 from keras_upsampling.ops.pad import pad
 from keras_upsampling.ops.tables import phase_taps, traced_by_torch
 
@@ -174,12 +175,7 @@ def _by_resize(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> Tensor:
     enlarged = [length * factor for length, factor in zip(lengths, size, strict=True)]
 
     def resize(x: Tensor, target: Sequence[int]) -> Tensor:
-        return ops.image.resize(
-            x,
-            target,
-            interpolation="bilinear",
-            data_format="channels_last" if channels_last else "channels_first",
-        )
+        return resized(x, target, "channels_last" if channels_last else "channels_first")
 
     if len(axes) == 2:
         return resize(x, enlarged)

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_upsampling.ops import resample
-from tests.backends import BACKEND, evaluate, float64_allowed, gradients, jitted, to_numpy
+from tests.backends import (
+    BACKEND,
+    evaluate,
+    float64_allowed,
+    gradients,
+    jitted,
+    to_numpy,
+)
 from tests.oracle import upsample, upsample_adjoint
 from tests.strategies import INTERPOLATIONS, UpsampleCase, upsample_cases
 
@@ -173,3 +180,51 @@ def test_keras_setting_of_the_data_format_is_heeded():
         assert tuple(resample(ops.zeros((1, 3, 2, 2)), 2).shape) == (1, 3, 4, 4)
     finally:
         keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow's kernel lacks derivatives")
+@pytest.mark.parametrize("way", ["eager", "traced", "compiled"])
+@pytest.mark.parametrize("shape", [(2, 5, 3), (2, 4, 5, 3), (2, 2, 3, 4, 2)])
+def test_linear_by_two_has_every_derivative_on_tensorflow(shape, way):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    x, direction = rng.standard_normal((2, *shape))
+    size = (2,) * (len(shape) - 2)
+
+    def cubes(x):
+        return ops.sum(resample(x, size, interpolation="linear", data_format="channels_last") ** 3)
+
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = cubes(x)
+        return tape.gradient(value, x)
+
+    def forwards_of_slope(x, direction):
+        with tf.autodiff.ForwardAccumulator(x, direction) as accumulator:
+            found = slope(x)
+        return accumulator.jvp(found)
+
+    def slope_of_slope(x, direction):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            found = slope(x)
+        return tape.gradient(found, x, output_gradients=direction)
+
+    def forwards(x, direction):
+        with tf.autodiff.ForwardAccumulator(x, direction) as accumulator:
+            value = cubes(x)
+        return accumulator.jvp(value)
+
+    enlarged, along = (upsample(a, size, "linear") for a in (x, direction))
+    second = upsample_adjoint(6 * enlarged * along, size, "linear")
+    for function, expected in (
+        (forwards, (3 * enlarged**2 * along).sum()),
+        (slope_of_slope, second),
+        (forwards_of_slope, second),
+    ):
+        if way != "eager":
+            function = tf.function(function, jit_compile=way == "compiled", autograph=False)
+        found = function(*(ops.convert_to_tensor(a, "float32") for a in (x, direction)))
+        np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-4, atol=1e-4)
