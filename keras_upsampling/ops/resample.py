@@ -146,26 +146,49 @@ def enlarge(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[i
 
 
 def _resize_is_exact(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> bool:
-    # Both kernels find positions as (o + 0.5) * (1 / factor) - 0.5 in float32, exact for
-    # powers of two. For other factors the error grows along the axis (on PyTorch 2.4e-5 after
-    # 100 samples, factor 3, normal data); compiled by XLA, TensorFlow's slips a whole sample.
-    # TensorFlow's kernel answers float64 in float32; Keras's function needs known lengths.
+    # Both kernels find positions as (o + 0.5) * (1 / factor) - 0.5 in float32 (PyTorch's in
+    # float64 where the numbers are), exact for powers of two. For other factors the error grows
+    # along the axis (on PyTorch 2.4e-5 after 100 samples, factor 3, normal data); compiled by XLA,
+    # TensorFlow's slips a whole sample. TensorFlow's kernel answers float64 in float32; Keras's
+    # function needs known lengths.
     dtypes, longest = {
         "tensorflow": (("float32",), 0),
         "torch": (("float32", "float64"), 32),
     }.get(keras.backend.backend(), ((), 0))
-    return keras.backend.standardize_dtype(x.dtype) in dtypes and all(
-        isinstance(x.shape[axis], int) and (factor & (factor - 1) == 0 or x.shape[axis] <= longest)
-        for axis, factor in zip(axes, size, strict=True)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    lengths = [x.shape[axis] for axis in axes]
+    return (
+        dtype in dtypes
+        and all(
+            isinstance(length, int) and (factor & (factor - 1) == 0 or length <= longest)
+            for length, factor in zip(lengths, size, strict=True)
+        )
+        and max(_kernel_lengths(lengths, size)) <= _halves(dtype)
     )
+
+
+def _kernel_lengths(lengths: Sequence[int], size: Sequence[int]) -> list[int]:
+    """Return the lengths of all axes that `_by_resize` has the kernel make."""
+    enlarged = [length * factor for length, factor in zip(lengths, size, strict=True)]
+    joined = [enlarged[1] * enlarged[2]] if len(size) == 3 and size[0] > 1 else []
+    return enlarged + joined
+
+
+def _halves(dtype: str) -> int:
+    """Return up to which number floats tell halves apart: all bits but one are before the point."""
+    return 2 ** int(np.finfo(dtype).nmant)
 
 
 def _takes_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> bool:
     # Compiled by PyTorch, the sums are fused, and no array of NumPy's may take part.
     if not isinstance(x.shape[axis], int) or traced_by_torch():
         return True
-    jax = keras.backend.backend() == "jax"
-    return jax and interpolation == "linear" and factor <= _SHIFTS
+    if keras.backend.backend() == "jax" and interpolation == "linear" and factor <= _SHIFTS:
+        return True
+    # Blocks that have fewer lines to go over than columns hold more numbers than the map they
+    # make: of an axis of millions of samples, gigabytes.
+    lines = math.prod(n for i, n in enumerate(x.shape) if i != axis and isinstance(n, int))
+    return x.shape[axis] > _BLOCK * _PRODUCTS and lines < _BLOCK
 
 
 def _by_resize(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> Tensor:

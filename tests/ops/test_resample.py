@@ -12,6 +12,7 @@ from tests.backends import (
     float64_allowed,
     gradients,
     jitted,
+    tensor_sizes,
     to_numpy,
 )
 from tests.oracle import upsample, upsample_adjoint
@@ -102,6 +103,45 @@ def test_linear_by_thirds_is_exact_on_long_axes(length):
     x = np.random.default_rng(0).standard_normal((1, length, 1, 1)).astype("float32")
     found = resample(x, (3, 1), interpolation="linear")
     np.testing.assert_allclose(to_numpy(found), upsample(x, (3, 1), "linear"), atol=2e-6)
+
+
+LONG = 2**22 + 64  # enlarged, more samples than float32 can count in halves
+
+
+def linear_by_two(x):
+    """`x`, of one axis, at a quarter before and after every sample, in float32."""
+    before, after = np.append(x[:1], x[:-1]), np.append(x[1:], x[-1:])
+    return np.stack([(3 * x + before) / 4, (3 * x + after) / 4], axis=1).ravel()
+
+
+@pytest.mark.parametrize(("shape", "size"), [((1, LONG, 1), 2), ((1, 1, LONG, 1), (1, 2))])
+def test_linear_is_exact_on_axes_of_millions_of_samples(shape, size):
+    x = np.random.default_rng(0).standard_normal(LONG).astype("float32")
+    found = evaluate(
+        lambda x: resample(x, size, interpolation="linear", data_format="channels_last"),
+        ops.convert_to_tensor(x.reshape(shape)),
+    )
+    found = ops.convert_to_numpy(found).ravel()
+    np.testing.assert_allclose(found, linear_by_two(x), rtol=0, atol=1e-6)
+
+
+def test_linear_is_exact_in_volumes_of_millions_of_samples():
+    # Rows times columns, which an implementation may join, are more than float32 can count in
+    # halves.
+    x = np.random.default_rng(0).standard_normal((1, 1, 2049, 4096, 1)).astype("float32")
+    found = evaluate(
+        lambda x: resample(x, (2, 1, 1), interpolation="linear", data_format="channels_last"),
+        ops.convert_to_tensor(x),
+    )
+    found = ops.convert_to_numpy(found).reshape(2, -1)
+    np.testing.assert_array_equal(found, np.stack([x.ravel(), x.ravel()]))
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_long_axes_of_few_lines_take_no_matrix_larger_than_their_map(interpolation):
+    x = ops.zeros((1, 100_000, 1))
+    sizes = tensor_sizes(lambda x: resample(x, 2, interpolation=interpolation), x)
+    assert max(sizes) < 1_000_000
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 3), (2, 5, 4, 3), (2, 3, 4, 5, 2), (1, 50, 60, 1)])
