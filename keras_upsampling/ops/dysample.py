@@ -48,26 +48,25 @@ def dysample(
     turned = data_format == "channels_first"
     if turned:
         x = ops.moveaxis(x, 1, -1)
-    offsets = ops.add(ops.conv(x, kernel, padding="same", data_format="channels_last"), bias)
-    y = sample(x, _positions(offsets, size, groups, start), data_format="channels_last")
+    moves = ops.add(ops.conv(x, kernel, padding="same", data_format="channels_last"), bias)
+    pixels = tuple(
+        ops.repeat(ops.arange(length, dtype="int32"), factor)
+        for length, factor in zip(ops.shape(x)[1:3], size, strict=True)
+    )
+    y = sample(x, pixels, _offsets(moves, size, groups, start), data_format="channels_last")
     return ops.moveaxis(y, -1, 1) if turned else y
 
 
-def _positions(offsets: Tensor, size: Sequence[int], groups: int, start: str) -> Tensor:
-    """Return where every output pixel is read, `(batch, rows, columns, groups, 2)`."""
-    dtype = keras.backend.standardize_dtype(offsets.dtype)
+def _offsets(moves: Tensor, size: Sequence[int], groups: int, start: str) -> Tensor:
+    """Return how far from its pixel each output is read, `(batch, rows, columns, groups, 2)`."""
+    dtype = keras.backend.standardize_dtype(moves.dtype)
     precise = dtype if dtype in ("float32", "float64") else "float32"
-    batch, height, width, numbers = ops.shape(offsets)
-    pixels = ops.meshgrid(
-        ops.arange(height, dtype="int32"), ops.arange(width, dtype="int32"), indexing="ij"
-    )
-    pixels = ops.cast(ops.stack(pixels, axis=-1), precise)
+    batch, height, width, numbers = ops.shape(moves)
     down, right = (STARTS[start](factor) for factor in size)
     starts = ops.convert_to_tensor([[[i, j]] for i in down for j in right], dtype=precise)
-    offsets = ops.reshape(
-        _SCOPE * ops.cast(offsets, precise), (batch, height, width, math.prod(size), groups, 2)
+    moves = ops.reshape(
+        _SCOPE * ops.cast(moves, precise), (batch, height, width, math.prod(size), groups, 2)
     )
-    positions = ops.reshape(pixels, (1, height, width, 1, 1, 2)) + starts + offsets
     # Turned into the output's order here, where they are fewer numbers than what will be read.
-    positions = interleave(ops.reshape(positions, (batch, height, width, numbers)), size)
-    return ops.reshape(positions, (batch, height * size[0], width * size[1], groups, 2))
+    offsets = interleave(ops.reshape(starts + moves, (batch, height, width, numbers)), size)
+    return ops.reshape(offsets, (batch, height * size[0], width * size[1], groups, 2))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_upsampling.ops.sample import sample
+from keras_upsampling.ops.sample import flat_index, sample
 from tests import dynamic_oracle
 from tests.backends import BACKEND, evaluate, float64_allowed, to_numpy, value_and_gradients
 from tests.strategies import DATA_FORMATS, DTYPES
@@ -19,17 +19,30 @@ def positions_near(rng, spatial, shape):
     return whole + rng.uniform(0.05, 0.95, size=whole.shape)
 
 
+def pixels_of(positions):
+    """Some pixel for every row and every column of the output, in or outside of the map."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.integers(-3, 4, n).astype("int32") for n in positions.shape[1:3])
+
+
+def offsets_from(pixels, positions):
+    rows, columns = pixels
+    return positions - np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[:, :, None]
+
+
 def both(x, positions, cotangent, data_format, dtype):
     """Values and gradients, of arrays with channels last."""
     first = data_format == "channels_first"
     x, cotangent = (np.moveaxis(a, -1, 1) if first else a for a in (x, cotangent))
+    pixels = pixels_of(positions)
+    offsets = offsets_from(pixels, positions)
     with float64_allowed():
-        x, positions, cotangent = (
-            ops.convert_to_tensor(a, dtype=dtype) for a in (x, positions, cotangent)
+        x, offsets, cotangent = (
+            ops.convert_to_tensor(a, dtype=dtype) for a in (x, offsets, cotangent)
         )
         value, (to_x, to_positions) = value_and_gradients(
-            lambda x, positions: sample(x, positions, data_format=data_format),
-            [x, positions],
+            lambda x, offsets: sample(x, pixels, offsets, data_format=data_format),
+            [x, offsets],
             cotangent,
         )
     if first:
@@ -102,10 +115,55 @@ def test_at_the_pixels_it_copies_and_its_slope_is_that_towards_the_next():
 @pytest.mark.parametrize("far", [3e9, 1e30, -3e9, np.nan])
 def test_positions_that_no_integer_holds_give_the_edge_or_nan_and_no_error(far):
     x = np.array([1.0, 3.0]).reshape(1, 1, 2, 1)
-    positions = np.array([0.0, far]).reshape(1, 1, 1, 1, 2)
+    offsets = np.array([0.0, far]).reshape(1, 1, 1, 1, 2)
+    pixels = np.zeros((2, 1), "int32")
     found = evaluate(
-        lambda x, positions: sample(x, positions, data_format="channels_last"),
-        *(ops.convert_to_tensor(a, dtype="float32") for a in (x, positions)),
+        lambda x, offsets: sample(x, tuple(pixels), offsets, data_format="channels_last"),
+        *(ops.convert_to_tensor(a, dtype="float32") for a in (x, offsets)),
     )
     expected = np.nan if np.isnan(far) else 3.0 if far > 0 else 1.0
     np.testing.assert_array_equal(to_numpy(found).item(), expected)
+
+
+def test_far_from_the_start_a_position_keeps_its_fraction():
+    # As one float32, 2**20 + 1/64 has a fraction of 0 or 1/8.
+    x = np.tile([0.0, 64.0], 2**19 + 1).reshape(1, 1, -1, 1)
+    pixels = np.zeros(1, "int32"), np.array([2**20], "int32")
+    offsets = np.array([0, 1 / 64]).reshape(1, 1, 1, 1, 2)
+    found = evaluate(
+        lambda x, offsets: sample(x, pixels, offsets, data_format="channels_last"),
+        *(ops.convert_to_tensor(a, dtype="float32") for a in (x, offsets)),
+    )
+    np.testing.assert_array_equal(to_numpy(found).item(), 1.0)
+
+
+def test_the_flat_index_of_large_maps_does_not_overflow():
+    if BACKEND == "jax":
+        pytest.skip("JAX's integers have 32 bits; larger maps are refused")
+    index = flat_index(
+        tuple(ops.convert_to_tensor(i, "int64") for i in (1, 65_535, 65_535, 2)),
+        (65_536, 65_536, 3),
+    )
+    assert int(index) == 2 * 65_536**2 * 3 - 1
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch counts them")
+def test_more_pixels_than_the_backend_can_count_are_refused():
+    def run(x, offsets):
+        return sample(x, ([0], [0]), offsets, data_format="channels_last")
+
+    def shape_of_output(*shapes):
+        if BACKEND == "jax":
+            import jax
+
+            return jax.eval_shape(
+                run, *(jax.ShapeDtypeStruct(shape, "float32") for shape in shapes)
+            )
+        import tensorflow as tf
+
+        traced = tf.function(run, autograph=False)
+        return traced.get_concrete_function(*map(tf.TensorSpec, shapes))
+
+    shape_of_output((3, 2**14, 2**14, 2), (3, 1, 1, 1, 2))
+    with pytest.raises(ValueError, match=r"at most 2147483647 pixels.*smaller batches or tiles"):
+        shape_of_output((4, 2**15, 2**15, 2), (4, 1, 1, 1, 2))
