@@ -22,7 +22,7 @@ class DySample2D(ContentAware2D):
     interpolation; past the border, the edge goes on. Untrained, the offsets are almost zero, and
     the layer is nearly the interpolation that `start` names.
 
-    All phases of a constant map are that constant. Positions are reckoned in float32 at least.
+    All phases of a constant map are that constant. Offsets are reckoned in float32 at least.
 
     Args:
         size: Factor for both axes, or `(height, width)`. Positive integers.
