@@ -159,8 +159,23 @@ def positive_number(value: Any, name: str) -> float:
         )
     number = float(value)
     if not 0 < number < math.inf:
-        raise ValueError(f"`{name}` must be a number above 0. Received: {name}={value!r}.")
+        raise ValueError(
+            f"`{name}` must be a number above 0, not infinite. Received: {name}={value!r}."
+        )
     return number
+
+
+def refuse_complex(dtype: str, name: str) -> None:
+    """Refuse a dtype of complex numbers, of which one part would be dropped.
+
+    Raises:
+        TypeError: it is one.
+    """
+    if "complex" in dtype:
+        raise TypeError(
+            f"`{name}` must be real numbers. Received dtype {dtype}; measure the real and the "
+            "imaginary part apart."
+        )
 
 
 def one_of(value: Any, known: Sequence[str], name: str) -> str:

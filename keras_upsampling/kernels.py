@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_upsampling._arguments import interpolation_name, positive_ints
+from keras_upsampling._arguments import interpolation_name, positive_ints, refuse_complex
 from keras_upsampling._types import IntPerAxis
 from keras_upsampling.layers.blur_pool import BlurPool
 from keras_upsampling.layers.subpixel_conv import SubpixelConv
@@ -46,9 +46,9 @@ def audit_kernel(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Rip
         many input samples each phase is made from.
 
     Raises:
-        TypeError: a layer of another kind, or strides that are not integers.
-        ValueError: the layer is not built or keeps its input's size, a kernel without strides, or
-            channels that are not divisible by the number of phases.
+        TypeError: a layer of another kind, a complex kernel, or strides that are not integers.
+        ValueError: the layer is not built or keeps its input's size, an empty kernel or one without
+            strides, or channels that are not divisible by the number of phases.
 
     Example:
         >>> import numpy as np
@@ -119,6 +119,7 @@ def _with_holes(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
 
 
 def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> Enlarging:
+    refuse_complex(str(getattr(kernel, "dtype", "")), "kernel")
     try:
         kernel = _numpy(kernel)
     except Exception as error:  # of whatever is no array
@@ -129,6 +130,11 @@ def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> Enlarging:
         raise ValueError(
             "Expected a layer, or a kernel (*taps, filters, channels) with one to three axes of "
             f"taps. Received an array of shape {kernel.shape}."
+        )
+    if kernel.size == 0:
+        raise ValueError(
+            f"A kernel must hold something. Received an array of shape {kernel.shape}, with an "
+            "axis of 0; pass the weights of a layer that is built."
         )
     if strides is None:
         raise ValueError("A kernel does not tell its stride; pass it, for example strides=2.")
