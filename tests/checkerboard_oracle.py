@@ -48,6 +48,39 @@ def weights(r, size):
     return 1 / (v + 1 / (255**2 * 12) + 0.03 * v.mean())
 
 
+def phases(x, size):
+    """Each phase of a map, as an array `(*size, samples)`."""
+    return np.array(
+        [
+            x[tuple(slice(k, None, s) for k, s in zip(phase, size, strict=True))].ravel()
+            for phase in np.ndindex(*size)
+        ]
+    ).reshape(*size, -1)
+
+
+def mean_of_phases(r, size):
+    """The mean of every phase, weighted by what the map's own weights are."""
+    w = weights(r, size)
+    return phases(w * r, size).sum(axis=-1) / phases(w, size).sum(axis=-1)
+
+
+def gain(r, size):
+    """How much larger the pattern is that leaves none than the weighted mean of the map.
+
+    By rounds of two steps, the second of them extrapolated to the sum of a geometric series; two
+    rounds in one dimension, else one.
+    """
+    first = pattern = mean_of_phases(r, size)
+    repeats = [n // s for n, s in zip(r.shape, size, strict=True)]
+    for _ in range(2 if r.ndim == 1 else 1):
+        step = mean_of_phases(r - np.tile(pattern, repeats), size)
+        pattern = pattern + step
+        further = mean_of_phases(r - np.tile(pattern, repeats), size)
+        ratio = np.clip((step * further).sum() / (step**2).sum(), 0, 0.9)
+        pattern = pattern + further * sum(ratio**k for k in range(300))
+    return pattern.std() / first.std()
+
+
 def unexplained(r, reference):
     """Least squares on the 3, 9 or 27 shifts of the reference."""
     inner = tuple(slice(1, n - 1) for n in r.shape)
@@ -74,19 +107,28 @@ def in_band(offset, shape, size):
     return sum((k / max(r, 1.0)) ** 2 for k, r in zip(offset, reach, strict=True)) <= 1
 
 
-def score(x, size, *, data_range=1.0, reference=None, period=None):
+def score(x, size, *, data_range=1.0, reference=None, period=None, counts=None):
     """Line ratio, band ratio, squared amplitude (which chance makes negative) of one map.
 
-    And both ratios once more, with what is faint among the surroundings.
+    And both ratios once more, with what is faint among the surroundings, and the squared amplitude
+    of the weighted mean, which is too small where there is noise. What is around a harmonic is the
+    mean over so many equal pieces along every axis, which `counts` says.
     """
     r = high_pass(np.asarray(x, float) / data_range, size)
     if reference is not None:
         r = unexplained(r, high_pass(np.asarray(reference, float) / data_range, size))
-    r = r[tuple(slice(n // s * s) for n, s in zip(r.shape, size, strict=True))]
+    counts = counts or (1,) * r.ndim
+    lengths = [n // (c * s) * s for n, c, s in zip(r.shape, counts, size, strict=True)]
+    r = r[tuple(slice(n * c) for n, c in zip(lengths, counts, strict=True))]
     w = weights(r, size)
-    power = np.abs(np.fft.fftn(w * r)) ** 2 / r.size
+    whole = np.abs(np.fft.fftn(w * r)) ** 2 / r.size
+    pieces = [
+        (w * r)[tuple(slice(k * n, (k + 1) * n) for k, n in zip(place, lengths, strict=True))]
+        for place in np.ndindex(*counts)
+    ]
+    power = np.mean([np.abs(np.fft.fftn(piece)) ** 2 / piece.size for piece in pieces], axis=0)
     nothing = (1e-3 / (255 * math.sqrt(12))) ** 2 * np.mean(w**2)
-    offsets = list(itertools.product(*[range(-n // 2, n // 2) for n in r.shape]))
+    offsets = list(itertools.product(*[range(-n // 2, n // 2) for n in lengths]))
 
     found, more = [], 0.0
     count = np.prod(size) - 1 if period is None else _of_period(size, period)
@@ -96,11 +138,11 @@ def score(x, size, *, data_range=1.0, reference=None, period=None):
         denominators = [s // math.gcd(a, s) for a, s in zip(harmonic, size, strict=True)]
         if not any(harmonic) or period not in (None, math.lcm(*denominators)):
             continue
-        centre = [a * n // s for a, n, s in zip(harmonic, r.shape, size, strict=True)]
+        centre = [a * n // s for a, n, s in zip(harmonic, lengths, size, strict=True)]
 
         def at(chosen, centre=centre):
             found = [
-                power[tuple((c + k) % n for c, k, n in zip(centre, offset, r.shape, strict=True))]
+                power[tuple((c + k) % n for c, k, n in zip(centre, offset, lengths, strict=True))]
                 for offset in chosen
             ]
             return np.mean(found)
@@ -111,12 +153,13 @@ def score(x, size, *, data_range=1.0, reference=None, period=None):
         ]
 
         def around(guard, kinds=kinds, at=at):
-            near = [o for o in offsets if surroundings(o, r.shape, size, guard=guard)]
+            near = [o for o in offsets if surroundings(o, lengths, size, guard=guard)]
             return max(at([o for o in near if not any(o[axis] for axis in axes)]) for axes in kinds)
 
-        here, beside = power[tuple(centre)], around(0)
+        line = tuple(a * n // s for a, n, s in zip(harmonic, r.shape, size, strict=True))
+        here, beside = whole[line], around(0)
         more += here - beside
-        band = at([o for o in offsets if in_band(o, r.shape, size)])
+        band = at([o for o in offsets if in_band(o, lengths, size)])
         beside_band = around(1.5 * 7 / 24)
         found.append(
             [
@@ -128,7 +171,8 @@ def score(x, size, *, data_range=1.0, reference=None, period=None):
         )
     square = more * r.size * (data_range / w.sum()) ** 2
     line, band, line_over_faint, band_over_faint = np.mean(found, axis=0)
-    return line, band, square, line_over_faint, band_over_faint
+    amplitude = gain(r, size) ** 2 * square
+    return line, band, amplitude, line_over_faint, band_over_faint, square
 
 
 def _of_period(size, period):
@@ -139,8 +183,11 @@ def _of_period(size, period):
     )
 
 
-def p_value(line, band, shape, size):
-    """How probable the better of both ratios is, of maps of that shape, for two tries."""
+def p_value(line, band, shape, size, pieces=1):
+    """How probable the better of both ratios is, of maps of so many pieces of that shape.
+
+    For two tries.
+    """
     offsets = list(itertools.product(*[range(-n // 2, n // 2) for n in shape]))
     bins = int(np.prod(size)) - 1
     alone = sum(  # those that are their own conjugate
@@ -152,9 +199,14 @@ def p_value(line, band, shape, size):
     beside_band = sum(surroundings(o, shape, size, guard=1.5 * 7 / 24) for o in offsets)
     inside = sum(in_band(o, shape, size) for o in offsets)
     chances = [
-        mean_survival(line, count, bins / count, bins / count * beside),
+        mean_survival(line, count, bins / count, pieces * bins / count * beside),
         # Neighbours go together, so those of the band count half.
-        mean_survival(band, count, bins / count * inside / 2, bins / count * beside_band / 2),
+        mean_survival(
+            band,
+            count,
+            pieces * bins / count * inside / 2,
+            pieces * bins / count * beside_band / 2,
+        ),
     ]
     return float(np.clip(2 * min(chances), 1e-7, 0.99))
 

@@ -25,6 +25,7 @@ ROWS = {
     "initializers": 4,
     "layers": 4,
     "metrics": 4,
+    "blocks": 4,
     "score": 4,
     "kernels": 5,
     "trace": 5,

@@ -285,6 +285,10 @@ def test_bad_arguments_are_refused():
         plots.image(image, 1)
     with pytest.raises(ValueError, match="or 2 of them, one per axis"):
         plots.image(image, (2, 2, 2))
+    with pytest.raises(TypeError, match=r"`data_range` must be a number above 0.*'1'"):
+        plots.image(image, data_range="1")
+    with pytest.raises(TypeError, match=r"`image` must be real numbers.*complex"):
+        plots.image(1j * image)
     with pytest.raises(ValueError, match="data_range=255 for bytes"):
         plots.image(255 * image)
     with pytest.raises(ValueError, match="Unknown `data_format`"):

@@ -26,6 +26,8 @@ _GUARD = 1.5 * _BAND
 # least number of periods: with fewer, white noise has p-values below 0.01 in over 3 of a hundred.
 _LEAST_REACH = {1: 5.5, 2: 2.5, 3: 2.5}
 _LEAST_PERIODS = {1: 12, 2: 4, 3: 4}
+# A spectrum is taken of so many samples at most: of an axis, and in all.
+_LONGEST, MOST_SAMPLES = 2**16, 2**24
 
 
 def shortest_length(size: int, rank: int) -> int:
@@ -37,6 +39,40 @@ def shortest_length(size: int, rank: int) -> int:
     """
     # On an axis without a pattern the surroundings need room all the same.
     return max(_LEAST_PERIODS[rank] * size, 2 * math.floor(_LEAST_REACH[rank]) + 3) + 2 * (size - 1)
+
+
+class Pieces(NamedTuple):
+    """How a map is cut into equal pieces of whole periods; most maps are one piece.
+
+    Attributes:
+        counts: How many pieces there are along every axis.
+        lengths: How many samples a piece has along every axis.
+    """
+
+    counts: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return math.prod(self.counts)
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """How many samples of every axis are in one of them: the last few may be in none."""
+        return tuple(count * n for count, n in zip(self.counts, self.lengths, strict=True))
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], size: Sequence[int]) -> Pieces:
+        """Return as few as possible, along the longest axes, with whole periods of `size`."""
+        counts = [-(-n // _LONGEST) for n in lengths]
+
+        def piece() -> list[int]:
+            return [n // (c * s) * s for n, c, s in zip(lengths, counts, size, strict=True)]
+
+        while math.prod(piece()) > MOST_SAMPLES:
+            counts[int(np.argmax(piece()))] += 1
+        return cls(tuple(counts), tuple(piece()))
 
 
 class MeanRatio(NamedTuple):
@@ -70,8 +106,8 @@ class Harmonics(NamedTuple):
     """What to look at in the spectrum of a map whose axes are whole periods long.
 
     Attributes:
-        transforms: For each axis, rows of the unitary discrete Fourier transform: a complex array
-            `(frequencies, bins, length)`, with the bins around every frequency.
+        bins: For each axis, `(frequencies, bins)`: which bins of its discrete Fourier transform
+            are around every frequency, from 0 to its length.
         chosen: `(harmonics, rank)`, which frequency of every axis each harmonic has. Of a pair
             that is conjugate one is left out.
         multiplicity: `(harmonics,)`, 1 for a harmonic that is its own conjugate, else 2.
@@ -84,7 +120,7 @@ class Harmonics(NamedTuple):
             along axes on which its frequency is zero, since straight edges put a ridge there.
     """
 
-    transforms: tuple[np.ndarray, ...]
+    bins: tuple[np.ndarray, ...]
     chosen: np.ndarray
     multiplicity: np.ndarray
     denominator: np.ndarray
@@ -98,9 +134,10 @@ class Harmonics(NamedTuple):
         """Which of the bins of all axes is the harmonic itself."""
         return len(self.band) // 2
 
-    @property
-    def by_chance(self) -> tuple[MeanRatio, MeanRatio]:
-        """What the mean ratio of the line, and of the band, is like without a pattern.
+    def by_chance(self, pieces: int) -> tuple[MeanRatio, MeanRatio]:
+        """Return what the mean ratio of the line, and of the band, is like without a pattern.
+
+        Every piece of a map has surroundings and a band of its own; the line is that of all.
 
         Around a harmonic that is its own conjugate, half the bins are conjugates of the others.
         Those of a band are counted half again: the weights of the map make neighbours go
@@ -113,8 +150,8 @@ class Harmonics(NamedTuple):
             for weights in (self.band, self.line_surroundings[0], self.band_surroundings[0])
         )
         return (
-            MeanRatio.of(count, bins, bins * line),
-            MeanRatio.of(count, bins * inside / 2, bins * band / 2),
+            MeanRatio.of(count, bins, pieces * bins * line),
+            MeanRatio.of(count, pieces * bins * inside / 2, pieces * bins * band / 2),
         )
 
     def of_period(self, period: int) -> Harmonics:
@@ -139,13 +176,11 @@ def harmonics(lengths: tuple[int, ...], size: tuple[int, ...]) -> Harmonics:
         max(n * min(_REACH, _REACH_OF_SPACING / max(size)), _LEAST_REACH[rank]) for n in lengths
     ]
     offsets = [np.arange(-math.floor(r), math.floor(r) + 1) for r in reach]
-    transforms = []
+    bins = []
     for i, (n, s, around) in enumerate(zip(lengths, size, offsets, strict=True)):
         # Half of the first axis's frequencies: the others are conjugates.
         count = s // 2 + 1 if i == 0 else s
-        bins = np.arange(count)[:, None] * (n // s) + around
-        angle = 2 * np.pi / n * (bins[..., None] * np.arange(n) % n)
-        transforms.append(np.exp(-1j * angle) / math.sqrt(n))
+        bins.append((np.arange(count)[:, None] * (n // s) + around) % n)
 
     chosen, multiplicity, denominator = [], [], []
     for frequency in itertools.product(*map(range, size)):
@@ -168,7 +203,7 @@ def harmonics(lengths: tuple[int, ...], size: tuple[int, ...]) -> Harmonics:
     in_line = np.stack([(grid[list(axes)] == 0).all(axis=0) for axes in lines])
     zero = np.array(chosen) == 0
     return Harmonics(
-        transforms=tuple(transforms),
+        bins=tuple(bins),
         chosen=np.array(chosen),
         multiplicity=np.array(multiplicity),
         denominator=np.array(denominator),

@@ -22,9 +22,10 @@ def chance_of(ratio: Tensor, above: float, below: float) -> Tensor:
         score = (8 * below + 1) / (8 * below + 3) * ops.sqrt(below * ops.log1p(ratio / below))
         return ops.maximum(1 - ops.erf(score / math.sqrt(2)), LEAST_P / 2)
     a, b = (above - 1) / 2, (below - 1) / 2
-    p = ops.clip(below / (above * ratio + below), 1e-6, 1 - 1e-6)
-    q = 1 - p
-    distance = b + 1 / 6 - (a + b + 1 / 3) * p
+    # Both, since either can be so small that nothing is left of it in 1 less the other.
+    p = ops.maximum(below / (above * ratio + below), 1e-6)
+    q = ops.maximum(above * ratio / (above * ratio + below), 1e-6 * above / below)
+    distance = b * q - (a + 1 / 3) * p + 1 / 6
     distance += 0.02 * (q / (b + 0.5) - p / (a + 0.5) + (q - 0.5) / (a + b + 1))
     skewness = q * _skewness(b / ((a + b) * p)) + p * _skewness(a / ((a + b) * q))
     score = distance * ops.sqrt((1 + skewness) / ((a + b + 1 / 6) * p * q))

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from keras_upsampling._arguments import data_format_or_default, positive_ints
+from keras_upsampling._arguments import data_format_or_default, positive_ints, refuse_complex
 from keras_upsampling._types import IntPerAxis
 from keras_upsampling.maths.spectrum import (
     harmonic_places,
@@ -75,7 +75,7 @@ def image(
 
     Raises:
         ImportError: at `import keras_upsampling.plots`, where matplotlib is missing.
-        TypeError: a factor is not an integer.
+        TypeError: a factor is not an integer, `data_range` no number, or the image is complex.
         ValueError: not one image of two spatial axes, or as in `checkerboard_score`.
 
     Example:
@@ -110,7 +110,9 @@ def image(
 def _one_image(values: Any, data_format: str | None) -> np.ndarray:
     """Return an image as an array `(height, width, channels)`."""
     data_format = data_format_or_default(data_format)
-    pixels = np.asarray(ops.convert_to_numpy(values), dtype="float32")
+    values = ops.convert_to_numpy(values)
+    refuse_complex(values.dtype.name, "image")
+    pixels = np.asarray(values, dtype="float32")
     whole = "(height, width, channels)"
     if data_format == "channels_first":
         whole = "(channels, height, width)"

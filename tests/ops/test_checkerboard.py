@@ -19,6 +19,7 @@ from tests import checkerboard_oracle as oracle
 from tests.backends import (
     BACKEND,
     evaluate,
+    float64_allowed,
     gradients,
     jitted,
     tensor_sizes,
@@ -102,15 +103,19 @@ def test_the_score_is_the_definition(case):
             )
             for c in range(x.shape[-1])
         ]
-        line, band, square, *over_faint = np.array(expected).T
+        line, band, square, *over_faint, weighted = np.array(expected).T
         # 0.0004 dB are a ratio of 1.0001. The filter of the reference is less exact in float32.
         close = 0.001 if case["with_reference"] else 0.0004
         np.testing.assert_allclose(found.db[i], 10 * np.log10(line.mean()), rtol=0, atol=close)
         np.testing.assert_allclose(found.band_db[i], 10 * np.log10(band.mean()), rtol=0, atol=close)
         mean = np.sqrt(max(0.0, np.mean(square)))
-        np.testing.assert_allclose(found.amplitude[i], mean, rtol=close, atol=1e-5 * data_range)
+        # The steps to the pattern extrapolate, rounding errors too.
+        np.testing.assert_allclose(found.amplitude[i], mean, rtol=0.005, atol=1e-5 * data_range)
         lengths = high_passed_lengths(x.shape, size, case["with_reference"])
         chance = oracle.p_value(*[part.mean() for part in over_faint], lengths, size)
+        least = np.sqrt(max(0.0, np.mean(weighted))) / data_range / 0.001
+        if min(abs(np.log10([chance / 0.01, least + 1e-9]))) > 0.1:
+            assert found.detected[i] == (chance < 0.01 and least > 1)
         # Far out in the tail rounding takes its share, of what is left of 1.
         np.testing.assert_allclose(
             np.log10(found.p_value[i]), np.log10(max(chance, 1e-7)), rtol=0, atol=0.1
@@ -187,6 +192,26 @@ def test_the_amplitude_is_that_of_the_pattern():
         np.testing.assert_allclose(found.p_value, 1e-7, rtol=0.05)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "size", "noise", "count"),
+    [
+        ((26,), (2,), 0.003, 400),
+        ((2048,), (2,), 0.01, 40),
+        ((2048,), (2,), 0.03, 200),
+        ((2048,), (5,), 0.02, 40),
+        ((64, 64), (2, 2), 0.03, 40),
+        ((48, 40), (1, 3), 0.02, 40),
+        ((20, 20, 20), (2, 2, 2), 0.03, 40),
+    ],
+)
+def test_noise_does_not_make_the_amplitude_smaller(lengths, size, noise, count):
+    shape = (count, *lengths, 1)
+    white = np.random.default_rng(0).normal(0.5, noise, shape)
+    found = measured(white + 0.01 * pattern(shape, size), size)
+    assert np.mean(found.detected) >= 0.99
+    np.testing.assert_allclose(np.mean(found.amplitude), 0.01, rtol=0.05)
+
+
 def test_brightness_flips_turns_and_the_unit_change_nothing():
     shape = (1, 2 * 2 + 40, 2 * 2 + 40, 1)
     x = images(shape) + 0.02 * pattern(shape, (2, 2))
@@ -254,6 +279,39 @@ def test_memory_grows_with_the_batch_and_no_faster():
     assert held(8) - held(4) <= 1.01 * (held(4) - held(2)) * 2
 
 
+def test_memory_is_linear_in_the_length_of_a_signal():
+    def numbers(length):
+        def run(x):
+            return checkerboard(x, 8, data_format="channels_last").db
+
+        table = harmonics((length,), (8,))
+        arrays = [part for part in table if isinstance(part, np.ndarray)] + [*table[0]]
+        return (
+            sum(tensor_sizes(run, ops.zeros((1, length, 1)))),
+            sum(array.size for array in arrays),
+        )
+
+    for short, long in zip(numbers(2000), numbers(4000), strict=True):
+        assert long < 2.1 * short
+
+
+def test_double_precision_is_kept():
+    x = images((1, 32, 36, 1)) + 0.01 * pattern((1, 32, 36, 1), (2, 2))
+    line, band, square, *_ = oracle.score(x[0, ..., 0], (2, 2))
+    with float64_allowed():
+        found = evaluate(
+            lambda x: checkerboard(x, 2, data_format="channels_last"),
+            ops.convert_to_tensor(x, dtype="float64"),
+        )
+        assert keras.backend.standardize_dtype(found.db.dtype) == "float64"
+        for one, expected in (
+            (found.db, 10 * np.log10(line)),
+            (found.band_db, 10 * np.log10(band)),
+            (found.amplitude, np.sqrt(square)),
+        ):
+            np.testing.assert_allclose(to_numpy(one)[0], expected, rtol=1e-10)
+
+
 def test_modulated_patterns_show_in_the_band():
     shape = (1, 64, 64, 1)
     sign = np.sin(2 * np.pi * np.arange(64) / 64)[:, None, None]
@@ -307,6 +365,17 @@ def test_chances_are_those_of_the_f_distribution(above, below):
     for value in np.quantile(drawn, [0.5, 0.9, 0.99]):
         found = to_numpy(chance_of(ops.convert_to_tensor(value, dtype="float32"), above, below))
         np.testing.assert_allclose(found, np.mean(drawn > value), rtol=0.08)
+
+
+@pytest.mark.parametrize("above", [1, 3, 7])
+def test_chances_hold_with_millions_of_bins(above):
+    # What is divided by is certain then: a chi-squared distribution is left.
+    values = np.array([0.01, 0.5, 1.0, 2.0, 4.0, 6.0])
+    found = to_numpy(chance_of(ops.convert_to_tensor(values, dtype="float32"), above, 3e8))
+    x = (np.arange(2_000_000) + 0.5) * 1e-4
+    density = x ** (above / 2 - 1) * np.exp(-x / 2)
+    expected = [density[x > above * value].sum() / density.sum() for value in values]
+    np.testing.assert_allclose(found, np.maximum(expected, 5e-8), rtol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +441,7 @@ def test_the_shortest_axis_is_long_enough(rank, size):
     for kinds in (table.line_surroundings, table.band_surroundings):
         np.testing.assert_allclose(kinds.sum(axis=-1), 1)
     # No bin of the surroundings is beside the next harmonic.
-    reach = table.transforms[0].shape[1] // 2
+    reach = table.bins[0].shape[1] // 2
     assert reach + 1 < lengths[0] // size
     x = np.zeros((1, *[shortest] * rank, 1), "float32")
     measured(x, size)
@@ -398,5 +467,11 @@ def test_bad_arguments_are_refused():
         checkerboard(x[:, :11], 2, reference=x[:, :11], data_format="channels_last")
     with pytest.raises(ValueError, match="one, two or three spatial axes"):
         checkerboard(x[0, 0], 2)
+    for data_range in ("1", None, np.ones(2)):
+        with pytest.raises(TypeError, match="`data_range` must be a number above 0"):
+            checkerboard(x, 2, data_range=data_range)
+    for images, reference in ((1j * x, None), (x, 1j * x)):
+        with pytest.raises(TypeError, match="must be real numbers"):
+            checkerboard(images, 2, reference=reference)
     with pytest.raises(TypeError, match=r"symbolic .* use metrics\.Checkerboard"):
         checkerboard(keras.Input((24, 24, 1)), 2)
