@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,9 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_upsampling._arguments import data_format_or_default, positive_ints
+from keras_upsampling._arguments import (
+    data_format_or_default,
+    positive_ints,
+    positive_number,
+)
 from keras_upsampling._types import IntPerAxis, Tensor
-from keras_upsampling.ops.checkerboard import checkerboard
+from keras_upsampling.ops.checkerboard import checkerboard, real_tensor
 from keras_upsampling.ops.tables import compiled_on_jax
 
 _checkerboard = compiled_on_jax(checkerboard, ("size", "data_range", "data_format"))
@@ -23,10 +26,11 @@ def _one_each(weights: Any, of: Tensor) -> Tensor:
     weights = ops.cast(weights, of.dtype)
     shape, (images,) = tuple(weights.shape), of.shape
     known = None not in (images, *shape[:1])
-    if shape[1:] not in ((), (1,)) or (shape and known and shape[0] != images):
+    # Losses of images ask for weights with an axis of 1 for each of theirs.
+    if set(shape[1:]) - {1} or (shape and known and shape[0] != images):
         raise ValueError(
-            f"`sample_weight` must be one weight for each of the images, of shape ({images},). "
-            f"Received shape {shape}."
+            f"`sample_weight` must be one weight for each of the images, of shape ({images},), or "
+            f"with axes of 1 after it. Received shape {shape}."
         )
     return ops.reshape(weights, (-1,)) if shape else weights
 
@@ -41,6 +45,8 @@ class Checkerboard(keras.metrics.Metric):
     one of them. The values of the images are not checked: mind `data_range`, and a NaN makes the
     result NaN.
 
+    Images have a batch axis always, as what models make has; one image is `image[None]`.
+
     Its state is sums only, so that metrics of parts of a data set can be merged, and give what one
     metric of all of it gives.
 
@@ -49,17 +55,20 @@ class Checkerboard(keras.metrics.Metric):
             upsampling, or the product of the last few.
         use_reference: Whether `y_true` is what the images should be, in their shape: then what a
             small filter makes of it is taken out first, and far weaker patterns show. Without,
-            `y_true` is ignored.
+            `y_true` is ignored, and may be None.
         data_range: Difference between the highest and the lowest value that images can have.
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
         name: Of the metric.
-        dtype: Of its state.
+        dtype: Of its state and of its arithmetic: float64 if that is asked for, else float32,
+            since the squares of a strong pattern do not fit into half precision.
 
     Raises:
-        TypeError: a factor is not an integer.
+        TypeError: a factor is not an integer, or `data_range` no number. When updated: the images
+            are complex.
         ValueError: a factor is below 1, all of them are 1, or `data_range` is not positive and
             finite. When updated: an axis of the images is too short (the message says the
-            shortest).
+            shortest), `y_true` is None where it is the reference, or of another shape than the
+            images, or `sample_weight` is not one number for each image.
 
     Example:
         >>> import numpy as np
@@ -94,25 +103,28 @@ class Checkerboard(keras.metrics.Metric):
         checked = positive_ints(size, np.size(size) if per_axis else 1, "size")
         if max(checked, default=1) == 1:
             raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
-        if not 0 < data_range < math.inf:
-            raise ValueError(
-                f"`data_range` must be positive and finite. Received: data_range={data_range!r}."
-            )
         self.size = checked if per_axis else checked[0]
         self.use_reference = bool(use_reference)
-        self.data_range = float(data_range)
+        self.data_range = positive_number(data_range, "data_range")
         self.data_format = data_format_or_default(data_format)
+        self._precision = "float64" if self.dtype == "float64" else "float32"
         self._sums = {
-            part: self.add_variable((), initializer="zeros", name=part)
+            part: self.add_variable((), initializer="zeros", dtype=self._precision, name=part)
             for part in ("images", "ratios", "squares", "detections")
         }
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add the images `y_pred`, each with its `sample_weight` (1 by default)."""
+        if self.use_reference and y_true is None:
+            raise ValueError(
+                "With use_reference=True, `y_true` must be what the images should be. Received: "
+                "y_true=None; pass it, or leave out use_reference."
+            )
+        reference = real_tensor(y_true, "y_true") if self.use_reference else None
         score = _checkerboard(
-            y_pred,
+            ops.cast(real_tensor(y_pred, "y_pred"), self._precision),
             size=self.size,
-            reference=y_true if self.use_reference else None,
+            reference=None if reference is None else ops.cast(reference, self._precision),
             data_range=self.data_range,
             data_format=self.data_format,
         )

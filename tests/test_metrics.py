@@ -8,7 +8,9 @@ from keras import layers
 
 from keras_upsampling import checkerboard_score
 from keras_upsampling.metrics import Checkerboard
-from tests.backends import to_numpy
+from tests.backends import float64_allowed, to_numpy
+
+LAST = {"data_format": "channels_last"}
 
 
 def images(count=6, seed=0, stripes=0.0):
@@ -118,13 +120,60 @@ def test_importing_the_package_is_enough_to_load_it():
 
 def test_weights_are_one_for_each_image():
     x = np.concatenate([images(2), images(2, stripes=0.1)])
-    flat, column = metric(), metric()
-    flat.update_state(x, x, sample_weight=np.array([1.0, 1.0, 0.0, 0.0]))
-    column.update_state(x, x, sample_weight=np.array([[1.0], [1.0], [0.0], [0.0]]))
-    assert column.details() == flat.details()
-    for wrong in (np.ones(3), np.ones((4, 24))):
+    weights = np.array([1.0, 1.0, 0.0, 0.0])
+    flat = metric()
+    flat.update_state(x, x, sample_weight=weights)
+    for axes in range(1, 4):
+        column = metric()
+        column.update_state(x, x, sample_weight=weights.reshape(4, *[1] * axes))
+        assert column.details() == flat.details()
+    for wrong in (np.ones(3), np.ones((4, 24)), np.ones((4, 1, 26)), np.ones((3, 1, 1))):
         with pytest.raises(ValueError, match=r"one weight for each of the images.* shape \("):
             flat.update_state(x, x, sample_weight=wrong)
+
+
+def test_a_loss_and_it_take_the_same_weights():
+    model = keras.Sequential([keras.Input((24, 26, 1)), layers.Conv2D(1, 1, **LAST)])
+    model.compile("sgd", "mse", weighted_metrics=[metric()])
+    weights = np.array([1.0, 2.0, 0.0, 1.0]).reshape(4, 1, 1)
+    found = model.fit(images(4), images(4), sample_weight=weights, verbose=0)
+    assert np.isfinite(found.history["checkerboard"]).all()
+
+
+def test_a_reference_must_be_given_where_it_is_used():
+    x = images(2)
+    with pytest.raises(ValueError, match=r"use_reference=True.*Received: y_true=None"):
+        metric(use_reference=True).update_state(None, x)
+    metric().update_state(None, x)
+    with pytest.raises(ValueError, match="`reference` must have the shape"):
+        metric(use_reference=True).update_state(x[:, :-1], x)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [("float64", "float64"), ("float32", "float32"), ("float16", "float32"), (None, "float32")],
+)
+def test_the_state_has_the_precision_that_is_asked_for_or_single(asked, kept):
+    with float64_allowed():
+        one = metric(dtype=asked)
+        one.update_state(None, images(2, stripes=0.02))
+        assert {keras.backend.standardize_dtype(v.dtype) for v in one.variables} == {kept}
+        exact = metric(dtype="float64")
+        exact.update_state(None, images(2, stripes=0.02).astype("float64"))
+        close = 1e-12 if kept == "float64" else 1e-4
+        np.testing.assert_allclose(one.details()["db"], exact.details()["db"], rtol=close)
+
+
+def test_half_precision_holds_strong_patterns():
+    before = keras.config.floatx()
+    keras.config.set_floatx("float16")
+    try:
+        one = metric()
+        one.update_state(None, images(2, stripes=0.5))
+        assert 40 < one.details()["db"] < 200
+        assert keras.backend.standardize_dtype(one.result().dtype) == "float32"
+    finally:
+        keras.config.set_floatx(before)
 
 
 @pytest.mark.parametrize("size", [2, (2, 4), np.array([2, 4])])
@@ -141,7 +190,12 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="`size` must be 2 or more"):
         Checkerboard((1, 1))
     for data_range in (0, np.inf, np.nan):
-        with pytest.raises(ValueError, match="`data_range` must be positive and finite"):
+        with pytest.raises(ValueError, match="`data_range` must be a number above 0"):
             Checkerboard(data_range=data_range)
+    for data_range in ("1", None, np.ones(3), True):
+        with pytest.raises(TypeError, match="`data_range` must be a number above 0"):
+            Checkerboard(data_range=data_range)
+    with pytest.raises(TypeError, match="`y_pred` must be real numbers"):
+        metric().update_state(None, images().astype("complex64"))
     with pytest.raises(ValueError, match="needs an axis of 10 samples or more"):
         metric().update_state(images()[:, :9], images()[:, :9])
