@@ -9,6 +9,9 @@ Crops at random places are scored as they are and with a pattern added: a plain 
 overlaps of a transposed convolution, or random numbers, repeated each `size` samples. The area
 under the curve (AUC) says how well the score tells the two apart: 0.5 is chance, 1 is without a
 mistake. Amplitudes are root mean squares, as shares of the range.
+
+White noise shows how exact the amplitude of a pattern is, and what the score is where there is
+none, down to the smallest images.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -173,12 +177,14 @@ def parts(count: int) -> list[slice]:
     return [slice(start, start + 200) for start in range(0, count, 200)]
 
 
-def score(images: np.ndarray, size: int, reference: np.ndarray | None = None) -> CheckerboardScore:
+def score(
+    images: np.ndarray, size: int, reference: np.ndarray | None = None, rank: int = 2
+) -> CheckerboardScore:
     """The score of images with channels last."""
     found = [
         checkerboard_score(
             images[part],
-            size,
+            (size,) * rank,
             reference=None if reference is None else reference[part],
             data_format="channels_last",
         )
@@ -254,6 +260,66 @@ def tables(photos: Sequence[np.ndarray], count: int, seed: int, advance: Callabl
     )
 
 
+# Lengths and size of what noise is drawn in, from the smallest that are taken.
+SHAPES = (
+    ((26,), 2),
+    ((64,), 2),
+    ((256,), 2),
+    ((4096,), 2),
+    ((4096,), 4),
+    ((10, 10), 2),
+    ((16, 16), 2),
+    ((32, 32), 2),
+    ((64, 64), 2),
+    ((22, 22), 4),
+    ((64, 64), 4),
+    ((10, 10, 10), 2),
+    ((16, 16, 16), 2),
+    ((24, 24, 24), 2),
+)
+NOISES = (0.005, 0.01, 0.02, 0.05)
+AMPLITUDE = 0.01
+
+
+def in_noise(count: int, seed: int, advance: Callable[[], None]) -> str:
+    """What is measured in white noise, with and without a pattern; `advance` as in `tables`."""
+    rng = np.random.default_rng(seed)
+    exact, nothing = [], []
+    for lengths, size in SHAPES:
+        drawn = max(64, min(count, 400_000 // math.prod(lengths)))
+        case = ["x".join(map(str, lengths)), str(size)]
+        noise = rng.standard_normal((drawn, *lengths, 1), dtype="float32")
+        tiles = rng.standard_normal((drawn, *[size] * len(lengths)))
+        axes = tuple(range(1, tiles.ndim))
+        tiles -= tiles.mean(axis=axes, keepdims=True)
+        tiles /= tiles.std(axis=axes, keepdims=True)
+        added = tiles[(slice(None), *np.ix_(*(np.arange(n) % size for n in lengths)))][..., None]
+        cells = []
+        for amount in NOISES:
+            found = score(0.5 + amount * noise + AMPLITUDE * added, size, rank=len(lengths))
+            detected = np.mean(found.detected)
+            off = np.mean(found.amplitude) / AMPLITUDE - 1
+            cells.append(f"{100 * off:+.1f} %" if detected >= 0.99 else f"({detected:.0%} found)")
+        exact.append(case + cells)
+        clean = score(0.5 + 0.1 * noise, size, rank=len(lengths))
+        means = [10 * np.log10(np.mean(10 ** (db / 10))) for db in (clean.db, clean.band_db)]
+        alarms = [100 * np.mean(part) for part in (clean.p_value < 0.01, clean.detected)]
+        nothing.append(
+            [*case, *(f"{mean:+.1f} dB" for mean in means), *(f"{a:.1f} %" for a in alarms)]
+        )
+        advance()
+    return "\n\n".join(
+        [
+            f"How far the mean amplitude of patterns of {AMPLITUDE} is off, by the noise, where at "
+            "least 99 % of the draws are `detected`:",
+            table(["lengths", "size", *map(str, NOISES)], exact),
+            "The mean of `db` and `band_db` without a pattern, as the metric takes it, and how "
+            "many draws have a p-value below 0.01, and are `detected`:",
+            table(["lengths", "size", "db", "band_db", "p < 0.01", "detected"], nothing),
+        ]
+    )
+
+
 def cost() -> str:
     """How long the score takes, beside a forward pass of a small decoder of such images."""
     layers = keras.layers
@@ -291,27 +357,38 @@ def cost() -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--crops", type=int, default=3000, help="of each kind (default: 3000)")
+    parser.add_argument(
+        "--crops",
+        type=int,
+        default=3000,
+        help="of each kind; 0 leaves photographs out (default: 3000)",
+    )
+    parser.add_argument(
+        "--draws", type=int, default=2000, help="of white noise, at most (default: 2000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the crops (default: 0)")
     parser.add_argument("--output", type=named_path, help="write the tables to this file as well")
     options = parser.parse_args(arguments)
-    if options.crops < 64:
-        parser.error("--crops must be 64 or more, for pools of 32")
+    if 0 < options.crops < 64:
+        parser.error("--crops must be 64 or more, for pools of 32, or 0")
     if options.output:
         try:
             check_writable(options.output)
         except ValueError as error:
             parser.error(f"argument --output: {error}")
-    sets = {
-        "{} crops of {} photographs by which no constant was chosen": photographs(HELD_OUT),
-        "{} crops of {} photographs on which the filter's form was tried": photographs(TRIED),
-    }
-    progress = keras.utils.Progbar(len(sets) * len(LENGTHS) * len(SIZES))
+    held_out = "{} crops of {} photographs by which no constant was chosen"
+    tried = "{} crops of {} photographs on which the filter's form was tried"
+    # Without crops nobody needs the photographs.
+    names = {held_out: HELD_OUT, tried: TRIED} if options.crops else {}
+    sets = {title: photographs(known) for title, known in names.items()}
+    progress = keras.utils.Progbar(len(sets) * len(LENGTHS) * len(SIZES) + len(SHAPES))
     sections = [
         f"**{title.format(options.crops, len(photos))}**\n\n"
         + tables(photos, options.crops, options.seed, lambda: progress.add(1))
         for title, photos in sets.items()
     ]
+    noise = in_noise(options.draws, options.seed, lambda: progress.add(1))
+    sections.append(f"**White noise, {options.draws} draws at most**\n\n{noise}")
     text = "\n\n".join([*sections, "**Cost**", cost()])
     print(text)
     if options.output:

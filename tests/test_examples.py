@@ -722,8 +722,9 @@ def test_the_validation_prints_and_writes_its_tables(validation, monkeypatch, tm
     monkeypatch.setattr(validation, "SIZES", (2,))
     monkeypatch.setattr(validation, "COUNT", 4)
     monkeypatch.setattr(validation, "SIDE", 16)
+    monkeypatch.setattr(validation, "SHAPES", (((40,), 2), ((12, 12), 2)))
     output = tmp_path / "tables.md"
-    validation.main(["--crops", "64", "--output", str(output)])
+    validation.main(["--crops", "64", "--draws", "64", "--output", str(output)])
     text = output.read_text()
     assert text.strip() in capsys.readouterr().out
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:3] == "| 3"]
@@ -735,6 +736,13 @@ def test_the_validation_prints_and_writes_its_tables(validation, monkeypatch, tm
     assert areas == sorted(areas)
     assert areas[-1] > 0.95
     assert list(tmp_path.iterdir()) == [output]
+    noise = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:4] == "| 12"]
+    assert [len(row) for row in noise] == [6, 6]
+    assert abs(float(noise[0][2].split(" %")[0])) < 5
+    validation.main(["--crops", "0", "--draws", "64"])
+    alone = capsys.readouterr().out
+    assert "White noise, 64 draws at most" in alone
+    assert "crops of" not in alone
 
 
 def test_the_area_under_the_curve_is_the_share_of_pairs(validation):
