@@ -83,6 +83,21 @@ def test_backends_are_named_where_they_have_to_be(path):
     assert named == allowed.get(path, set())
 
 
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_convolutions_are_run_in_one_place(path):
+    # `convolve` knows where a backend's own fails; it is handed the one to run.
+    kinds = {"conv", "conv_transpose", "depthwise_conv", "separable_conv"}
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    handed = [
+        node.args[0]
+        for node in nodes
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "convolve"
+    ]
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("ops", "keras.ops"):
+            assert node.attr not in kinds or node in handed, f"line {node.lineno}"
+
+
 def test_only_plots_draws():
     drawing = {
         path for path in FILES if any(i.split(".")[0] == "matplotlib" for i in imports(path))

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.crop import crop
-from keras_upsampling.ops.maps import add_bias, convolve, pad_map
+from keras_upsampling.ops.maps import convolve, pad_map
 from keras_upsampling.ops.resample import enlarge
 from keras_upsampling.ops.tables import axis_filter
 from keras_upsampling.ops.task import Task
@@ -98,10 +98,10 @@ def with_borders(
             ops.conv,
             u,
             ops.cast(kernel, u.dtype),
+            bias,
             padding="valid",
             dilation_rate=task.dilation_rate,
         )
-        u = add_bias(u, bias)
         inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around_axes[:i]]
         first, last = ops.split(crop(u, [slice(None), *inside]), 2, axis=0)
         y = ops.concatenate([first, y, last], axis=i + 1)

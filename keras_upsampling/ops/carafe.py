@@ -11,6 +11,7 @@ from keras import ops
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.interleave import interleave
+from keras_upsampling.ops.maps import convolve
 
 # Added to the logit of a tap outside the map: behind the softmax, its weight is zero. Finite, so
 # that there is no infinity to make a NaN of on the way back.
@@ -43,8 +44,7 @@ def carafe(
         x = ops.moveaxis(x, 1, -1)
     logits = x
     for kernel, bias in (compressor, encoder):
-        logits = ops.conv(logits, kernel, padding="same", data_format="channels_last")
-        logits = ops.add(logits, bias)
+        logits = convolve(ops.conv, logits, kernel, bias, padding="same")
     y = reassemble(x, logits, size, kernel_size, groups)
     return ops.moveaxis(y, -1, 1) if turned else y
 

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.interleave import interleave
+from keras_upsampling.ops.maps import convolve
 from keras_upsampling.ops.sample import sample
 
 # Where the phases of an axis are read if no offset moves them, from the pixel they belong to.
@@ -48,7 +49,7 @@ def dysample(
     turned = data_format == "channels_first"
     if turned:
         x = ops.moveaxis(x, 1, -1)
-    moves = ops.add(ops.conv(x, kernel, padding="same", data_format="channels_last"), bias)
+    moves = convolve(ops.conv, x, kernel, bias, padding="same")
     pixels = tuple(
         ops.repeat(ops.arange(length, dtype="int32"), factor)
         for length, factor in zip(ops.shape(x)[1:3], size, strict=True)

@@ -40,14 +40,38 @@ def crop_map(x: Tensor, starts: Sequence[int], lengths: Sequence[Tensor]) -> Ten
     return crop(x, [slice(None), *slices])
 
 
-def convolve(operation: Callable[..., Tensor], x: Tensor, kernel: Tensor, **options: Any) -> Tensor:
-    """Run one of Keras's convolutions on maps with channels last.
+def convolve(
+    operation: Callable[..., Tensor],
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None = None,
+    *,
+    data_format: str = "channels_last",
+    **options: Any,
+) -> Tensor:
+    """Run one of Keras's convolutions and add a bias; nothing else in the package runs one.
 
-    PyTorch's take channels first. Keras copies a map to turn it; a turned view costs nothing,
-    and PyTorch's kernels are quick on it.
+    It gives what Keras's convolution gives, also where a backend's own fails.
     """
-    if keras.backend.backend() != "torch":
-        return operation(x, kernel, data_format="channels_last", **options)
+    if keras.backend.backend() == "torch":
+        return _convolve_on_torch(operation, x, kernel, bias, data_format, options)
+    y = operation(x, kernel, data_format=data_format, **options)
+    return add_bias(y, bias, data_format)
+
+
+def _convolve_on_torch(
+    operation: Callable[..., Tensor],
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    data_format: str,
+    options: dict[str, Any],
+) -> Tensor:
+    """Convolve with channels first, as PyTorch does.
+
+    Keras copies a map to turn it; a turned view costs nothing, and PyTorch's kernels are quick
+    on it.
+    """
     if 1 in kernel.shape[-2:]:
         # The order in memory of such a kernel is ambiguous once it is turned, and where PyTorch
         # does without oneDNN, its gradient is refused: so put it in order before.
@@ -55,5 +79,9 @@ def convolve(operation: Callable[..., Tensor], x: Tensor, kernel: Tensor, **opti
         turned = ops.transpose(kernel, (rank + 1, rank, *range(rank)))
         turned = ops.reshape(ops.reshape(turned, (-1,)), turned.shape)
         kernel = ops.transpose(turned, (*range(2, rank + 2), 1, 0))
-    x = ops.moveaxis(x, -1, 1)
-    return ops.moveaxis(operation(x, kernel, data_format="channels_first", **options), 1, -1)
+    if data_format == "channels_last":
+        x = ops.moveaxis(x, -1, 1)
+    y = operation(x, kernel, data_format="channels_first", **options)
+    if data_format == "channels_last":
+        y = ops.moveaxis(y, 1, -1)
+    return add_bias(y, bias, data_format)

@@ -35,14 +35,15 @@ def resize(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor
         for axis, width in zip(axes, task.widths, strict=True):
             widths[axis] = width
         x = pad(x, widths, task.padding)
-    y = ops.conv(
+    return convolve(
+        ops.conv,
         x,
         ops.cast(kernel, x.dtype),
-        padding="same" if task.padding == "same" else "valid",
+        bias,
         data_format=task.data_format,
+        padding="same" if task.padding == "same" else "valid",
         dilation_rate=task.dilation_rate,
     )
-    return add_bias(y, bias, task.data_format)
 
 
 def phases(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -57,27 +58,28 @@ def phases(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor
     apart = [border.outputs for border in borders(task)]
     lengths = [task.output_length(n, i) - 2 * apart[i] for i, n in enumerate(ops.shape(x)[1:-1])]
     starts = [axis.crop + cut for axis, cut in zip(axes, apart, strict=True)]
+    if bias is None:
+        of_phases = None
+    else:  # phases before filters in each group, as in the kernel
+        of_phases = ops.broadcast_to(
+            ops.reshape(bias, (task.groups, 1, -1)),
+            (task.groups, math.prod(task.size), kernel.shape[-1] // task.groups),
+        )
+        of_phases = ops.reshape(of_phases, (-1,))
     if task.padding == "same" and all(
         s == 1 or cut for s, cut in zip(task.size, apart, strict=True)
     ):
         # On enlarged axes, outputs that meet padding are made apart, so the zeros that the
         # convolution itself puts there do as well: that is a pass over the map less. What is cut
         # off in front is longer than the padding, so no start is negative.
-        y = convolve(ops.conv, x, composed, padding="same")
+        y = convolve(ops.conv, x, composed, of_phases, padding="same")
         starts = [
             start - s * (axis.before - (axis.window - 1) // 2)
             for start, s, axis in zip(starts, task.size, axes, strict=True)
         ]
     else:
         padded = pad_map(x, [(axis.before, axis.after) for axis in axes], around_input(task))
-        y = convolve(ops.conv, padded, composed, padding="valid")
-    if bias is not None:
-        # Here, and not at the end: phases before filters in each group, as in the kernel.
-        of_phases = ops.broadcast_to(
-            ops.reshape(bias, (task.groups, 1, -1)),
-            (task.groups, math.prod(task.size), kernel.shape[-1] // task.groups),
-        )
-        y = add_bias(y, ops.reshape(of_phases, (-1,)))
+        y = convolve(ops.conv, padded, composed, of_phases, padding="valid")
     y = interleave(y, task.size, task.groups)
     y = crop_map(y, starts, lengths)
     return with_borders(y, x, kernel, bias, task)
@@ -274,8 +276,8 @@ def transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Te
         strides=task.size,
         padding="valid",
     )
-    y = _filter(crop_map(pad_map(y, zeros, "zeros"), starts, lengths), filters)
-    return with_borders(add_bias(y, bias), x, kernel, bias, task)
+    y = _filter(crop_map(pad_map(y, zeros, "zeros"), starts, lengths), filters, bias)
+    return with_borders(y, x, kernel, bias, task)
 
 
 # Up to how many weights a filter of all axes is run in one pass over the map, in place of a pass
@@ -283,8 +285,8 @@ def transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Te
 _ONE_PASS = 16
 
 
-def _filter(y: Tensor, filters: Sequence[Sequence[float]]) -> Tensor:
-    """Run every channel through one filter per axis; no padding."""
+def _filter(y: Tensor, filters: Sequence[Sequence[float]], bias: Tensor | None) -> Tensor:
+    """Run every channel through one filter per axis, without padding, and add a bias."""
     kernels = []
     for i, weights in enumerate(filters):
         shape = [1] * (len(filters) + 2)
@@ -294,5 +296,11 @@ def _filter(y: Tensor, filters: Sequence[Sequence[float]]) -> Tensor:
         kernels = [functools.reduce(lambda a, b: a * b, kernels)]
     for kernel in kernels:
         shape = [*kernel.shape[:-2], y.shape[-1], 1]
-        y = convolve(ops.depthwise_conv, y, ops.broadcast_to(kernel, shape), padding="valid")
+        y = convolve(
+            ops.depthwise_conv,
+            y,
+            ops.broadcast_to(kernel, shape),
+            bias if kernel is kernels[-1] else None,
+            padding="valid",
+        )
     return y

@@ -11,7 +11,7 @@ from keras_upsampling import audit, autoencoder, tutorial_autoencoder
 from keras_upsampling.models import Autoencoder
 from keras_upsampling.models.blocks import DOWNSAMPLINGS, UPSAMPLINGS
 from tests import oracle
-from tests.backends import evaluate, to_numpy
+from tests.backends import BACKEND, evaluate, to_numpy
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -194,6 +194,24 @@ def test_every_way_trains_saves_and_loads(way, tmp_path):
         again.predict(images, verbose=0), model.predict(images, verbose=0)
     )
     assert int(again.optimizer.iterations) == int(model.optimizer.iterations) == 8
+
+
+@pytest.mark.parametrize("upsampling", named(UPSAMPLINGS, 2))
+def test_grey_images_are_fitted_in_float64(upsampling):
+    if BACKEND != "torch":
+        pytest.skip("only PyTorch refuses the gradient of a kernel in another order in memory")
+    keras.config.set_floatx("float64")
+    try:
+        model = autoencoder((6, 7, 1), filters=(4,), upsampling=upsampling)
+        before = model.get_weights()
+        model.compile("sgd", "mse")
+        model.fit(noise((2, 6, 7, 1)), noise((2, 6, 7, 1), seed=1), verbose=0)
+    finally:
+        keras.config.set_floatx("float32")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert new.dtype == "float64"
+        assert np.isfinite(new).all()
+        assert not np.array_equal(old, new)
 
 
 def test_a_bottleneck_of_numbers():

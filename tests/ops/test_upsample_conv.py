@@ -731,6 +731,22 @@ def test_the_gradients_of_one_product_are_one_product_each():
     assert products(gradients) == 2
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(("channels", "filters"), [(3, 1), (1, 3), (1, 1)])
+@pytest.mark.parametrize("method", [None, "phases", "transposed"])
+@pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # of the flags below
+def test_one_channel_or_filter_has_gradients_in_float64(method, channels, filters, data_format):
+    # And in float32 where PyTorch does without oneDNN, whose kernels do not know float64.
+    if BACKEND != "torch":
+        pytest.skip("the order in memory is no concern elsewhere, and the values are tested above")
+    import torch
+
+    case = replace(plain_case("same", data_format), channels=channels, filters=filters)
+    check(replace(case, dtype="float64"), method)
+    with torch.backends.mkldnn.flags(enabled=False):
+        check(case, method)
+
+
 def test_bad_arguments_are_refused_before_the_backend_sees_them():
     x, kernel = ops.zeros((1, 2, 2, 1)), ops.zeros((5, 5, 1, 1))
     with pytest.raises(ValueError, match="spans 5 samples and the upsampled map has 4"):
