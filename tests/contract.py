@@ -98,6 +98,17 @@ def unknown_sizes_run_at_any_size(contract):
     np.testing.assert_allclose(model.predict(wider, verbose=0), expected, atol=1e-5)
 
 
+def an_empty_batch_stays_empty(contract):
+    x = keras.ops.zeros((0, *contract.shape[1:]))
+    layer = contract.make()
+    layer.build(contract.shape)
+    shape = layer.compute_output_shape(x.shape)
+    assert tuple(evaluate(layer, x).shape) == shape
+    if BACKEND != "jax":  # where compiling takes long, and shapes are known before
+        (slope,) = gradients(layer, [x], keras.ops.zeros(shape))
+        assert slope.shape == x.shape
+
+
 def both_data_formats(contract):
     x = contract.input()
     last = contract.make(data_format="channels_last")
@@ -283,6 +294,7 @@ CHECKS = (
     config_round_trip,
     symbolic_shape_is_eager_shape,
     unknown_sizes_run_at_any_size,
+    an_empty_batch_stays_empty,
     both_data_formats,
     integers_become_what_the_spec_says,
     mixed_precision,

@@ -55,8 +55,18 @@ def convolve(
     """
     if keras.backend.backend() == "torch":
         return _convolve_on_torch(operation, x, kernel, bias, data_format, options)
+    # With oneDNN, TensorFlow gives the result of an empty batch the shape of its input. So where
+    # the batch is, or may be, empty, one entry is added and taken off again; both ways without a
+    # copy where it is not.
+    maybe_empty = keras.backend.backend() == "tensorflow" and not x.shape[0]
+    batch = ops.shape(x)[0]
+    if maybe_empty:
+        widths = [(0, ops.maximum(1 - batch, 0)), *[(0, 0)] * (len(x.shape) - 1)]
+        # Not of zeros: oneDNN would join that padding to the convolution, and lose the entry.
+        x = ops.pad(x, widths, constant_values=1)
     y = operation(x, kernel, data_format=data_format, **options)
-    return add_bias(y, bias, data_format)
+    y = add_bias(y, bias, data_format)
+    return crop(y, [slice(0, batch)]) if maybe_empty else y
 
 
 def _convolve_on_torch(

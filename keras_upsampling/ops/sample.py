@@ -69,7 +69,10 @@ def sample(
         column = _index(of_columns, before[..., 1] + beyond, width)
         # One gather for each corner; the four side by side in one table were not quicker, and the
         # gradient of that was slower.
-        return ops.take(flat, flat_index((maps, row, column, parts), (height, width, groups)), 0)
+        index = flat_index((maps, row, column, parts), (height, width, groups))
+        # From a table of no rows, JAX takes nothing, and forgets the shape of the indices.
+        shape = (batch, rows, columns, groups, channels // groups)
+        return ops.reshape(ops.take(flat, index, axis=0), shape)
 
     # In this form, equal corners give just that number.
     upper, lower = (
