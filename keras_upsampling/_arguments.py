@@ -294,3 +294,16 @@ def check_rank(shape: Sequence[int | None], rank: int, data_format: str) -> Shap
             f"Received an input of shape {shape} with {len(shape)}."
         )
     return shape
+
+
+def check_samples(shape: Sequence[int | None], rank: int, data_format: str) -> None:
+    """Refuse a map without samples.
+
+    Raises:
+        ValueError: a spatial axis is empty.
+    """
+    if any(shape[axis] == 0 for axis in spatial_axes(rank, data_format)):
+        raise ValueError(
+            "Every spatial axis must have at least one sample. "
+            f"Received an input of shape {tuple(shape)}."
+        )

@@ -4,11 +4,9 @@ A `Contract` says how to make a layer and what to feed it; `CHECKS` are what mus
 hold. `tests/test_contract.py` crosses the two, and refuses a public layer without a contract.
 """
 
-import contextlib
 import inspect
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from tests.backends import (
     to_numpy,
     whole,
 )
+from tests.exporters import exported
 
 DATA = Path(__file__).parent / "data"
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -256,38 +255,27 @@ def loads_what_any_backend_saved(contract, tmp_path):
 
 
 def exports(contract, tmp_path):
-    model = contract.model()
-    x = contract.input()
+    model, x = contract.model(), contract.input()
     expected = to_numpy(model(x))
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # The exporters warn of their own ways: of tracing, folding, and what they will leave.
-        warnings.simplefilter("ignore")
-        found = _exported(model, x, tmp_path)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for program in exported(model, x.shape, tmp_path):
+        np.testing.assert_allclose(program(x), expected, atol=1e-5)
 
 
-def _exported(model, x, path):
-    """What `model` gives for `x` after a trip through the backend's own format."""
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        model.export(path / "saved_model", format="tf_saved_model", verbose=False)
-        loaded = tf.saved_model.load(path / "saved_model")
-        return loaded.serve(x).numpy()
-    if BACKEND == "jax":
-        import jax
-
-        # Keras writes JAX models as SavedModels, with TensorFlow's help; the program it
-        # would put in is this one.
-        exported = jax.export.export(jax.jit(model))(x)
-        return np.asarray(jax.export.deserialize(exported.serialize()).call(x))
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    signature = [keras.InputSpec(shape=x.shape, dtype="float32")]
-    model.export(path / "model.onnx", format="onnx", input_signature=signature, verbose=False)
-    session = ReferenceEvaluator(onnx.load(path / "model.onnx"))
-    return session.run(None, {session.input_names[0]: x})[0]
+def exports_with_unknown_sizes(contract, tmp_path):
+    model = contract.model(spatial=(None,) * (len(contract.shape) - 2))
+    even = contract.input()
+    # Twice as long, for PyTorch's programs take no map that becomes one of a single sample.
+    for axis in range(1, even.ndim - 1):
+        even = np.concatenate([even, even], axis)
+    odd = np.concatenate([even, even[:1]])
+    for axis in range(1, even.ndim - 1):
+        odd = np.concatenate([odd, odd.take([0], axis)], axis)
+    expected = [to_numpy(evaluate(model, batch)) for batch in (even, odd)]
+    for program in exported(model, (*[None] * (even.ndim - 1), even.shape[-1]), tmp_path):
+        for batch, wanted in zip((even, odd), expected, strict=True):
+            np.testing.assert_allclose(program(batch), wanted, atol=1e-5)
+        if BACKEND == "tensorflow":  # the only one whose programs take batches of nothing
+            assert program(even[:0]).shape == (0, *expected[0].shape[1:])
 
 
 CHECKS = (
@@ -307,4 +295,5 @@ CHECKS = (
     saves_and_loads,
     loads_what_any_backend_saved,
     exports,
+    exports_with_unknown_sizes,
 )

@@ -51,7 +51,8 @@ class CARAFE2D(ContentAware2D):
     Raises:
         TypeError: a number that must be an integer is not.
         ValueError: an even `kernel_size`, a number below 1, an unknown data format; channels that
-            are unknown or not divisible by `groups`; an input that has not four axes.
+            are unknown or not divisible by `groups`; an input that has not four axes, or no
+            samples on one of height and width.
 
     Example:
         >>> import numpy as np

@@ -11,6 +11,7 @@ from keras import ops
 from keras_upsampling._arguments import (
     channel_axis,
     check_rank,
+    check_samples,
     data_format_or_default,
     positive_int,
     positive_ints,
@@ -58,6 +59,7 @@ class ContentAware2D(keras.Layer):
         """Make the weights for so many channels."""
 
     def call(self, inputs: Tensor) -> Tensor:
+        check_samples(inputs.shape, 2, self.data_format)
         if keras.backend.standardize_dtype(inputs.dtype) != self.compute_dtype:
             # Integers, which Keras leaves as they are.
             inputs = ops.cast(inputs, self.compute_dtype)

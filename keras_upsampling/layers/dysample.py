@@ -45,7 +45,8 @@ class DySample2D(ContentAware2D):
     Raises:
         TypeError: a number that must be an integer is not.
         ValueError: unknown start or data format, a number below 1; channels that are unknown or
-            not divisible by `groups`; an input that has not four axes.
+            not divisible by `groups`; an input that has not four axes, or no
+            samples on one of height and width.
 
     Example:
         >>> import numpy as np

@@ -33,6 +33,7 @@ import keras
 from keras import ops
 
 from keras_upsampling._arguments import (
+    check_samples,
     concrete_tensor,
     data_format_or_default,
     positive_int,
@@ -91,11 +92,7 @@ def blur_pool(
     size = positive_ints(size, rank, "size")
     order = positive_int(order, "order")
     axes = spatial_axes(rank, data_format)
-    if any(x.shape[axis] == 0 for axis in axes):
-        raise ValueError(
-            "Every spatial axis must have at least one sample. "
-            f"Received an input of shape {tuple(x.shape)}."
-        )
+    check_samples(x.shape, rank, data_format)
     if "complex" in keras.backend.standardize_dtype(x.dtype):
         raise TypeError(
             f"Expected real numbers. Received an input of dtype {x.dtype}; blur the real and the "
@@ -139,9 +136,27 @@ def _by_products(x: Tensor, axis: int, size: int, order: int) -> Tensor:
 def _by_shifts(x: Tensor, axis: int, size: int, order: int) -> Tensor:
     """One axis, as a weighted sum of shifted samples."""
     taps, before = blur_taps(size, order), -blur_start(size, order)
+    way = _in_steps if keras.backend.backend() == "torch" else _by_phases
+    shifted = way(x, axis, size, len(taps), before)
+    return sum(tap * copy for tap, copy in zip(taps, shifted, strict=True))
+
+
+def _in_steps(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
+    """Return, for every tap, what it meets for each output; as PyTorch's exporter understands it.
+
+    That cannot prove that a slice of a length which depends on the axis's lies within it.
+    """
+    widths = [(0, 0)] * len(x.shape)
+    widths[axis] = (before, taps - 1 - before)
+    padded, leading = pad(x, widths, "symmetric"), [slice(None)] * axis
+    return [padded[(*leading, slice(t, t - taps + 1 or None, size))] for t in range(taps)]
+
+
+def _by_phases(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
+    """Return the same by slices without steps, whose gradients are quick elsewhere."""
     outputs = (ops.shape(x)[axis] + size - 1) // size
     # In cells of `size` samples, of which every output's taps reach across as many.
-    across = -(-len(taps) // size)
+    across = -(-taps // size)
     cells = outputs + across - 1
     widths = [(0, 0)] * len(x.shape)
     widths[axis] = (before, across * size - 1 - before)  # enough for a last cell of one sample
@@ -149,9 +164,8 @@ def _by_shifts(x: Tensor, axis: int, size: int, order: int) -> Tensor:
     padded = crop(pad(x, widths, "symmetric"), [*leading, slice(0, cells * size)])
     shape = list(ops.shape(x))
     shape[axis : axis + 1] = [cells, size]
-    padded = ops.reshape(padded, shape)
-    phases = ops.unstack(padded, size, axis=axis + 1)
-    return sum(
-        tap * crop(phases[t % size], [*leading, slice(t // size, t // size + outputs)])
-        for t, tap in enumerate(taps)
-    )
+    phases = ops.unstack(ops.reshape(padded, shape), size, axis=axis + 1)
+    return [
+        crop(phases[t % size], [*leading, slice(t // size, t // size + outputs)])
+        for t in range(taps)
+    ]

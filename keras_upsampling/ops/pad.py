@@ -6,29 +6,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import keras
 from keras import ops
 
 from keras_upsampling._arguments import concrete_tensor, one_of
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.crop import crop
 
-
-def _mirror(row: Tensor, last: Tensor) -> Tensor:
-    # Back and forth between 0 and `last`, each end met once: 0 1 2 1 0 1 ...
-    # An axis of one sample has no period; the divisor is then 1.
-    return last - abs(row % ((2 * last + 1 + abs(2 * last - 1)) // 2) - last)
-
-
-# Which row of an axis, `last` the index of its last, stands at position `row` outside it.
-# In plain arithmetic, so that it holds for numbers and, where a length is unknown, tensors.
-_SOURCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "edge": lambda row, last: (abs(row) - abs(row - last) + last) // 2,
-    "wrap": lambda row, last: row % (last + 1),
-    "reflect": _mirror,
-    # Each end met twice: in half samples, the mirrors stand half a sample beyond the ends.
-    "symmetric": lambda row, last: _mirror(2 * row + 1, 2 * last + 2) // 2,
+# Which row of an axis of `length` rows stands `step` rows beyond an `end` of it, its first or last
+# row. Whole divisions and remainders work for lengths too that an exporter leaves open.
+_SOURCES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "edge": lambda _, end, step: end + 0 * step,
+    "wrap": lambda length, end, step: (end + step) % length,
+    "reflect": lambda length, end, step: _mirrored(end + step, length, repeated=0),
+    "symmetric": lambda length, end, step: _mirrored(end + step, length, repeated=1),
 }
+
+
+def _mirrored(row: Tensor, length: Tensor, repeated: int) -> Tensor:
+    # Back and forth, each end once or, `repeated`, twice: 0 1 2 1 0 1 ... or 0 1 2 2 1 0 0 ...
+    period = 2 * (length - 1 + repeated)
+    # An axis of one sample may have no period; the divisor is then 1.
+    row = row % (period + 1 // (period + 1))
+    return row + row // length * (period - repeated - 2 * row)
 
 
 def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
@@ -69,12 +71,18 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
                 "An axis of at least one sample can be padded with 0 samples or more. Received "
                 f"widths {(before, after)} for axis {axis} of an input of shape {tuple(x.shape)}."
             )
-        last = ops.shape(x)[axis] - 1
-        rows = [source(row, last) for row in range(-before, 0)]
-        rows += [source(last + row, last) for row in range(1, after + 1)]
-        # Slices, not one gather: the interior is not copied by index, the gradient is no
-        # scatter, and exporters understand it.
-        leading = (slice(None),) * axis
-        border = [crop(x, [*leading, slice(row, row + 1)]) for row in rows]
-        x = ops.concatenate([*border[:before], x, *border[before:]], axis=axis)
+        length = ops.shape(x)[axis]
+        front = _rows(x, axis, partial(source, length, 0), range(-before, 0))
+        back = _rows(x, axis, partial(source, length, length - 1), range(1, after + 1))
+        x = ops.concatenate([*front, x, *back], axis=axis)
     return x
+
+
+def _rows(x: Tensor, axis: int, source: Callable[[Tensor], Tensor], steps: range) -> list[Tensor]:
+    """Return the rows that stand at so many steps from an end of an axis, side by side."""
+    leading = [slice(None)] * axis
+    if not steps or isinstance(x.shape[axis], int) or keras.backend.backend() == "tensorflow":
+        # Slices, not one gather, whose gradient would be a scatter.
+        return [crop(x, [*leading, slice(row, row + 1)]) for row in map(source, steps)]
+    # Where the length is open, exporters would have to prove that slices lie within the axis.
+    return [x[(*leading, source(ops.arange(steps.start, steps.stop)))]]

@@ -87,9 +87,11 @@ def flat_index(
     indices: tuple[Tensor, Tensor, Tensor, Tensor], lengths: tuple[Tensor, Tensor, Tensor]
 ) -> Tensor:
     """Return the index in a flat table of maps, rows, columns and groups, of so many each."""
-    flat = indices[0]
+    tensorflow, flat = keras.backend.backend() == "tensorflow", indices[0]
     for index, length in zip(indices[1:], lengths, strict=True):
-        flat = flat * ops.cast(length, _INDEX) + index
+        # Where it is not known, TensorFlow's length is of int32; PyTorch's must not be cast, which
+        # would make it a constant to `torch.export`.
+        flat = flat * (ops.cast(length, _INDEX) if tensorflow else length) + index
     return flat
 
 
@@ -99,7 +101,9 @@ def _index(pixel: Tensor, steps: Tensor, length: Tensor) -> Tensor:
     # a far step is no integer.
     steps = ops.where(ops.isnan(steps), ops.zeros_like(steps), steps)
     steps = ops.maximum(ops.minimum(steps, _FURTHEST), -_FURTHEST)
-    return ops.clip(pixel + ops.cast(steps, _INDEX), 0, ops.cast(length, _INDEX) - 1)
+    # From the pixels themselves, for a length made a tensor would be a constant to `torch.export`.
+    last = ops.arange(length, dtype=_INDEX)[-1]
+    return ops.maximum(ops.minimum(pixel + ops.cast(steps, _INDEX), last), 0)
 
 
 def _check_count(shape: tuple[int | None, ...], groups: int) -> None:

@@ -10,6 +10,7 @@ from keras import ops
 from keras_upsampling._arguments import (
     channel_axis,
     check_rank,
+    check_samples,
     concrete_tensor,
     data_format_or_default,
     interpolation_name,
@@ -102,11 +103,7 @@ def checked(
             f"kernel of shape {tuple(kernel.shape)}, which make {groups} groups for "
             f"{kernel.shape[-1]} filters."
         )
-    if any(x.shape[axis] == 0 for axis in spatial_axes(rank, data_format)):
-        raise ValueError(
-            "Every spatial axis must have at least one sample. "
-            f"Received an input of shape {tuple(x.shape)}."
-        )
+    check_samples(x.shape, rank, data_format)
     x = _convolvable(x, "an input")
     kernel_dtype = keras.backend.standardize_dtype(_convolvable(kernel, "a kernel").dtype)
     if not keras.backend.is_float_dtype(kernel_dtype):

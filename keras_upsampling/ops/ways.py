@@ -294,8 +294,9 @@ def _filter(y: Tensor, filters: Sequence[Sequence[float]], bias: Tensor | None) 
         kernels.append(ops.reshape(ops.convert_to_tensor(weights, dtype=y.dtype), shape))
     if math.prod([len(weights) for weights in filters]) <= _ONE_PASS:
         kernels = [functools.reduce(lambda a, b: a * b, kernels)]
+    channels = int(y.shape[-1])  # for ONNX, the kernel's shape must not be one that is traced
     for kernel in kernels:
-        shape = [*kernel.shape[:-2], y.shape[-1], 1]
+        shape = [*kernel.shape[:-2], channels, 1]
         y = convolve(
             ops.depthwise_conv,
             y,

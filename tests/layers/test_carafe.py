@@ -112,6 +112,11 @@ def test_inputs_that_cannot_work_are_refused_before_weights_are_made(shape, mess
         CARAFE2D(groups=2, data_format="channels_last").build(shape)
 
 
+def test_maps_without_samples_are_refused():
+    with pytest.raises(ValueError, match=r"at least one sample.*\(1, 0, 4, 3\)"):
+        CARAFE2D()(keras.ops.zeros((1, 0, 4, 3)))
+
+
 def test_an_audit_says_that_there_is_no_kernel_and_measures_a_flat_answer():
     layer = CARAFE2D(name="up", compressed_channels=4, data_format="channels_last")
     found = audit(keras.Sequential([keras.Input((8, 8, 8)), layer]))

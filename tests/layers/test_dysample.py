@@ -98,6 +98,11 @@ def test_channels_that_the_groups_do_not_divide_are_refused():
         DySample2D(data_format="channels_last").build((None, 4, 4, 6))
 
 
+def test_maps_without_samples_are_refused():
+    with pytest.raises(ValueError, match=r"at least one sample.*\(1, 0, 4, 3\)"):
+        DySample2D(groups=1)(keras.ops.zeros((1, 0, 4, 3)))
+
+
 def test_an_audit_says_that_there_is_no_kernel_and_measures_a_flat_answer():
     layer = DySample2D(name="up", data_format="channels_last")
     found = audit(keras.Sequential([keras.Input((8, 8, 8)), layer]))
