@@ -210,7 +210,7 @@ def autoencoder(
             The last is the code's, if `bottleneck` is None.
         bottleneck: Length of a code without axes, made by a dense layer. `None` keeps the map: a
             code of `filters[-1]` channels, without activation.
-        kernel_size: Of every convolution.
+        kernel_size: Of every convolution; for `"transposed"`, 2 or more.
         upsampling: `"upsample_conv"`, `"subpixel_conv"`, `"transposed"`, and for images
             `"bilinear_additive"`, `"carafe"`, `"dysample"`; or a function
             `(filters, size, name) -> keras.Layer` whose layer makes maps `size` times as long,

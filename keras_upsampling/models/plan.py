@@ -64,6 +64,13 @@ class Plan:
         )
         self.upsampling = _way(upsampling, UPSAMPLINGS, self.rank, "upsampling")
         self.downsampling = _way(downsampling, DOWNSAMPLINGS, self.rank, "downsampling")
+        if self.upsampling is UPSAMPLINGS["transposed"] and min(self.kernel_size) < SIZE:
+            raise ValueError(
+                "A transposed convolution whose kernel is smaller than its stride leaves samples "
+                "that nothing reaches, and on TensorFlow its gradient can end the process. "
+                f"Received: upsampling='transposed', kernel_size={self.kernel_size}; use "
+                f"kernel_size={SIZE} or more, or another upsampling."
+            )
         if self.bottleneck is not None and None in self.input_shape:
             raise ValueError(
                 f"A code of {self.bottleneck} numbers needs maps of one size. Received: "

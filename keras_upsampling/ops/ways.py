@@ -269,6 +269,10 @@ def transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Te
         lengths.append(length + len(weights) - 1)
 
     flipped = ops.flip(kernel, axis=tuple(range(task.rank)))
+    if keras.backend.backend() == "tensorflow":
+        # A kernel smaller than its stride has a gradient that ends the process there.
+        short = [max(0, s - k) for k, s in zip(task.kernel_size, task.size, strict=True)]
+        flipped = ops.pad(flipped, [*((0, n) for n in short), (0, 0), (0, 0)])
     y = convolve(
         ops.conv_transpose,
         pad_map(x, copies, around),

@@ -31,13 +31,14 @@ def named(ways, rank):
 def plans(draw):
     rank = draw(st.integers(1, 3))
     lengths = draw(st.tuples(*[st.integers(1, {1: 30, 2: 11, 3: 5}[rank])] * rank))
+    upsampling = draw(st.sampled_from(named(UPSAMPLINGS, rank)))
     return {
         "lengths": lengths,
         "known": draw(st.tuples(*[st.booleans()] * rank)),
         "channels": draw(st.integers(1, 3)),
         "filters": draw(st.lists(st.integers(1, 5), min_size=1, max_size=2)),
-        "kernel_size": draw(st.integers(1, 4)),
-        "upsampling": draw(st.sampled_from(named(UPSAMPLINGS, rank))),
+        "kernel_size": draw(st.integers(2 if upsampling == "transposed" else 1, 4)),
+        "upsampling": upsampling,
         "downsampling": draw(st.sampled_from(named(DOWNSAMPLINGS, rank))),
         "data_format": draw(st.sampled_from(DATA_FORMATS)),
     }
@@ -316,6 +317,11 @@ def test_the_presets_size():
             {"input_shape": (None, 28, 1), "bottleneck": 8},
         ),
         (ValueError, "`kernel_size` must be a positive integer", {"kernel_size": 0}),
+        (
+            ValueError,
+            "Received: upsampling='transposed', kernel_size=(3, 1); use kernel_size=2 or more",
+            {"upsampling": "transposed", "kernel_size": (3, 1)},
+        ),
         (
             ValueError,
             "Unknown `upsampling`. Received: upsampling='deconv'",

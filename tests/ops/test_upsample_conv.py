@@ -458,6 +458,31 @@ def test_an_empty_batch_stays_empty(method, interpolation):
     assert tuple(found.shape) == (0, 2 * x.shape[1], 2 * x.shape[2], 2)
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_kernel_is_smaller_than_its_stride(method, interpolation):
+    # The gradient of such a transposed convolution ends the process, on some maps.
+    if BACKEND != "tensorflow":
+        pytest.skip("reads TensorFlow's graph")
+    import tensorflow as tf
+
+    case = replace(plain_case("same", "channels_last", interpolation), size=(3, 4))
+
+    @tf.function
+    def run(x, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            y = operation(case, method)(x, kernel)
+        return tape.gradient(y, [x, kernel])
+
+    graph = run.get_concrete_function(*map(ops.zeros, [(1, 16, 15, 4), (3, 2, 4, 3)])).graph
+    for op in graph.get_operations():
+        if op.type.startswith("Conv2D"):
+            kernel = op.outputs[0] if op.type == "Conv2DBackpropFilter" else op.inputs[1]
+            strides = op.get_attr("strides")[1:3]
+            assert all(k >= s for k, s in zip(kernel.shape, strides, strict=False)), op
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_litert_can_turn_every_tensor(method):
     if BACKEND != "tensorflow":
