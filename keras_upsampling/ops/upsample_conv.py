@@ -185,7 +185,7 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
         return "resize", "resize"
     axes = [*spatial_axes(task.rank, task.data_format), channel_axis(task.rank, task.data_format)]
     *spatial, channels = (
-        n if isinstance(n := x.shape[axis], int) else _TYPICAL_LENGTH for axis in axes
+        x.shape[axis] if isinstance(x.shape[axis], int) else _TYPICAL_LENGTH for axis in axes
     )
     batch = x.shape[0] if isinstance(x.shape[0], int) else _TYPICAL_LENGTH
     samples = batch * math.prod(spatial)
