@@ -73,22 +73,26 @@ def reassemble(
     batch, height, width, channels = ops.shape(x)
     phases, taps = math.prod(size), math.prod(kernel_size)
 
+    # Pixels on one axis, for LiteRT multiplies tensors of five axes at most.
+    pixels, depth = height * width, channels // groups
     # Of ones, what lies outside is zero; this needs no known size.
     ones = ops.ones((1, height, width, 1), dtype=precise)
-    inside = ops.stack(_neighbours(ones, kernel_size), axis=-1)
-    inside = ops.reshape(inside, (1, height, width, 1, 1, taps))
-    logits = ops.reshape(ops.cast(logits, precise), (batch, height, width, phases, groups, taps))
+    inside = ops.reshape(ops.stack(_neighbours(ones, kernel_size), axis=-1), (1, pixels, 1, taps))
+    logits = ops.reshape(ops.cast(logits, precise), (batch, pixels, phases * groups, taps))
     # `ops.softmax` would warn of kernels of one tap.
     weights = ops.exp(ops.log_softmax(logits + (1 - inside) * _NEVER, axis=-1))
+    weights = ops.reshape(weights, (batch * pixels, phases, groups, taps))
 
     # A product for every pixel and group, of all phases with all taps. Against a sum over the taps
     # of weights times a shifted map, a forward and backward pass took between a half and a
     # thirteenth of the time (5x5 taps, on a CPU, less for fewer taps): that sum passes over the
     # enlarged map once for every tap. Compiled by XLA, its forward pass alone was the quicker one.
-    x = ops.reshape(ops.cast(x, precise), (batch, height, width, groups, channels // groups))
-    patches = ops.stack(_neighbours(x, kernel_size), axis=-2)
-    y = ops.swapaxes(weights, 3, 4) @ patches
-    y = ops.reshape(ops.swapaxes(y, 3, 4), (batch, height, width, phases * channels))
+    seen = [
+        ops.reshape(neighbour, (batch * pixels, groups, depth))
+        for neighbour in _neighbours(ops.cast(x, precise), kernel_size)
+    ]
+    y = ops.swapaxes(weights, 1, 2) @ ops.stack(seen, axis=2)
+    y = ops.reshape(ops.swapaxes(y, 1, 2), (batch, height, width, phases * channels))
     return ops.cast(interleave(y, size), dtype)
 
 
@@ -97,7 +101,7 @@ def _neighbours(x: Tensor, kernel_size: Sequence[int]) -> list[Tensor]:
     rows, columns = kernel_size
     height, width = ops.shape(x)[1:3]
     around = [(rows // 2, rows // 2), (columns // 2, columns // 2)]
-    padded = ops.pad(x, [(0, 0), *around, *[(0, 0)] * (len(x.shape) - 3)])
+    padded = ops.pad(x, [(0, 0), *around, (0, 0)])
     return [
         crop(padded, [slice(None), slice(i, i + height), slice(j, j + width)])
         for i in range(rows)

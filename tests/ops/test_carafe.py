@@ -1,11 +1,19 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
 from keras_upsampling.ops.carafe import carafe, reassemble
 from tests import dynamic_oracle
-from tests.backends import evaluate, float64_allowed, gradients, to_numpy, value_and_gradients
+from tests.backends import (
+    BACKEND,
+    evaluate,
+    float64_allowed,
+    gradients,
+    to_numpy,
+    value_and_gradients,
+)
 from tests.strategies import DATA_FORMATS, DTYPES
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
@@ -111,3 +119,19 @@ def test_taps_outside_do_not_matter_however_large_their_logits_are():
     assert found.item() == 2
     assert slopes[0].item() == 1
     np.testing.assert_array_equal(slopes[1], 0)
+
+
+def test_litert_can_turn_and_multiply_every_tensor():
+    if BACKEND != "tensorflow":
+        pytest.skip("reads TensorFlow's graph")
+    import tensorflow as tf
+
+    shapes = [(2, 4, 5, 6), (2, 4, 5, 6 * 2 * 15)]
+    function = tf.function(lambda x, logits: reassemble(x, logits, (2, 3), (3, 5), 2))
+    graph = function.get_concrete_function(*map(ops.zeros, shapes)).graph
+    ranks = {"Transpose": [], "BatchMatMulV2": []}
+    for op in graph.get_operations():
+        if op.type in ranks:
+            ranks[op.type].append(op.outputs[0].shape.rank)
+    assert max(ranks["Transpose"]) <= 6
+    assert max(ranks["BatchMatMulV2"]) <= 5
