@@ -10,15 +10,17 @@ import numpy as np
 from tests.backends import BACKEND
 
 
-def exported(model, shape, path):
+def exported(model, shape, path, first=False):
     """The programs that `model` is exported to, each as a function from array to array.
 
-    `shape` is that of the input, with None where a program has to take any length.
+    `shape` is that of the input, with None where a program has to take any length; `first` asks
+    for one program only.
     """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # The exporters warn of their own ways: of tracing, folding, and what they will leave.
         warnings.simplefilter("ignore")
-        return [export(model, shape, path) for export in _EXPORTERS[BACKEND, None in shape]]
+        exporters = _EXPORTERS[BACKEND, None in shape][: 1 if first else None]
+        return [export(model, shape, path) for export in exporters]
 
 
 def _saved_model(model, shape, path):

@@ -53,3 +53,8 @@ def compiled_on_jax(function: _F, static: tuple[str, ...]) -> _F:
 def traced_by_torch() -> bool:
     """Return whether `torch.compile` or `torch.export` is tracing the caller."""
     return keras.backend.backend() == "torch" and torch.compiler.is_compiling()
+
+
+def traced_for_onnx() -> bool:
+    """Return whether PyTorch records the caller step by step, as for ONNX with unknown sizes."""
+    return keras.backend.backend() == "torch" and torch.jit.is_tracing()

@@ -15,7 +15,7 @@ from keras_upsampling.ops import ways
 from keras_upsampling.ops.borders import borders
 from keras_upsampling.ops.devices import on_cpu
 from keras_upsampling.ops.gradient import with_gradient_of
-from keras_upsampling.ops.tables import phase_taps, traced_by_torch
+from keras_upsampling.ops.tables import phase_taps, traced_by_torch, traced_for_onnx
 from keras_upsampling.ops.task import Task, checked
 
 
@@ -181,7 +181,8 @@ def _choose(x: Tensor, task: Task) -> tuple[str, str]:
     as it does on processors with AVX512-VNNI, the second with `TF_ENABLE_ONEDNN_OPTS=0`.
     """
     precise = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
-    if not precise or not on_cpu(x) or max(task.size) == 1:
+    # ONNX programs of lengths that are open were wrong by transposed convolutions.
+    if not precise or not on_cpu(x) or max(task.size) == 1 or traced_for_onnx():
         return "resize", "resize"
     axes = [*spatial_axes(task.rank, task.data_format), channel_axis(task.rank, task.data_format)]
     *spatial, channels = (

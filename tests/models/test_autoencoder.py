@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_upsampling import audit, autoencoder, tutorial_autoencoder
+from keras_upsampling import (
+    audit,
+    autoencoder,
+    tutorial_autoencoder,
+    variational_autoencoder,
+)
 from keras_upsampling.models import Autoencoder
 from keras_upsampling.models.blocks import DOWNSAMPLINGS, UPSAMPLINGS
 from tests import oracle
 from tests.backends import BACKEND, evaluate, to_numpy
+from tests.exporters import exported
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -213,6 +219,16 @@ def test_grey_images_are_fitted_in_float64(upsampling):
         assert new.dtype == "float64"
         assert np.isfinite(new).all()
         assert not np.array_equal(old, new)
+
+
+@pytest.mark.parametrize("factory", [autoencoder, variational_autoencoder])
+def test_models_of_unknown_size_are_exported(factory, tmp_path):
+    # To ONNX on PyTorch, whose own format keeps how Keras's pooling pads the length it traced.
+    model = factory((None, None, 2), filters=(3, 4), bottleneck=None)
+    (program,) = exported(model, (None, None, None, 2), tmp_path, first=True)
+    for shape in ((2, 7, 9, 2), (3, 12, 8, 2)):
+        images = noise(shape)
+        np.testing.assert_allclose(program(images), to_numpy(evaluate(model, images)), atol=1e-5)
 
 
 def test_a_bottleneck_of_numbers():
