@@ -51,7 +51,8 @@ def dysample(
         x = ops.moveaxis(x, 1, -1)
     moves = convolve(ops.conv, x, kernel, bias, padding="same")
     pixels = tuple(
-        ops.repeat(ops.arange(length, dtype="int32"), factor)
+        # Not `ops.repeat`, whose form in ONNX the reference runtime refuses.
+        ops.arange(length * factor, dtype="int32") // factor
         for length, factor in zip(ops.shape(x)[1:3], size, strict=True)
     )
     y = sample(x, pixels, _offsets(moves, size, groups, start), data_format="channels_last")
