@@ -375,7 +375,8 @@ def test_chances_hold_with_millions_of_bins(above):
     x = (np.arange(2_000_000) + 0.5) * 1e-4
     density = x ** (above / 2 - 1) * np.exp(-x / 2)
     expected = [density[x > above * value].sum() / density.sum() for value in values]
-    np.testing.assert_allclose(found, np.maximum(expected, 5e-8), rtol=0.05)
+    # Of chances near 0, what is left of 1 in single precision.
+    np.testing.assert_allclose(found, np.maximum(expected, 5e-8), rtol=0.05, atol=1e-7)
 
 
 @pytest.mark.parametrize(
