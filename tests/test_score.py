@@ -162,10 +162,14 @@ def small_blocks(longest, most, block):
 # Of lengths that no other test has, since JAX keeps what it compiled for a shape.
 @pytest.mark.parametrize("with_reference", [False, True])
 @pytest.mark.parametrize(
-    ("shape", "size"),
-    [((2, 1807, 2), (2,)), ((1, 63, 119, 1), (3, 1)), ((1, 17, 16, 19, 1), (2, 2, 2))],
+    ("shape", "size", "block"),
+    [
+        ((1, 1807, 2), (2,), 900),
+        ((1, 63, 119, 1), (3, 1), 4000),
+        ((1, 17, 16, 19, 1), (2, 2, 2), 20_000),
+    ],
 )
-def test_large_maps_are_measured_block_by_block(shape, size, with_reference):
+def test_large_maps_are_measured_block_by_block(shape, size, block, with_reference):
     x = images(shape)
     places = np.ix_(*(np.arange(n) % s for n, s in zip(shape[1:-1], size, strict=True)))
     x += 0.01 * np.random.default_rng(3).standard_normal(size)[places][None, ..., None]
@@ -175,7 +179,7 @@ def test_large_maps_are_measured_block_by_block(shape, size, with_reference):
         "reference": seen if with_reference else None,
         "data_format": "channels_last",
     }
-    with small_blocks(longest=301, most=3000, block=900):
+    with small_blocks(longest=301, most=3000, block=block):
         found = checkerboard_score(x, size, **options)
         at_once = evaluate(
             lambda x, seen: checkerboard(
@@ -224,14 +228,13 @@ def test_pieces_say_what_the_whole_does():
 
 
 def test_strides_of_large_maps_are_found():
-    x = images((2, 2003, 1))
-    x[1] += 0.05 * tiles((1, 2003, 1), 6)[0]
-    with small_blocks(longest=499, most=2**24, block=700):
+    x = images((1, 803, 1)) + 0.05 * tiles((1, 803, 1), 6)
+    with small_blocks(longest=450, most=2**24, block=450):
         found = detect_stride(x, data_format="channels_last")
-    assert found.stride.tolist() == [1, 6]
+    assert found.stride.tolist() == [6]
 
 
-@pytest.mark.parametrize("shape", [(1, 40013, 1), (1, 192, 224, 1), (300, 64, 1)])
+@pytest.mark.parametrize("shape", [(1, 40013, 1), (1, 96, 224, 1), (300, 64, 1)])
 def test_no_more_is_held_at_once_than_a_part(shape, monkeypatch):
     sizes, made = [], blocks._tensor
 
@@ -240,11 +243,11 @@ def test_no_more_is_held_at_once_than_a_part(shape, monkeypatch):
         return made(x)
 
     monkeypatch.setattr(blocks, "_tensor", tensor)
-    with small_blocks(longest=2**16, most=8000, block=2000):
+    with small_blocks(longest=2**16, most=8000, block=4000):
         checkerboard_score(images(shape).astype("float32"), 2, data_format="channels_last")
     # Boxes have margins on all sides.
     assert max(sizes) < 8000 * (1.1 if len(shape) == 3 else 1.5)
-    assert len(sizes) > 5
+    assert len(sizes) > 3
 
 
 def test_bad_values_are_refused_by_name():
