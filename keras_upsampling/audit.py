@@ -12,6 +12,7 @@ from keras_upsampling._tables import by, table
 from keras_upsampling.advice import advice
 from keras_upsampling.flow import Found
 from keras_upsampling.maths.ripple import Ripple, compound
+from keras_upsampling.parts import first_parts, last_parts
 from keras_upsampling.response import (
     Response,
     Unmeasured,
@@ -19,7 +20,7 @@ from keras_upsampling.response import (
     output_response,
 )
 from keras_upsampling.survey import Survey, name_of, survey
-from keras_upsampling.trace import first_parts, last_parts, random_state_kept
+from keras_upsampling.trace import random_state_kept
 
 
 class LayerAudit(NamedTuple):
@@ -85,7 +86,9 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
     looked at, in models inside of the model too. Kernels are compared phase by phase. Then
     constants are sent through as much of the model as takes maps of any size, on maps so large
     that borders do not matter, and what repeats in the middle of the output is measured; and
-    noise is sent back to the input for the gradient.
+    noise is sent back to the input for the gradient. That takes at most about a gigabyte beyond
+    the model's own call: where large maps do not fit, or the model does not take them, it is
+    measured in its own size, and what cannot be seen there is named with the reason.
 
     Args:
         model: Any model that has been built: functional, sequential or subclassed.
@@ -114,8 +117,8 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
     """
     with random_state_kept():
         seen = survey(model, inputs)
-        response = output_response(last_parts(seen.call))
-        gradient = gradient_response(first_parts(seen.call))
+        response = output_response(last_parts(seen.call), seen)
+        gradient = gradient_response(first_parts(seen.call), seen)
     first = "the outputs but the first" if len(seen.call.outputs) > 1 else ""
     return Audit(
         layers=tuple(_layer_audits(seen)),
@@ -134,7 +137,8 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
 def _unmeasured(what: str, measured: Response | Unmeasured) -> list[str]:
     if isinstance(measured, Unmeasured):
         return [f"{what}: {measured.reason}"]
-    return [f"{what}, except {measured.part}"] if measured.part else []
+    part = [f"{what}, except {measured.part}"] if measured.part else []
+    return part + [f"{what}: {line}" for line in measured.left]
 
 
 def _layer_audits(seen: Survey) -> list[LayerAudit]:

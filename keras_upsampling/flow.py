@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -12,11 +13,12 @@ from keras import layers
 from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Shape
 from keras_upsampling.kernels import kind_of
+from keras_upsampling.layout import outputs_for
 from keras_upsampling.maths.ripple import Ripple
 from keras_upsampling.models.crop import Crop
-from keras_upsampling.trace import Call
+from keras_upsampling.trace import Call, shapes_of
 
-# Those change the lengths of maps, and not their scale.
+# Those change the lengths of maps, and not their scale, whatever the lengths are.
 AT_THE_BORDER = (
     layers.ZeroPadding1D,
     layers.ZeroPadding2D,
@@ -26,6 +28,7 @@ AT_THE_BORDER = (
     layers.Cropping3D,
     Crop,
 )
+
 
 Lengths = tuple[Fraction, ...]
 
@@ -65,20 +68,35 @@ def lengths_of(shape: Shape, data_format: str) -> tuple[int, ...]:
 
 def of_maps(step: Call, data_format: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return how long the maps are that a step is given and makes; nothing for what is no map."""
-    data_format = getattr(step.operation, "data_format", None) or data_format
     given, made = (lengths_of(shapes[0], data_format) if shapes else () for shapes in step[2:4])
     return (given, made) if len(given) == len(made) else ((), ())
 
 
 def change_of(step: Call, data_format: str) -> int:
     """Return 1 for a step that enlarges its map, -1 for one that makes it smaller, else 0."""
-    if isinstance(step.operation, AT_THE_BORDER):
-        return 0
     given, made = of_maps(step, data_format)
-    # A single sample is a mean over the map, not a smaller one.
-    if given == made or not given or max(made) == 1:
+    # The axes of a map may change places. A single sample is a mean over the map, not a smaller
+    # one.
+    if sorted(given) == sorted(made) or max(made) == 1 or _only_the_border(step):
         return 0
     return 1 if math.prod(made) > math.prod(given) else -1
+
+
+def _only_the_border(step: Call) -> bool:
+    """Return whether a step adds or takes a number of samples, however long the map is.
+
+    Unknown ones are tried out on a map of twice the length: there a scale would add twice as many.
+    """
+    if isinstance(step.operation, AT_THE_BORDER):
+        return True
+    given = [n or 0 for n in shapes_of(step.arguments)[0]]
+    made = outputs_for(step, given)
+    if made is None or len(made) != len(given):
+        return False
+    changed = [n != m for n, m in zip(given, made, strict=True)]
+    twice = tuple(n * (1 + change) for n, change in zip(given, changed, strict=True))
+    longer = tuple(m + n * change for n, m, change in zip(given, made, changed, strict=True))
+    return outputs_for(step, twice) == longer
 
 
 def joined(steps: list[Call], call: Call) -> dict[int, int]:
@@ -110,7 +128,12 @@ def periods(
     followed here is how long every map would be without that.
     """
     known: dict[int, Lengths] = {}
+    turned: dict[int, tuple[int, ...]] = {}  # which of the first map's axes each axis is
     same = joined(steps, call)
+
+    def order(tensor: int, rank: int) -> tuple[int, ...]:
+        found = turned.get(same.get(tensor, tensor), ())
+        return found if len(found) == rank else tuple(range(rank))
 
     def nominal(tensor: int, shape: Shape) -> Lengths:
         lengths = lengths_of(shape, data_format)
@@ -125,6 +148,10 @@ def periods(
         one = found.get(index)
         if not given or len(start) != len(made) or 0 in given or max(made) == 1 < max(given):
             continue  # what it makes begins a map of its own, as a mean over all does
+        axes = _places(given, made)
+        start = tuple(start[axis] for axis in axes)
+        before = order(step.given[0], len(axes))
+        turned[step.made[0]] = tuple(before[axis] for axis in axes)
         if one is not None:
             factors = [Fraction(s) if one.enlarges else Fraction(1, s) for s in one.size]
         elif change_of(step, data_format) == 0 or kind_of(step.operation) is not None:
@@ -137,15 +164,32 @@ def periods(
     for one in found.values():
         step = one.step
         if one.enlarges:
-            ends = [nominal(*pair) for pair in zip(call.made, call.outputs, strict=True)]
-            here = nominal(step.made[0], step.outputs[0])
+            tensor, here = step.made[0], nominal(step.made[0], step.outputs[0])
+            pairs = zip(call.made, call.outputs, strict=True)
+            ends = [(nominal(*pair), order(pair[0], len(pair[1]) - 2)) for pair in pairs]
         else:
-            ends = [tuple(map(Fraction, lengths_of(shape, data_format))) for shape in call.inputs]
-            here = nominal(step.given[0], step.inputs[0])
-        end = next((end for end in ends if len(end) == len(here)), here)
-        ratios = [max(1, round(n / m)) for n, m in zip(end, here, strict=True)]
-        found_periods.append(tuple(s * ratio for s, ratio in zip(one.size, ratios, strict=True)))
+            tensor, here = step.given[0], nominal(step.given[0], step.inputs[0])
+            lengths = [tuple(map(Fraction, lengths_of(x, data_format))) for x in call.inputs]
+            ends = [(end, tuple(range(len(end)))) for end in lengths]
+        places = order(tensor, len(here))
+        alike = [end for end in ends if len(end[0]) == len(here)] or [(here, places)]
+        end, ordered = alike[0] if one.enlarges else max(alike, key=lambda end: math.prod(end[0]))
+        sources = [places.index(axis) for axis in ordered]
+        found_periods.append(
+            tuple(
+                one.size[axis] * max(1, round(n / here[axis]))
+                for n, axis in zip(end, sources, strict=True)
+            )
+        )
     return found_periods
+
+
+def _places(given: tuple[int, ...], made: tuple[int, ...]) -> tuple[int, ...]:
+    """Return which axis of a map each axis is, where a step lets them change places."""
+    axes = tuple(range(len(given)))
+    if given == made or sorted(given) != sorted(made):
+        return axes
+    return next(p for p in itertools.permutations(axes) if tuple(given[i] for i in p) == made)
 
 
 def ways(call: Call, steps: list[Call], found: dict[int, Found]) -> list[list[Found]]:

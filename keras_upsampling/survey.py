@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from keras_upsampling._arguments import channel_axis, spatial_axes
+from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._tables import reason_of
 from keras_upsampling.flow import (
     Found,
@@ -21,14 +21,19 @@ from keras_upsampling.flow import (
     ways,
 )
 from keras_upsampling.kernels import CONVOLUTIONS, kind_of, subpixel
+from keras_upsampling.layout import (
+    channels_last,
+    channels_last_shape,
+    formats_of,
+    in_format,
+    input_format,
+)
 from keras_upsampling.trace import (
     Call,
     calls,
     calls_of,
-    data_format_of,
     inputs_of,
     is_functional,
-    leaves,
     shapes_of,
 )
 
@@ -58,13 +63,13 @@ class Survey(NamedTuple):
     """The layers of a called model that change the size of maps.
 
     Attributes:
-        call: The model's call.
+        call: The model's call, its shapes as if all maps had their channels last.
         found: The layers, in the order of their calls.
         periods: Of each one's pattern, where the model ends; of a gradient's, where it begins.
         ways: For each, those whose patterns come through it, and itself.
         unknown: Sentences on what enlarges maps and is not known.
         missed: Sentences on what else is not known.
-        data_format: Of the model's maps.
+        data_format: Of the maps that the model makes.
     """
 
     call: Call
@@ -130,7 +135,7 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
             "inputs=np.zeros((1, 64, 64, 3))."
         )
     rng = np.random.default_rng(0)
-    data_format = data_format_of(model.layers)
+    data_format = input_format(model)
 
     def drawn(x: keras.KerasTensor) -> Any:
         rank = len(x.shape) - 2
@@ -142,21 +147,26 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
             # Zero is a token, an index or a label of any vocabulary.
             return ops.zeros(shape, dtype=x.dtype)
         # Images and features have a mean, which is what most of a checkerboard is of.
-        values = rng.random(shape) if rank in _ANY_LENGTH else rng.normal(size=shape)
-        return ops.convert_to_tensor(values, dtype=x.dtype)
+        if rank in _ANY_LENGTH:
+            values = rng.random(channels_last_shape(tuple(shape), data_format))
+        else:
+            values = rng.normal(size=shape)
+        return ops.convert_to_tensor(in_format(values, data_format), dtype=x.dtype)
 
     return tree.map_structure(drawn, known)
 
 
 def look(call: Call) -> Survey:
     """Return what a model's call has done to the size of maps."""
-    data_format = data_format_of(one.operation for one in leaves(call))
-    steps = list(_steps(call))
+    formats = formats_of(call)
+    made = next((formats[tensor] for tensor in call.made), "channels_last")
+    called, data_format = channels_last(call, formats), "channels_last"
+    steps = list(_steps(called))
     found: dict[int, Found] = {}
     unknown: list[str] = []
     missed: list[str] = []
     for index, step in enumerate(steps):
-        one = _known(step) or _shuffled(step, steps, call, data_format)
+        one = _known(step) or _shuffled(step, steps, called, data_format)
         if one is not None:
             found[index] = one
         elif kind_of(step.operation) is None:
@@ -169,15 +179,15 @@ def look(call: Call) -> Survey:
                 unknown.append(f"{name} is known")
             elif change < 0:
                 missed.append(f"{name}'s gradient is known")
-    unknown += _outside_of_layers(call, data_format)
+    unknown += _outside_of_layers(called, data_format)
     return Survey(
-        call,
+        called,
         list(found.values()),
-        periods(call, steps, found, data_format),
-        ways(call, steps, found),
+        periods(called, steps, found, data_format),
+        ways(called, steps, found),
         list(dict.fromkeys(unknown)),
         list(dict.fromkeys(missed)),
-        data_format,
+        made,
     )
 
 
@@ -235,7 +245,7 @@ def _shuffled(step: Call, steps: list[Call], whole: Call, data_format: str) -> F
         or not alone
     ):
         return None
-    order = _channel_order(step, size, data_format)
+    order = _channel_order(step, size)
     if order is None:
         return None
     name = f"{type(layer).__name__} + {type(step.operation).__name__}"
@@ -248,25 +258,23 @@ def _is_elementwise(operation: Any) -> bool:
     return isinstance(operation, _ELEMENTWISE) or type(operation).__name__ in _ELEMENTWISE_NAMES
 
 
-def _channel_order(step: Call, size: tuple[int, ...], data_format: str) -> np.ndarray | None:
+def _channel_order(step: Call, size: tuple[int, ...]) -> np.ndarray | None:
     """Return which channel becomes which phase, if a step is depth-to-space.
 
     It is tried out, on a map whose values are the numbers of its channels.
     """
-    rank, count = len(size), math.prod(size)
-    axis = channel_axis(rank, data_format)
-    channels = step.inputs[0][axis] or 0
-    if channels % count or step.outputs[0][axis] != channels // count:
+    count = math.prod(size)
+    *lengths, channels = (n or 0 for n in step.inputs[0][1:])  # the only ones it may take
+    if channels % count or step.outputs[0][-1] != channels // count:
         return None
-    lengths = lengths_of(step.inputs[0], data_format)  # which may be all that it takes
     numbers = np.broadcast_to(np.arange(channels, dtype="float32"), (1, *lengths, channels))
-    if data_format == "channels_first":
+    if step.data_formats[0] == "channels_first":
         numbers = np.moveaxis(numbers, -1, 1)
     try:
         made = ops.convert_to_numpy(step.operation(ops.convert_to_tensor(numbers)))
     except Exception:  # of whatever the layer does with such a map: then it is something else
         return None
-    if data_format == "channels_first":
+    if step.data_formats[0] == "channels_first":
         made = np.moveaxis(made, 1, -1)
     order = made[0][tuple(slice(s) for s in size)]
     same = np.array_equal(made[0], np.tile(order, (*lengths, 1)))

@@ -1,18 +1,21 @@
-"""What a model calls when it is called, and the parts of it that take maps of any size."""
+"""What a model calls when it is called."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+import math
 import random
+import re
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 from keras import tree
 
-from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Shape
 
 
@@ -27,6 +30,9 @@ class Call(NamedTuple):
         given: What tells the former apart from other tensors of the same run.
         made: What tells the latter apart.
         children: What it called itself.
+        arguments: All that it was given, `(args, kwargs)`, with `keras.KerasTensor`s for tensors.
+        size: How many bytes the tensors that it gave take.
+        data_formats: Of what it was given; empty while they are not known.
     """
 
     operation: keras.Operation
@@ -36,6 +42,9 @@ class Call(NamedTuple):
     given: tuple[int, ...]
     made: tuple[int, ...]
     children: tuple[Call, ...]
+    arguments: tuple[Any, Any] = ((), {})
+    size: int = 0
+    data_formats: tuple[str, ...] = ()
 
 
 def calls_of(model: Callable[..., Any], inputs: Any) -> tuple[Any, Call]:
@@ -66,6 +75,49 @@ def _tensors(structure: Any) -> list[Any]:
     return [x for x in tree.flatten(structure) if hasattr(x, "shape")]
 
 
+def _symbolic(x: Any) -> Any:
+    """Return the shape and dtype of a tensor, and what is no tensor as it is."""
+    if not hasattr(x, "shape"):
+        return x
+    try:
+        return keras.KerasTensor(tuple(x.shape), keras.backend.standardize_dtype(x.dtype))
+    except ValueError:  # of text
+        return None
+
+
+def bytes_of(x: Any) -> int:
+    """Return how many bytes a tensor takes; unknown lengths count as 1."""
+    bits = re.search(r"\d+", str(x.dtype))  # bool has none
+    return math.prod(n or 1 for n in x.shape) * max(1, int(bits[0] if bits else 8) // 8)
+
+
+class _Numbers:
+    """Gives every tensor a number of its own, without keeping the tensor."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Callable[[], Any], int]] = {}
+        self._next = itertools.count()
+
+    def of(self, tensors: list[Any]) -> tuple[int, ...]:
+        return tuple(map(self._number, tensors))
+
+    def _number(self, x: Any) -> int:
+        # An `id` is one tensor's only as long as that lives.
+        known = self._known.get(id(x))
+        if known is not None and known[0]() is x:
+            return known[1]
+        try:
+            reference: Callable[[], Any] = weakref.ref(x)
+        except TypeError:
+            reference = functools.partial(_given, x)
+        self._known[id(x)] = reference, next(self._next)
+        return self._known[id(x)][1]
+
+
+def _given(x: Any) -> Any:
+    return x
+
+
 # One listener at a time: a second one would keep the first one for the original.
 _LISTENING = threading.RLock()
 
@@ -82,24 +134,35 @@ def _recorded() -> Iterator[list[Call]]:
         thread = threading.get_ident()
         names: list[str] = []
         levels: list[list[Call]] = [[]]
-        kept: list[Any] = []  # an `id` is one tensor's only as long as that lives
+        numbers = _Numbers()
 
         def listening(self: keras.Operation, *args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != thread:
                 return original(self, *args, **kwargs)
             names.append(self.name)
             levels.append([])
+            given = _tensors((args, kwargs))
+            numbered = numbers.of(given)
             try:
                 outputs = original(self, *args, **kwargs)
             finally:
                 children = tuple(levels.pop())
                 path = tuple(names)
                 names.pop()
-            given, made = _tensors((args, kwargs)), _tensors(outputs)
-            kept.append((given, made))
-            shapes = shapes_of(given), shapes_of(made)
-            ids = tuple(map(id, given)), tuple(map(id, made))
-            levels[-1].append(Call(self, path, *shapes, *ids, children))
+            made = _tensors(outputs)
+            levels[-1].append(
+                Call(
+                    operation=self,
+                    path=path,
+                    inputs=shapes_of(given),
+                    outputs=shapes_of(made),
+                    given=numbered,
+                    made=numbers.of(made),
+                    children=children,
+                    arguments=tree.map_structure(_symbolic, (args, kwargs)),
+                    size=sum(map(bytes_of, made)),
+                )
+            )
             return outputs
 
         keras.Operation.__call__ = listening
@@ -119,64 +182,6 @@ def random_state_kept() -> Iterator[None]:
         random.setstate(state)
 
 
-class Part(NamedTuple):
-    """A part of a model, to be called with maps of any size.
-
-    Attributes:
-        model: The part, or a copy of it.
-        inputs: What it takes, as `keras.KerasTensor`s.
-        place: Where it is in the model, in words; empty for the whole.
-    """
-
-    model: keras.Model
-    inputs: Any
-    place: str
-
-
-def last_parts(call: Call) -> Iterator[Part]:
-    """Yield what may be the longest part of a called model that ends in its output.
-
-    The first of them that can be called with maps of another size is that part.
-    """
-    yield from _parts(call, _from_maps)
-
-
-def first_parts(call: Call) -> Iterator[Part]:
-    """Yield what may be the longest part of a called model that begins with its input."""
-    yield from _parts(call, _up_to_maps)
-
-
-def _parts(call: Call, of_graph: Callable[[keras.Model], Iterator[Part]]) -> Iterator[Part]:
-    model = call.operation
-    if is_functional(model):
-        with contextlib.suppress(Exception):  # layers without a `get_config`, functions
-            yield from of_graph(_flattened(model))
-            return
-    # What a model of another kind does is known only by calling it.
-    if len(call.inputs) == 1 and len(call.inputs[0]) >= 3:
-        yield Part(model, keras.KerasTensor(call.inputs[0]), "")
-    last = of_graph is _from_maps
-    for child in call.children[::-1] if last else call.children:
-        same = child.outputs[:1] == call.outputs[:1] if last else child.inputs == call.inputs
-        if same and isinstance(child.operation, keras.Model):
-            for part in _parts(child, of_graph):
-                yield part._replace(
-                    place=" ".join(filter(None, [part.place, f"in {child.path[-1]}"]))
-                )
-
-
-def _from_maps(flat: keras.Model) -> Iterator[Part]:
-    starts = [(op.output, f"after {op.name}") for op in _reshaping(flat)]
-    for x, place in [(flat.input, ""), *starts]:
-        yield from _of_any_size(x, _first(flat.output), place)
-
-
-def _up_to_maps(flat: keras.Model) -> Iterator[Part]:
-    ends = [(_first(op.input), f"before {op.name}") for op in _reshaping(flat)]
-    for y, place in [(_first(flat.output), ""), *ends[::-1]]:
-        yield from _of_any_size(flat.input, y, place)
-
-
 def is_functional(model: Any) -> bool:
     """Return whether a model is a graph of layers, which can be copied piece by piece."""
     return isinstance(model, (keras.Sequential, _functional()))
@@ -187,88 +192,6 @@ def _functional() -> type:
     # Keras makes models of this class, and does not export it.
     x = keras.Input((1,), name="x")
     return type(keras.Model(x, x, name="identity"))
-
-
-def _first(tensors: Any) -> keras.KerasTensor:
-    return tree.flatten(tensors)[0]
-
-
-def _flattened(model: keras.Model) -> keras.Model:
-    """Return a copy of a functional model, models inside it taken apart, with its weights."""
-    copies: dict[int, tuple[Any, Any]] = {}
-
-    def copied(operation: Any) -> Any:
-        if is_functional(operation):
-            return operation
-        if id(operation) not in copies:
-            again = type(operation).from_config(operation.get_config())
-            copies[id(operation)] = operation, again
-        return copies[id(operation)][1]
-
-    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(operation, keras.Sequential):
-            (x,) = args
-            for layer in operation.layers:
-                x = apply(copied(layer), x)
-            return x
-        if is_functional(operation):
-            return through(operation, args[0] if len(args) == 1 else list(args))
-        return operation(*args, **kwargs)
-
-    def through(functional: Any, inputs: Any) -> Any:
-        inputs = tree.pack_sequence_as(functional.input, tree.flatten(inputs))
-        return keras.models.clone_model(
-            functional, input_tensors=inputs, clone_function=copied, call_function=apply
-        ).output
-
-    given = tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), inputs_of(model)
-    )
-    flat = keras.Model(given, apply(model, given))
-    for operation, again in copies.values():
-        if isinstance(operation, keras.Layer):
-            again.set_weights(operation.get_weights())
-    return flat
-
-
-def _reshaping(flat: keras.Model) -> list[keras.Operation]:
-    """Return the operations before or after which there may be no map, in order."""
-    found = []
-    for operation in flat.operations:
-        if isinstance(operation, keras.layers.InputLayer):
-            continue
-        ranks = {len(shape) for shape in shapes_of([operation.input, operation.output])}
-        if len(ranks) > 1 or isinstance(operation, (keras.layers.Reshape, keras.layers.Flatten)):
-            found.append(operation)
-    return found
-
-
-def _of_any_size(x: Any, y: keras.KerasTensor, place: str) -> Iterator[Part]:
-    """Yield the part from `x` to `y`, for unknown sizes, if it can be had."""
-    if any(len(tensor.shape) < 3 for tensor in [*tree.flatten(x), y]):
-        return
-    data_format = "channels_last"
-
-    def unknown_sizes(tensor: keras.KerasTensor) -> keras.KerasTensor:
-        shape = list(tensor.shape)
-        for axis in spatial_axes(len(shape) - 2, data_format):
-            shape[axis] = None
-        return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
-
-    try:
-        part = keras.Model(x, y)  # refused if it needs what comes before `x`
-        data_format = data_format_of(part.operations)
-        found = keras.models.clone_model(
-            part,
-            input_tensors=tree.map_structure(unknown_sizes, part.input),
-            clone_function=lambda operation: operation,
-        )
-    # Layers of any kind may refuse, by any error: then this is no part for maps of any size.
-    except Exception:
-        return
-    y = _first(found.output)
-    if all(y.shape[axis] is None for axis in spatial_axes(len(y.shape) - 2, data_format)):
-        yield Part(found, found.input, place)
 
 
 def inputs_of(model: keras.Model) -> Any:

@@ -125,7 +125,13 @@ def test_outputs_but_the_first_are_said_not_to_be_looked_at():
     x = keras.Input((8, 8, 3))
     coarse = layers.Conv2DTranspose(2, 4, strides=2, **SAME)(x)
     fine = layers.Conv2DTranspose(2, 4, strides=2, **SAME)(coarse)
-    assert audit(keras.Model(x, [coarse, fine])).not_looked_at == ("the outputs but the first",)
+    found = audit(keras.Model(x, [coarse, fine]))
+    assert found.response.layers == (found.layers[0].layer,)
+    name = found.layers[1].layer
+    assert found.not_looked_at == (
+        f"the answer to constants: {name}: it leads to other outputs, and the first is measured",
+        "the outputs but the first",
+    )
 
 
 def test_inputs_may_be_a_dictionary_and_bytes():

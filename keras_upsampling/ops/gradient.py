@@ -107,24 +107,37 @@ def _traced(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return traced.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))(x)
 
 
-def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarray:
-    """Return the gradient of a function's value, one number, with respect to `x`."""
-    x = ops.convert_to_tensor(x)
-    if _BACKEND == "tensorflow":
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = function(x)
-        found = tape.gradient(value, x)
-    elif _BACKEND == "jax":
-        found = jax.jit(jax.grad(function))(x)  # at once, not operation by operation
+def input_gradient(function: Callable[..., Tensor]) -> Callable[..., np.ndarray]:
+    """Return the gradient of a function of tensors, whose value is one number.
+
+    It takes the same tensors, and returns the gradient with respect to the first.
+    """
+    if _BACKEND == "jax":
+        found = jax.jit(jax.grad(function))  # at once, not operation by operation
+    elif _BACKEND == "tensorflow":
+
+        def found(x: Tensor, *others: Tensor) -> Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                value = function(x, *others)
+            return tape.gradient(value, x)
     elif _BACKEND == "torch":
-        x = x.detach().requires_grad_()
-        (found,) = torch.autograd.grad(function(x), x, allow_unused=True)
+
+        def found(x: Tensor, *others: Tensor) -> Tensor:
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad(function(x, *others), x, allow_unused=True)[0]
     else:
         raise ValueError(
             f"Gradients are known on TensorFlow, JAX and PyTorch. Received backend {_BACKEND!r}; "
             "set KERAS_BACKEND to one of those."
         )
-    if found is None:
-        raise ValueError("The output does not depend on the input by a way that has a gradient.")
-    return ops.convert_to_numpy(ops.cast(found, "float32"))
+
+    def gradient(x: Tensor, *others: Tensor) -> np.ndarray:
+        slopes = found(ops.convert_to_tensor(x), *others)
+        if slopes is None:
+            raise ValueError(
+                "The output does not depend on the input by a way that has a gradient."
+            )
+        return ops.convert_to_numpy(ops.cast(slopes, "float32"))
+
+    return gradient
