@@ -194,9 +194,13 @@ plots.audit(found)
 #   stay constant. Here the phases differ from their mean by more than the mean itself, and so
 #   it is for any kernel that is drawn at random: about √3 for four independent phases.
 # - *Ramp* compares what they answer to a slope. *Power* compares what they make of noise.
-# - *Compound* is what the layers so far add up to, roughly: others between them may smooth it.
+# - *Compound* is what the kernels so far add up to by themselves, relative to the mean. It is an
+#   estimate: activations, biases and the layers in between change it, often to far less.
 # - The *measured* line is the truth about the model as it is, activations included: constants
-#   were sent through the decoder on large maps, and this share of the output repeats.
+#   were sent through the decoder on large maps, and this share of the output repeats. Where the
+#   two differ, trust this one.
+# - The line on each layer says what to use in its place. The kernel size is the one that reaches as
+#   far as the transposed convolution's, with its centre on the pixel.
 #
 # The power is uneven since three taps and a stride of two do not fit: some pixels are made from
 # four input pixels, and their neighbours from one or two.
@@ -293,9 +297,10 @@ for title, model in (
 
 # %% [markdown]
 # Agreeing on constants is not all, and so some of the score remains. Phases with one gain may still
-# differ in what they do to slopes and edges, and a kernel of 3×3 in what it does to noise.
-# Upsampling with linear interpolation and convolving makes no steps of slopes either, and hardly
-# more noise in one phase than in another.
+# differ in what they do to slopes and edges, and a kernel of 3×3 in what it does to noise. Nearest
+# upsampling and a convolution differ on slopes too, until training has smoothed the steps.
+# [Choosing](choosing.html#which-interpolation) says when they matter, and when linear
+# interpolation, which makes none, costs more than it brings.
 #
 # ## The other way round: gradients
 #

@@ -385,6 +385,9 @@ plt.show()
 # The curves below the images are the middle rows. Both transposed convolutions jump up and down
 # from pixel to pixel. Upsampling follows the hill. With nearest interpolation it follows it in
 # small steps, because copying turns a slope into a staircase; linear interpolation has no steps.
+# They show here because the content is smooth and nothing is trained: a trained convolution smooths
+# them as far as the task asks for it. [Choosing](choosing.html#which-interpolation) says when to
+# take which.
 #
 # Training can teach a transposed convolution to make its phases agree. Nothing obliges it to:
 # the loss has to ask for it, in every layer. With upsampling and convolution a flat region stays

@@ -21,8 +21,13 @@ def _is(*types: type) -> Callable[[Found], bool]:
     return lambda one: isinstance(one.call.operation, types)
 
 
+def is_seen(ripple: float) -> bool:
+    """Return whether a ripple is more than what rounding leaves; a NaN is."""
+    return not ripple <= _RIPPLE
+
+
 def _ripples(figure: str) -> Callable[[Found], bool]:
-    return lambda one: one.ripple is not None and not getattr(one.ripple, figure) <= _RIPPLE
+    return lambda one: one.ripple is not None and is_seen(getattr(one.ripple, figure))
 
 
 def _is_uneven(one: Found) -> bool:
@@ -54,8 +59,8 @@ _BLURRED = "BlurPool{rank}D({size}{format})"
 _IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}{format}) in its place"
 
 # The first line of which all is true of a layer says what to do. {rank} is its number of axes,
-# {size} how much it enlarges, {sizes} the same for every axis, {filters} and {taps} its own, and
-# {format} its data format where that is not Keras's setting.
+# {size} how much it enlarges, {sizes} the same for every axis, {filters} its own, {taps} those of
+# the layer in its place, and {format} its data format where that is not Keras's setting.
 _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
     (
         True,
@@ -96,17 +101,12 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
         + ", or CheckerboardFree({sizes}, subpixel=True) as kernel_constraint and as "
         "bias_constraint",
     ),
+    # A convolution learns to smooth steps, so without one only: see docs/choosing.md.
     (
         True,
-        (_is(*INTERPOLATIONS), _ripples("ramp")),
-        "constants stay constant, slopes get steps: "
+        (_is(*INTERPOLATIONS), _ripples("ramp"), lambda one: not one.convolved),
+        "constants stay constant, slopes get steps, and no convolution comes after it: "
         'Upsample{rank}D({size}, interpolation="linear"{format}) makes none',
-    ),
-    (
-        True,
-        (_ripples("ramp"),),
-        "constants stay constant, slopes get steps: UpsampleConv{rank}D({filters}, {taps}, "
-        'size={size}, interpolation="linear"{format}) makes none',
     ),
     # Of a blur with an even gradient some samples may still be met by more taps than others.
     (False, (_is(BlurPool),), ""),
@@ -149,12 +149,28 @@ def advice(one: Found) -> str:
         "sizes": one.size,
         "filters": filters,
         "format": _format(getattr(layer, "data_format", None)),
-        "taps": _short(getattr(layer, "kernel_size", one.size)),
+        "taps": _short(_taps(layer, one.size)),
     }
     for enlarges, tests, text in _ADVICE:
         if enlarges == one.enlarges and all(test(one) for test in tests):
             return text.format(**values)
     return ""
+
+
+def _taps(layer: keras.Layer, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the kernel size of the `UpsampleConv` that can take a layer's place.
+
+    Nearest spreads every sample over `s` before the kernel, so `k - s + 1` taps reach as far as a
+    transposed convolution's `k`; an odd number of them has its centre on the sample's.
+    """
+    taps = tuple(getattr(layer, "kernel_size", size))
+    if not isinstance(layer, TRANSPOSED):
+        return taps
+    # Fewer than three taps would mix nothing where the axis is enlarged.
+    return tuple(
+        max(3 if s > 1 else 1, k - s + 1) | 1  # the next odd number
+        for k, s in zip(taps, size, strict=True)
+    )
 
 
 def _format(data_format: str | None) -> str:

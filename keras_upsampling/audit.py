@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_upsampling._tables import by, table
-from keras_upsampling.advice import advice
+from keras_upsampling.advice import advice, is_seen
 from keras_upsampling.flow import Found
 from keras_upsampling.maths.ripple import Ripple, compound
 from keras_upsampling.parts import first_parts, last_parts
@@ -35,8 +36,10 @@ class LayerAudit(NamedTuple):
         ripple: What its kernel must do; None for a maximum, which has no kernel.
         period: Of its pattern in the model's output (for the gradient: at its input), in samples.
         compound: The gain ripple (for the gradient: the power ripple) of this layer and those whose
-            patterns come through it together. An estimate, exact where a single channel goes
-            straight from one layer to the next; None where one of them has no kernel.
+            patterns come through it together, from their kernels alone; None where one of them has
+            no kernel. Exact where a single channel goes straight from one layer to the next;
+            elsewhere `Audit.response` is to be trusted, which activations and the layers in
+            between often make far smaller.
         advice: What to do; empty where there is nothing to mend.
     """
 
@@ -55,8 +58,9 @@ class Audit(NamedTuple):
 
     Attributes:
         layers: Every layer that enlarges maps or makes them smaller, in the order of the calls.
-        response: The pattern that was measured in the output for constants; None if it could not
-            be.
+        response: The pattern that was measured in the output for constants, of the model as it is:
+            where the compound of the layers says something else, this is right. None if it could
+            not be measured.
         gradient: The pattern that was measured in the gradient at the input; None likewise.
         not_looked_at: What the audit knows nothing about, a sentence each.
     """
@@ -214,6 +218,52 @@ def _in_words(what: str, response: Response | None) -> str:
     return f"{what}{part}: {_share(response.ripple)} that repeats each {period}{rest}"
 
 
+# Names before "and 9 more".
+_MOST_NAMES = 3
+
+_STEPS = (
+    "Where gain is 0 and ramp is not, slopes get steps. They show on smooth content, before "
+    "training, and where no convolution comes after; a trained convolution smooths them, and "
+    "nearest is then the better start."
+)
+_TRUST = (
+    "Trust what was measured, of the model as it is. Compound is what the kernels alone would add "
+    "up to; activations and the layers in between change that, often to far less."
+)
+
+
+def _makes_steps_alone(one: LayerAudit) -> bool:
+    if one.ripple is None or not one.enlarges:
+        return False
+    return is_seen(one.ripple.ramp) and not is_seen(one.ripple.gain)
+
+
+def _has_two_answers(found: Audit) -> bool:
+    """Whether the output, or the gradient, has a measured figure beside a compound one."""
+    measured = {True: found.response, False: found.gradient}
+    return any(
+        measured[one.enlarges] is not None and one.compound is not None and is_seen(one.compound)
+        for one in found.layers
+    )
+
+
+def _advices(rows: Sequence[LayerAudit]) -> list[str]:
+    """Return every advice once, behind the layers that it is for."""
+    names: dict[str, dict[str, None]] = {}
+    for one in rows:
+        if one.advice:
+            # A layer that is called twice has two rows.
+            names.setdefault(one.advice, {})[one.layer] = None
+    return [f"- {_listed(list(layers))}: {text}" for text, layers in names.items()]
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - _MOST_NAMES
+    if rest <= 0:
+        return ", ".join(names)
+    return f"{', '.join(names[:_MOST_NAMES])} and {rest} more ({len(names)} layers)"
+
+
 def _tables(found: Audit) -> str:
     lines = []
     for enlarges, title in (
@@ -223,12 +273,15 @@ def _tables(found: Audit) -> str:
         rows = [one for one in found.layers if one.enlarges == enlarges]
         if rows:
             lines += [f"{title}:", "", table(_COLUMNS, [_row(one) for one in rows]), ""]
-            # A layer that is called twice has two rows, and one advice.
-            lines += dict.fromkeys(f"- {one.layer}: {one.advice}" for one in rows if one.advice)
+            lines += _advices(rows)
             lines += [""] if lines[-1] else []
     if not found.layers:
         lines += ["No layer is known that changes the size of maps.", ""]
+    if any(_makes_steps_alone(one) for one in found.layers):
+        lines += [_STEPS, ""]
     lines += measured(found)
+    if _has_two_answers(found):
+        lines += [_TRUST]
     if found.not_looked_at:
         lines += ["", "Not looked at:", *(f"- {line}" for line in found.not_looked_at)]
     return "\n".join(lines)

@@ -44,6 +44,7 @@ class Found(NamedTuple):
         size: By how much, along every axis.
         ripple: What its kernel, or its gradient's, must do; None for a maximum, which has none.
         order: Of a sub-pixel convolution, `(*size, filters)`: which channel becomes which phase.
+        convolved: Whether a convolution of more than one tap comes after it, or nobody knows.
     """
 
     call: Call
@@ -53,6 +54,7 @@ class Found(NamedTuple):
     size: tuple[int, ...]
     ripple: Ripple | None
     order: np.ndarray | None = None
+    convolved: bool = True
 
     @property
     def has_gaps(self) -> bool:
@@ -117,6 +119,26 @@ def joined(steps: list[Call], call: Call) -> dict[int, int]:
         if tensor not in known and shape in latest:
             same[tensor] = latest[shape]
     return same
+
+
+def convolved_after(call: Call, steps: list[Call]) -> list[bool]:
+    """Return for each step whether a convolution of more than one tap comes after it.
+
+    True too where what it makes goes on in a way that is not known.
+    """
+    same = joined(steps, call)
+    ends = {same.get(tensor, tensor) for tensor in call.made}
+    used: set[int] = set()
+    convolved: set[int] = set()
+    after = []
+    for step in steps[::-1]:
+        lost = any(tensor not in used | ends for tensor in step.made)
+        after.append(lost or any(tensor in convolved for tensor in step.made))
+        given = {same.get(tensor, tensor) for tensor in step.given}
+        used |= given
+        if after[-1] or max(getattr(step.operation, "kernel_size", None) or (1,)) > 1:
+            convolved |= given
+    return after[::-1]
 
 
 def periods(

@@ -15,6 +15,7 @@ from keras_upsampling._tables import reason_of
 from keras_upsampling.flow import (
     Found,
     change_of,
+    convolved_after,
     lengths_of,
     of_maps,
     periods,
@@ -162,13 +163,14 @@ def look(call: Call) -> Survey:
     made = next((formats[tensor] for tensor in call.made), "channels_last")
     called, data_format = channels_last(call, formats), "channels_last"
     steps = list(_steps(called))
+    convolved = convolved_after(called, steps)
     found: dict[int, Found] = {}
     unknown: list[str] = []
     missed: list[str] = []
     for index, step in enumerate(steps):
         one = _known(step) or _shuffled(step, steps, called, data_format)
         if one is not None:
-            found[index] = one
+            found[index] = one._replace(convolved=convolved[index])
         elif kind_of(step.operation) is None:
             name = f"{name_of(step)}: no kernel of a {type(step.operation).__name__}"
             change = change_of(step, data_format)

@@ -90,7 +90,8 @@ class Upsample2D(Upsample):
         interpolation: `"nearest"` (keeps integer dtypes), `"linear"`, `"cubic"` (Keys,
             a = -0.5), `"lanczos3"` or `"lanczos5"`; `"bilinear"` and `"bicubic"` are
             understood as the two-dimensional names of two of them, and so is `"trilinear"` in
-            three.
+            three. Nearest makes steps of slopes, which stay where no trained convolution comes
+            after it: take linear there.
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
         **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
 

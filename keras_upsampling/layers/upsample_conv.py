@@ -136,7 +136,8 @@ class UpsampleConv2D(UpsampleConv):
         kernel_size: Of the convolution on the enlarged map: one integer, or `(height, width)`.
         size: Factor for both axes, or `(height, width)`. Positive integers.
         interpolation: `"nearest"`, `"linear"`, `"cubic"`, `"lanczos3"` or `"lanczos5"`;
-            `"bilinear"` and `"bicubic"` are understood, see `Upsample2D`.
+            `"bilinear"` and `"bicubic"` are understood, see `Upsample2D`. Nearest is the better
+            start: the convolution learns to smooth its steps where the task asks for it.
         padding: Of the enlarged map. `"same"` (zeros) and `"valid"` (none) as in Keras;
             `"reflect"`, `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`, for borders
             without a rim of zeros. All but `"valid"` keep the enlarged map's size.
