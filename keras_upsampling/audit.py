@@ -104,7 +104,8 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
 
     Raises:
         TypeError: not a model.
-        ValueError: the shape of the input is not known, and `inputs` are not given.
+        ValueError: it has no `call` (the message names its parts, which can be audited), or the
+            shape of the input is not known, and `inputs` are not given.
 
     Example:
         >>> import keras

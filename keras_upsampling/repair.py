@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -14,12 +13,13 @@ from keras import ops, tree
 from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._tables import by, reason_of, table
 from keras_upsampling.constraints import CheckerboardFree
+from keras_upsampling.copying import copied
 from keras_upsampling.flow import Found
 from keras_upsampling.kernels import TRANSPOSED, audit_kernel, subpixel
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.score import checkerboard_score, mean_db
 from keras_upsampling.survey import Survey, name_of, noise, survey
-from keras_upsampling.trace import calls, random_state_kept
+from keras_upsampling.trace import random_state_kept
 
 
 class Move(NamedTuple):
@@ -50,6 +50,7 @@ class Repaired(NamedTuple):
         db_before: Mean score of what the model makes, in decibels, as `metrics.Checkerboard`;
             None likewise.
         db_after: The same of the copy.
+        unscored: Why there are no scores; empty where there are some, or nothing that enlarges.
     """
 
     model: keras.Model
@@ -58,6 +59,7 @@ class Repaired(NamedTuple):
     size: tuple[int, ...] | None
     db_before: float | None
     db_after: float | None
+    unscored: str = ""
 
     def __str__(self) -> str:
         return _text(self)
@@ -82,7 +84,9 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
 
     Raises:
         TypeError: not a model.
-        ValueError: the shape of the input is not known, and `inputs` are not given.
+        ValueError: it has no `call` (the message names its parts, which can be repaired), it
+            cannot be copied (the message names the classes), or the shape of the input is not
+            known, and `inputs` are not given.
 
     Example:
         >>> import keras
@@ -99,7 +103,7 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
         if isinstance(model, keras.Model) and inputs is None:
             inputs = noise(model, batch=8)
         seen = survey(model, inputs)
-        again = _copy(model, seen)
+        again = copied(model, seen.call)
         twins = survey(again, inputs)
     moves, left = [], []
     for name, one in _each_layer_once(seen, twins):
@@ -109,46 +113,13 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
             left.append(f"{name}: its kernel is made of others, as by LoRA")
         else:
             moves.append(_move(name, one))
-    size, before, after = _scores(twins, *(_outputs(each, inputs) for each in (model, again)))
-    return Repaired(again, tuple(moves), (*left, *seen.unknown), size, before, after)
+    scores = _scores(twins, model, again, inputs)
+    return Repaired(again, tuple(moves), (*left, *seen.unknown), *scores)
 
 
 def _outputs(model: keras.Model, inputs: Any) -> Any:
     with keras.StatelessScope():  # seeds and counters stay where they are
         return model(inputs, training=False)
-
-
-def _copy(model: keras.Model, seen: Survey) -> keras.Model:
-    # Classes that are not registered are known all the same: they are in the model.
-    types = [type(one.operation) for one in calls(seen.call)]
-    own = {one.__name__: one for one in types if one.__module__.split(".")[0] != "keras"}
-    try:
-        with keras.saving.custom_object_scope(own):
-            again = copy.deepcopy(model)
-    except Exception as error:
-        raise ValueError(
-            f"A copy is repaired, and no copy of {model.name!r} can be made. Expected a model "
-            "that can be saved and loaded: a class of its own may lack a `get_config`. Received a "
-            f"{type(model).__name__}; repair a model inside of it by itself, or add what is "
-            f"missing. ({reason_of(error)})"
-        ) from error
-    if any(type(one) is not type(other) for one, other in _pairs(model, again)):
-        raise ValueError(
-            f"Two classes of {model.name!r} have the same name, so no copy of it can be made. "
-            "Rename one of them."
-        )
-    # Seeds and counters are no weights, and a saved model starts them anew.
-    state = zip(model.non_trainable_variables, again.non_trainable_variables, strict=True)
-    for variable, twin in state:
-        twin.assign(variable)
-    return again
-
-
-def _pairs(model: Any, again: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield every layer of a model with that of its copy."""
-    yield model, again
-    for pair in zip(getattr(model, "layers", ()), getattr(again, "layers", ()), strict=True):
-        yield from _pairs(*pair)
 
 
 def _each_layer_once(seen: Survey, twins: Survey) -> Iterator[tuple[str, Found]]:
@@ -189,27 +160,65 @@ def _gain(one: Found) -> float:
     return subpixel(layer, one.size, one.order).ripple().gain
 
 
-def _scores(
-    seen: Survey, *outputs: Any
-) -> tuple[tuple[int, ...] | None, float | None, float | None]:
-    """Return the longest period of the model's patterns that fits, and the mean scores."""
-    images = [ops.convert_to_numpy(tree.flatten(each)[0]).astype("float32") for each in outputs]
-    shape = images[0].shape
+# How long what is scored may be, by rank: what is longer is cut, and the middle scored.
+_LONGEST = {1: 4096, 2: 512, 3: 64}
+
+
+class _Scores(NamedTuple):
+    """The last fields of `Repaired`."""
+
+    size: tuple[int, ...] | None
+    db_before: float | None
+    db_after: float | None
+    unscored: str
+
+
+def _scores(seen: Survey, model: keras.Model, again: keras.Model, inputs: Any) -> _Scores:
+    """Score what a model and its copy make, with the longest period of its patterns that fits."""
     found = zip(seen.found, seen.periods, strict=True)
     periods = {period for one, period in found if one.enlarges}
+    if not periods:
+        return _Scores(None, None, None, "")
+    try:
+        before, after = (_images(each, inputs) for each in (model, again))
+        size = _longest(periods, before.shape, seen.data_format)
+        if size is None:
+            shown = ", ".join(by(period) for period in sorted(periods))
+            why = f"no map that is long enough for a period of {shown}, its shape is {before.shape}"
+            return _Scores(None, None, None, why)
+        db_before, db_after = (_mean_score(one, size, seen.data_format) for one in (before, after))
+    # The copy is what was asked for; whatever stops the score does not take it away.
+    except Exception as error:
+        why = f"{type(error).__name__}: {reason_of(error)}"
+        return _Scores(None, None, None, why)
+    return _Scores(size, db_before, db_after, "")
+
+
+def _images(model: keras.Model, inputs: Any) -> np.ndarray:
+    images = ops.convert_to_numpy(tree.flatten(_outputs(model, inputs))[0])
+    return np.asarray(images, dtype="float32")
+
+
+def _longest(
+    periods: Iterable[tuple[int, ...]], shape: tuple[int, ...], data_format: str
+) -> tuple[int, ...] | None:
+    """Return the longest period that a score can be of."""
     for size in sorted(periods, key=math.prod, reverse=True):
-        axes = spatial_axes(len(size), seen.data_format)
+        axes = spatial_axes(len(size), data_format)
         if len(shape) == len(size) + 2 and all(
             shape[axis] >= shortest_length(s, len(size)) for axis, s in zip(axes, size, strict=True)
         ):
-            before, after = (_mean_score(each, size, seen.data_format) for each in images)
-            return size, before, after
-    return None, None, None
+            return size
+    return None
 
 
-def _mean_score(images: np.ndarray, size: tuple[int, ...], data_format: str) -> float | None:
+def _mean_score(images: np.ndarray, size: tuple[int, ...], data_format: str) -> float:
     if not np.isfinite(images).all():
-        return None
+        raise ValueError("what the model makes holds a NaN or an infinity")
+    for axis, s in zip(spatial_axes(len(size), data_format), size, strict=True):
+        n = images.shape[axis]
+        kept = min(n, max(_LONGEST[len(size)], shortest_length(s, len(size))))
+        images = np.take(images, range((n - kept) // 2, (n + kept) // 2), axis=axis)
     # Outputs have any range.
     data_range = float(np.ptp(images)) or 1.0
     score = checkerboard_score(images, size, data_range=data_range, data_format=data_format)
@@ -229,6 +238,8 @@ def _text(repaired: Repaired) -> str:
         lines += ["", f"Score of what the model makes, period {size}: {scores}"]
         if repaired.db_after > repaired.db_before:
             lines.append("It has risen: what the phases do to slopes and edges outweighs the gain.")
+    elif repaired.unscored:
+        lines += ["", f"What the model makes has no score: {repaired.unscored}."]
     if repaired.not_moved:
         lines += ["", "Not moved:", *(f"- {line}" for line in repaired.not_moved)]
     return "\n".join(lines)

@@ -37,6 +37,7 @@ from keras_upsampling.trace import (
     is_functional,
     shapes_of,
 )
+from keras_upsampling.uncalled import refuse_without_call
 
 MAXIMUM = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 
@@ -92,13 +93,15 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
 
     Raises:
         TypeError: not a model.
-        ValueError: the shape of its input is not known, and `inputs` are not given.
+        ValueError: it has no `call`, or the shape of its input is not known, and `inputs` are not
+            given.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"Expected a keras.Model. Received {model!r} of type {type(model).__name__}; for a "
             "single layer use `audit_kernel`, for a file `keras.saving.load_model` first."
         )
+    refuse_without_call(model)
     drawn = noise(model) if inputs is None else inputs
     state = [(one, ops.convert_to_numpy(one)) for one in model.non_trainable_variables]
     try:
@@ -126,8 +129,9 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
     """Return something to call a model with: maps of values from 0 to 1, normal codes, zeros.
 
     Raises:
-        ValueError: the shape of its input is not known.
+        ValueError: it has no `call`, or the shape of its input is not known.
     """
+    refuse_without_call(model)
     known = inputs_of(model)
     if known is None:
         raise ValueError(

@@ -1,9 +1,11 @@
+import sys
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_upsampling import SubpixelConv2D, UpsampleConv2D, audit, repair
+from keras_upsampling import SubpixelConv2D, UpsampleConv2D, audit, checkerboard_score, repair
 from keras_upsampling.constraints import CheckerboardFree
 from tests.backends import to_numpy
 
@@ -138,3 +140,144 @@ def test_inputs_of_ones_own_are_what_is_scored():
     nothing = repair(model, np.zeros((2, 16, 16, 1), "float32"))
     assert nothing.db_before == pytest.approx(0, abs=1e-3)
     assert repair(model).db_before > 5
+
+
+class Plain(layers.Layer):
+    """A layer whose arguments Keras cannot save by itself."""
+
+    def __init__(self, inner):
+        super().__init__(name="plain")
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+
+class Forgetful(layers.Layer):
+    """A layer whose `get_config` lacks an argument."""
+
+    def __init__(self, factor, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+    def get_config(self):
+        return super().get_config()
+
+
+def enlarging(*after):
+    up = layers.Conv2DTranspose(2, 3, strides=2, name="up", **SAME)
+    return keras.Sequential([keras.Input((8, 8, 2)), up, *after])
+
+
+def test_classes_that_cannot_be_copied_are_named():
+    with pytest.raises(ValueError, match=r"Plain \('plain'\) has no `get_config`\. Give"):
+        repair(enlarging(Plain(layers.ReLU())))
+    inner = keras.Sequential([keras.Input((16, 16, 2)), Forgetful(2, name="half")])
+    with pytest.raises(ValueError, match=r"Forgetful \('half'\): .*argument: 'factor'"):
+        repair(enlarging(inner))
+
+
+def distance(y, x):
+    return ops.mean(ops.square(y - x))
+
+
+def doubled(x):
+    return 2 * x
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Lambda(lambda x: ops.relu(x) + doubled(x)),
+        lambda: layers.Lambda(doubled),
+        lambda: layers.Activation(lambda x: ops.relu(x)),
+        lambda: layers.Conv2D(2, 3, activation=doubled, **SAME),
+    ],
+    ids=["lambda", "function", "activation", "named activation"],
+)
+def test_functions_of_ones_own_are_copied_with_all_that_they_use(make):
+    model = enlarging(make())
+    names = [vars(one).get("function", doubled).__name__ for one in model.layers]
+    found = repair(model)
+    assert len(found.moves) == 1
+    assert names == [vars(one).get("function", doubled).__name__ for one in model.layers]
+    x = np.random.default_rng(0).random((1, 8, 8, 2), "float32")
+    again = repair(found.model)  # what is repaired stays as it is
+    assert again.moves[0].moved < 1e-6
+    np.testing.assert_allclose(
+        to_numpy(again.model(x)), to_numpy(found.model(x)), rtol=0, atol=1e-5
+    )
+
+
+def test_a_compiled_model_keeps_its_loss_and_metrics():
+    model = enlarging()
+    model.compile("adam", distance, metrics=[distance], jit_compile=False)
+    x = np.zeros((2, 8, 8, 2), "float32")
+    again = repair(model).model
+    assert again.loss is distance
+    again.fit(x, np.ones((2, 16, 16, 2), "float32"), verbose=0)
+
+
+class Adversaries(keras.Model):
+    """A model that only trains others."""
+
+    def __init__(self):
+        super().__init__(name="adversaries")
+        self.generator = enlarging()
+        self._critic = keras.Sequential([keras.Input((16, 16, 2)), layers.Flatten()])
+        self.others = [enlarging(), enlarging()]
+
+    def train_step(self, _):
+        return {}
+
+
+@pytest.mark.parametrize("look", [audit, repair])
+@pytest.mark.parametrize("inputs", [None, np.zeros((1, 8, 8, 2), "float32")], ids=["", "inputs"])
+def test_a_model_without_a_call_names_its_parts(look, inputs):
+    parts = r"`\.generator`, `\.others\[0\]`, `\.others\[1\]`"
+    with pytest.raises(ValueError, match=rf"'adversaries' has no `call`.* Adversaries; .*{parts}"):
+        look(Adversaries(), inputs)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), ValueError("a bad day")])
+def test_the_copy_comes_back_whatever_the_score_does(error, monkeypatch):
+    def failing(*_, **__):
+        raise error
+
+    module = sys.modules["keras_upsampling.repair"]
+    monkeypatch.setattr(module, "checkerboard_score", failing)
+    found = repair(decoder())
+    assert all(move.gain_after < 1e-5 for move in found.moves)
+    assert audit(found.model).layers[0].ripple.gain < 1e-5
+    assert (found.size, found.db_before, found.db_after) == (None, None, None)
+    assert found.unscored == f"{type(error).__name__}: {error}"
+    assert f"has no score: {found.unscored}." in str(found)
+
+
+def test_why_there_is_no_score_is_said():
+    small = layers.Conv2DTranspose(1, 3, strides=2, **SAME)
+    found = repair(keras.Sequential([keras.Input((3, 3, 1)), small]))
+    assert "no map that is long enough for a period of 2x2" in found.unscored
+    broken = keras.Sequential([keras.Input((16, 16, 1)), layers.UpSampling2D(2)])
+    nan = np.full((1, 16, 16, 1), np.nan, "float32")
+    assert "a NaN or an infinity" in repair(broken, nan).unscored
+    assert repair(broken).unscored == ""
+
+
+def test_only_the_middle_of_a_long_signal_is_scored(monkeypatch):
+    module = sys.modules["keras_upsampling.repair"]
+    shapes = []
+
+    def scored(images, *args, **kwargs):
+        shapes.append(images.shape)
+        return checkerboard_score(images, *args, **kwargs)
+
+    monkeypatch.setattr(module, "checkerboard_score", scored)
+    up = layers.Conv1DTranspose(1, 16, strides=8, **SAME)
+    found = repair(keras.Sequential([keras.Input((2048, 2)), up]))
+    assert shapes == [(8, 4096, 1)] * 2
+    assert found.db_after < found.db_before
+    assert not found.unscored
