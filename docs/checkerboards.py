@@ -177,7 +177,8 @@ plots.image(made[0], 4, data_range=float(np.ptp(made)))
 # ## Where it comes from
 #
 # `audit` calls the model once, looks at every layer that enlarges maps or makes them smaller, and
-# says what to do about it:
+# says what to do about it. It looks into models in the model and into wrappers (`TimeDistributed`),
+# and at functions that code calls, such as `keras.ops.image.resize`:
 
 # %%
 found = keras_upsampling.audit(models[name])

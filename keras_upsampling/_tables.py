@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -32,7 +33,7 @@ def visible(text: str, *, line_breaks: bool = False) -> str:
     )
 
 
-def by(lengths: Sequence[int]) -> str:
+def by(lengths: Sequence[int | Fraction]) -> str:
     """Write lengths as in 2x4."""
     return "x".join(map(str, lengths))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_upsampling.constraints import CheckerboardFree
 from keras_upsampling.flow import Found
-from keras_upsampling.kernels import INTERPOLATIONS, TRANSPOSED
+from keras_upsampling.kernels import INTERPOLATIONS, TRANSPOSED, takes_maximum
 from keras_upsampling.layers.blur_pool import BlurPool
 from keras_upsampling.layers.subpixel_conv import SubpixelConv
 
@@ -30,12 +30,21 @@ def _ripples(figure: str) -> Callable[[Found], bool]:
     return lambda one: one.ripple is not None and is_seen(getattr(one.ripple, figure))
 
 
+def _interpolates(one: Found) -> bool:
+    operation = one.call.operation
+    return isinstance(operation, INTERPOLATIONS) or type(operation).__name__ in _RESIZING
+
+
+def _is_function(name: str) -> Callable[[Found], bool]:
+    return lambda one: type(one.call.operation).__name__ == name
+
+
 def _is_uneven(one: Found) -> bool:
     return one.ripple is not None and int(np.ptp(one.ripple.overlap)) > 0
 
 
 def _has_taps_for_one_sample(one: Found) -> bool:
-    return tuple(one.call.operation.kernel_size) == one.size
+    return tuple(one.call.operation.kernel_size) == one.own_size
 
 
 def _has_phases_first(one: Found) -> bool:
@@ -55,6 +64,8 @@ def _may_come_apart(one: Found) -> bool:
     )
 
 
+_RESIZING = ("Resizing", "Resize", "Repeat")
+
 _BLURRED = "BlurPool{rank}D({size}{format})"
 _IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}{format}) in its place"
 
@@ -62,6 +73,13 @@ _IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}{format}) in 
 # {size} how much it enlarges, {sizes} the same for every axis, {filters} its own, {taps} those of
 # the layer in its place, and {format} its data format where that is not Keras's setting.
 _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
+    (
+        True,
+        (_is_function("ConvTranspose"), _ripples("gain")),
+        "call it with a kernel whose phases have one sum, such as constraints.CheckerboardFree("
+        "{sizes})(kernel) if it has a tap or more for every phase, or enlarge the map first and "
+        "then convolve",
+    ),
     (
         True,
         (lambda one: one.has_gaps,),
@@ -104,7 +122,7 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
     # A convolution learns to smooth steps, so without one only: see docs/choosing.md.
     (
         True,
-        (_is(*INTERPOLATIONS), _ripples("ramp"), lambda one: not one.convolved),
+        (_interpolates, _ripples("ramp"), lambda one: not one.convolved),
         "constants stay constant, slopes get steps, and no convolution comes after it: "
         'Upsample{rank}D({size}, interpolation="linear"{format}) makes none',
     ),
@@ -112,7 +130,7 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
     (False, (_is(BlurPool),), ""),
     (
         False,
-        (lambda one: one.ripple is None,),
+        (lambda one: takes_maximum(one.call.operation),),
         "its gradient reaches one sample of each window: take the maximum without strides, and "
         + _BLURRED
         + " behind it",
@@ -141,15 +159,15 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
 
 def advice(one: Found) -> str:
     """Return in a line what to do about a layer; nothing where there is nothing to mend."""
-    layer = one.call.operation
+    layer, size = one.call.operation, one.own_size
     filters = getattr(layer, "filters", 0) if one.order is None else one.order.shape[-1]
     values = {
-        "rank": len(one.size),
-        "size": _short(one.size),
-        "sizes": one.size,
+        "rank": len(size),
+        "size": _short(size),
+        "sizes": size,
         "filters": filters,
         "format": _format(getattr(layer, "data_format", None)),
-        "taps": _short(_taps(layer, one.size)),
+        "taps": _short(_taps(layer, size)),
     }
     for enlarges, tests, text in _ADVICE:
         if enlarges == one.enlarges and all(test(one) for test in tests):

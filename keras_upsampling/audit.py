@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import keras
@@ -32,8 +33,9 @@ class LayerAudit(NamedTuple):
         kind: Its class; for a convolution that depth-to-space follows, both.
         enlarges: Whether it enlarges. Where it makes maps smaller, all figures are those of the
             gradient, which it enlarges.
-        size: By how much, along every axis.
-        ripple: What its kernel must do; None for a maximum, which has no kernel.
+        size: By how much, along every axis; a fraction where that is no whole number.
+        ripple: What its kernel must do; None where there is no kernel that is the same everywhere:
+            of a maximum, of resizing by a fraction.
         period: Of its pattern in the model's output (for the gradient: at its input), in samples.
         compound: The gain ripple (for the gradient: the power ripple) of this layer and those whose
             patterns come through it together, from their kernels alone; None where one of them has
@@ -46,7 +48,7 @@ class LayerAudit(NamedTuple):
     layer: str
     kind: str
     enlarges: bool
-    size: tuple[int, ...]
+    size: tuple[int | Fraction, ...]
     ripple: Ripple | None
     period: tuple[int, ...]
     compound: float | None
@@ -87,7 +89,10 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
     """Say which layers of a model make checkerboards, how strong, and what to do about it.
 
     The model is called once, and every layer that enlarges maps, or makes them smaller, is
-    looked at, in models inside of the model too. Kernels are compared phase by phase. Then
+    looked at: in models inside of the model too, in wrappers such as `TimeDistributed`, and where
+    code calls `keras.ops.image.resize`, `repeat`, `depth_to_space`, `conv_transpose` and the like
+    (as `ops.repeat`; not a function imported by its own name). Kernels are compared phase by
+    phase. Then
     constants are sent through as much of the model as takes maps of any size, on maps so large
     that borders do not matter, and what repeats in the middle of the output is measured; and
     noise is sent back to the input for the gradient. That takes at most about a gigabyte beyond
@@ -177,6 +182,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(part) for name, part in value._asdict().items()}
     if isinstance(value, (tuple, list)):
         return [_plain(part) for part in value]
+    if isinstance(value, Fraction):
+        return int(value) if value.denominator == 1 else float(value)
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     # JSON knows no infinity.

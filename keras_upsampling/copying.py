@@ -13,6 +13,7 @@ import keras
 
 from keras_upsampling._tables import reason_of
 from keras_upsampling.trace import Call, calls, is_functional
+from keras_upsampling.twins import paired
 
 
 def copied(model: keras.Model, call: Call) -> keras.Model:
@@ -39,8 +40,7 @@ def copied(model: keras.Model, call: Call) -> keras.Model:
             "Rename one of them."
         )
     # Seeds and counters are no weights, and a saved model starts them anew.
-    state = zip(model.non_trainable_variables, again.non_trainable_variables, strict=True)
-    for variable, twin in state:
+    for variable, twin in paired(model.non_trainable_variables, again.non_trainable_variables):
         twin.assign(variable)
     return again
 
@@ -50,17 +50,20 @@ def _known(operations: Iterable[Any], model: keras.Model) -> Iterator[None]:
     """Let Keras know the classes and functions of a model, registered or not: they are in it."""
     classes = {type(one) for one in operations}
     own = {one.__name__: one for one in classes if one.__module__.split(".")[0] != "keras"}
-    functions = _functions([*operations, *model.metrics])
-    # A function without a name would be copied without the names that it uses.
-    nameless = [one for one in functions if one.__name__ == "<lambda>"]
-    for number, function in enumerate(nameless):
-        function.__name__ = f"lambda_{number}"
+    # Two may have one name, or that of a function of Keras; and one without a name would be copied
+    # without what it uses.
+    functions = {
+        f"function_{i}": f for i, f in enumerate(_functions([*operations, *model.metrics]))
+    }
+    names = [function.__name__ for function in functions.values()]
+    for name, function in functions.items():
+        function.__name__ = name
     try:
-        with keras.saving.custom_object_scope(own | {one.__name__: one for one in functions}):
+        with keras.saving.custom_object_scope(own | functions):
             yield
     finally:
-        for function in nameless:
-            function.__name__ = "<lambda>"
+        for name, function in zip(names, functions.values(), strict=True):
+            function.__name__ = name
 
 
 def _functions(holders: Iterable[Any]) -> list[types.FunctionType]:
@@ -93,12 +96,19 @@ def _why(model: keras.Model, operations: Iterable[Any], error: Exception) -> str
                 first = reason.__context__  # which Keras says again, in more words
                 said = reason_of(first if isinstance(first, Exception) else reason).rstrip(".")
                 reasons[type(one)] = f"{type(one).__name__} ({one.name!r}): {said}"
-    said = "; ".join(reasons.values()) or f"{type(model).__name__}: {reason_of(error)}".rstrip(".")
+    refused = f"A copy is repaired, and no copy of {model.name!r} can be made."
+    if reasons:
+        return (
+            f"{refused} Expected layers that `from_config` can make again from what their "
+            f"`get_config` returns. Received some that it cannot: {'; '.join(reasons.values())}. "
+            "Give these classes a `get_config` with all that their `__init__` takes, or repair a "
+            "model inside of it by itself."
+        )
+    inside = [one.name for one in operations if isinstance(one, keras.Model) and one is not model]
+    mend = f"the models inside of it: {', '.join(inside)}" if inside else "another model"
     return (
-        f"A copy is repaired, and no copy of {model.name!r} can be made. Expected layers that can "
-        "be made again by `from_config` from what their `get_config` returns. Received some that "
-        f"cannot: {said}. Give these classes a `get_config` with all that their `__init__` takes, "
-        "or repair a model inside of it by itself."
+        f"{refused} Expected a model that can be saved and loaded. Received a "
+        f"{type(model).__name__}, of which Keras says: {reason_of(error)!r}. Repair {mend}."
     )
 
 

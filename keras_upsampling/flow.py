@@ -42,19 +42,27 @@ class Found(NamedTuple):
         kind: Its class, or both classes.
         enlarges: Whether it enlarges.
         size: By how much, along every axis.
-        ripple: What its kernel, or its gradient's, must do; None for a maximum, which has none.
+        ripple: What its kernel, or its gradient's, must do; None where there is no kernel that is
+            the same everywhere, as of a maximum.
         order: Of a sub-pixel convolution, `(*size, filters)`: which channel becomes which phase.
         convolved: Whether a convolution of more than one tap comes after it, or nobody knows.
+        added: How many axes of its maps come before those that its layer knows of.
     """
 
     call: Call
     step: Call
     kind: str
     enlarges: bool
-    size: tuple[int, ...]
+    size: tuple[int | Fraction, ...]
     ripple: Ripple | None
     order: np.ndarray | None = None
     convolved: bool = True
+    added: int = 0
+
+    @property
+    def own_size(self) -> tuple[int, ...]:
+        """The size on the axes that its layer knows of."""
+        return tuple(int(s) for s in self.size[self.added :])
 
     @property
     def has_gaps(self) -> bool:
@@ -199,7 +207,7 @@ def periods(
         sources = [places.index(axis) for axis in ordered]
         found_periods.append(
             tuple(
-                one.size[axis] * max(1, round(n / here[axis]))
+                Fraction(one.size[axis]).numerator * max(1, round(n / here[axis]))
                 for n, axis in zip(end, sources, strict=True)
             )
         )

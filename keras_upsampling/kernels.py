@@ -229,13 +229,18 @@ def _blur(layer: keras.Layer) -> Enlarging:
     return Enlarging(functools.reduce(np.multiply.outer, taps)[..., None, None], layer.size)
 
 
-def _interpolation(layer: keras.Layer) -> Enlarging:
-    rank = layer.input_spec.ndim - 2
-    size = positive_ints(layer.size, rank, "size")
-    name = interpolation_name(getattr(layer, "interpolation", "nearest"), rank)
-    filters = [np.array(axis_filter(s, name).weights) for s in size]
+def interpolated(size: tuple[int, ...], interpolation: str) -> Enlarging:
+    """Describe an interpolation, by the name that it has in every rank."""
+    rank = len(size)
+    filters = [np.array(axis_filter(s, interpolation).weights) for s in size]
     kernel, reached = enlarged_and_convolved(np.ones((1,) * (rank + 2)), filters, (1,) * rank)
     return Enlarging(kernel, size, reached=reached)
+
+
+def _interpolation(layer: keras.Layer) -> Enlarging:
+    rank = layer.input_spec.ndim - 2
+    name = interpolation_name(getattr(layer, "interpolation", "nearest"), rank)
+    return interpolated(positive_ints(layer.size, rank, "size"), name)
 
 
 def _upsample_conv(layer: keras.Layer) -> Enlarging:
@@ -253,11 +258,17 @@ def _subpixel_conv(layer: keras.Layer) -> Enlarging:
     return subpixel(layer, layer.size, _phases_first(layer.size, layer.filters))
 
 
+def takes_maximum(operation: Any) -> bool:
+    """Return whether an operation takes the maximum of each window: a layer, or a function."""
+    return isinstance(operation, MAXIMUM) or type(operation).__name__ == "MaxPool"
+
+
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 INTERPOLATIONS = (Upsample, layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+MAXIMUM = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 AVERAGE = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
 
 # `Conv2DTranspose` and `Conv2D` share no class but their base.

@@ -11,7 +11,9 @@ from keras import tree
 
 from keras_upsampling._types import Shape
 from keras_upsampling.layout import formats_of, graph_of
+from keras_upsampling.scaled import of_any_size
 from keras_upsampling.trace import Call, inputs_of, is_functional, shapes_of
+from keras_upsampling.twins import paired
 
 
 class Part(NamedTuple):
@@ -140,7 +142,7 @@ def _flattened(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
             return x
         if is_functional(operation):
             return through(operation, args[0] if len(args) == 1 else list(args))
-        return operation(*args, **kwargs)
+        return of_any_size(operation, *args)(*args, **kwargs)
 
     def through(functional: Any, inputs: Any) -> Any:
         inputs = tree.pack_sequence_as(functional.input, tree.flatten(inputs))
@@ -157,7 +159,8 @@ def _flattened(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
     flat = keras.Model(given, apply(model, given))
     for operation, again in copies.values():
         if isinstance(operation, keras.Layer) and again is not operation:
-            again.set_weights(operation.get_weights())
+            for variable, twin in paired(operation.weights, again.weights, operation.name):
+                twin.assign(variable)
     return flat
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._tables import by, reason_of, table
 from keras_upsampling.constraints import CheckerboardFree
 from keras_upsampling.copying import copied
 from keras_upsampling.flow import Found
+from keras_upsampling.functions import Function
 from keras_upsampling.kernels import TRANSPOSED, audit_kernel, subpixel
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.score import checkerboard_score, mean_db
@@ -100,20 +100,23 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
         Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the condition that is projected onto).
     """
     with random_state_kept():
+        drawn = [inputs]
         if isinstance(model, keras.Model) and inputs is None:
-            inputs = noise(model, batch=8)
-        seen = survey(model, inputs)
+            drawn = _one_by_one(noise(model, batch=_EXAMPLES))
+        seen = survey(model, drawn[0])
         again = copied(model, seen.call)
-        twins = survey(again, inputs)
+        twins = survey(again, drawn[0])
     moves, left = [], []
     for name, one in _each_layer_once(seen, twins):
-        if one.has_gaps:
-            left.append(f"{name}: its kernel is smaller than its stride, {one.size}")
+        if isinstance(one.call.operation, Function):
+            left.append(f"{name}: it is a function, whose kernel is no weight of a layer")
+        elif one.has_gaps:
+            left.append(f"{name}: its kernel is smaller than its stride, {one.own_size}")
         elif not hasattr(one.call.operation.kernel, "assign"):
             left.append(f"{name}: its kernel is made of others, as by LoRA")
         else:
             moves.append(_move(name, one))
-    scores = _scores(twins, model, again, inputs)
+    scores = _scores(twins, model, again, drawn)
     return Repaired(again, tuple(moves), (*left, *seen.unknown), *scores)
 
 
@@ -130,7 +133,8 @@ def _each_layer_once(seen: Survey, twins: Survey) -> Iterator[tuple[str, Found]]
     done = set()
     for original, one in zip(seen.found, twins.found, strict=True):
         layer = one.call.operation
-        if id(layer) not in done and (one.order is not None or isinstance(layer, TRANSPOSED)):
+        transposes = isinstance(layer, TRANSPOSED) or type(layer).__name__ == "ConvTranspose"
+        if id(layer) not in done and (one.order is not None or transposes):
             done.add(id(layer))
             yield name_of(original.call), one
 
@@ -140,11 +144,11 @@ def _move(name: str, one: Found) -> Move:
     before = ops.convert_to_numpy(layer.kernel)
     gain = _gain(one)
     if one.order is None:
-        layer.kernel.assign(CheckerboardFree(one.size)(layer.kernel))
+        layer.kernel.assign(CheckerboardFree(one.own_size)(layer.kernel))
     else:
         # Phases first, then filters, is how the constraint has them.
         order = one.order.ravel()
-        constraint = CheckerboardFree(one.size, subpixel=True)
+        constraint = CheckerboardFree(one.own_size, subpixel=True)
         for weight in filter(lambda w: w is not None, (layer.kernel, layer.bias)):
             projected = constraint(ops.take(weight, order, axis=-1))
             weight.assign(ops.take(projected, np.argsort(order), axis=-1))
@@ -157,8 +161,11 @@ def _gain(one: Found) -> float:
     layer = one.call.operation
     if one.order is None:
         return audit_kernel(layer).gain
-    return subpixel(layer, one.size, one.order).ripple().gain
+    return subpixel(layer, one.own_size, one.order).ripple().gain
 
+
+# How many examples of noise are scored, one after the other for the sake of memory.
+_EXAMPLES = 8
 
 # How long what is scored may be, by rank: what is longer is cut, and the middle scored.
 _LONGEST = {1: 4096, 2: 512, 3: 64}
@@ -173,20 +180,31 @@ class _Scores(NamedTuple):
     unscored: str
 
 
-def _scores(seen: Survey, model: keras.Model, again: keras.Model, inputs: Any) -> _Scores:
+def _one_by_one(inputs: Any) -> list[Any]:
+    """Return every example as a batch of its own, if they can be told apart."""
+    if any(x.shape[0] != _EXAMPLES for x in tree.flatten(inputs)):
+        return [inputs]
+    return [tree.map_structure(lambda x, i=i: x[i : i + 1], inputs) for i in range(_EXAMPLES)]
+
+
+def _scores(seen: Survey, model: keras.Model, again: keras.Model, drawn: Sequence[Any]) -> _Scores:
     """Score what a model and its copy make, with the longest period of its patterns that fits."""
     found = zip(seen.found, seen.periods, strict=True)
     periods = {period for one, period in found if one.enlarges}
     if not periods:
         return _Scores(None, None, None, "")
     try:
-        before, after = (_images(each, inputs) for each in (model, again))
-        size = _longest(periods, before.shape, seen.data_format)
+        shape = _images(model, drawn[0], seen.data_format).shape
+        size = _longest(periods, shape)
         if size is None:
-            shown = ", ".join(by(period) for period in sorted(periods))
-            why = f"no map that is long enough for a period of {shown}, its shape is {before.shape}"
+            named = ", ".join(by(period) for period in sorted(periods))
+            why = f"nothing long enough for a period of {named}, its shape is {shape}"
             return _Scores(None, None, None, why)
-        db_before, db_after = (_mean_score(one, size, seen.data_format) for one in (before, after))
+        middles = [
+            [_middle(_images(each, inputs, seen.data_format), size) for inputs in drawn]
+            for each in (model, again)
+        ]
+        db_before, db_after = (_mean_score(np.concatenate(one), size) for one in middles)
     # The copy is what was asked for; whatever stops the score does not take it away.
     except Exception as error:
         why = f"{type(error).__name__}: {reason_of(error)}"
@@ -194,34 +212,49 @@ def _scores(seen: Survey, model: keras.Model, again: keras.Model, inputs: Any) -
     return _Scores(size, db_before, db_after, "")
 
 
-def _images(model: keras.Model, inputs: Any) -> np.ndarray:
+def _images(model: keras.Model, inputs: Any, data_format: str) -> np.ndarray:
+    """Return what a model makes, its channels last."""
     images = ops.convert_to_numpy(tree.flatten(_outputs(model, inputs))[0])
-    return np.asarray(images, dtype="float32")
+    images = np.asarray(images, dtype="float32")
+    return images if data_format == "channels_last" else np.moveaxis(images, 1, -1)
 
 
-def _longest(
-    periods: Iterable[tuple[int, ...]], shape: tuple[int, ...], data_format: str
-) -> tuple[int, ...] | None:
+def _longest(periods: Iterable[tuple[int, ...]], shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """Return the longest period that a score can be of."""
     for size in sorted(periods, key=math.prod, reverse=True):
-        axes = spatial_axes(len(size), data_format)
+        scored = _scored_axes(size)
         if len(shape) == len(size) + 2 and all(
-            shape[axis] >= shortest_length(s, len(size)) for axis, s in zip(axes, size, strict=True)
+            n >= shortest_length(s, len(scored))
+            for n, s in zip(shape[-1 - len(scored) : -1], scored, strict=True)
         ):
             return size
     return None
 
 
-def _mean_score(images: np.ndarray, size: tuple[int, ...], data_format: str) -> float:
-    if not np.isfinite(images).all():
-        raise ValueError("what the model makes holds a NaN or an infinity")
-    for axis, s in zip(spatial_axes(len(size), data_format), size, strict=True):
+def _scored_axes(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the period without a first axis of three that has none: of a film, each picture's."""
+    return size[1:] if len(size) == 3 and size[0] == 1 else size
+
+
+def _middle(images: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return the middle of what is too long, every picture of a film as an image."""
+    size = _scored_axes(size)
+    images = images.reshape(-1, *images.shape[-1 - len(size) :])
+    for axis, s in enumerate(size, start=1):
         n = images.shape[axis]
         kept = min(n, max(_LONGEST[len(size)], shortest_length(s, len(size))))
         images = np.take(images, range((n - kept) // 2, (n + kept) // 2), axis=axis)
+    return images
+
+
+def _mean_score(images: np.ndarray, size: tuple[int, ...]) -> float:
+    if not np.isfinite(images).all():
+        raise ValueError("what the model makes holds a NaN or an infinity")
     # Outputs have any range.
     data_range = float(np.ptp(images)) or 1.0
-    score = checkerboard_score(images, size, data_range=data_range, data_format=data_format)
+    score = checkerboard_score(
+        images, _scored_axes(size), data_range=data_range, data_format="channels_last"
+    )
     return mean_db(score.db)
 
 

@@ -21,7 +21,8 @@ from keras_upsampling.flow import (
     periods,
     ways,
 )
-from keras_upsampling.kernels import CONVOLUTIONS, kind_of, subpixel
+from keras_upsampling.functions import Function
+from keras_upsampling.kernels import CONVOLUTIONS, MAXIMUM, kind_of, subpixel, takes_maximum
 from keras_upsampling.layout import (
     channels_last,
     channels_last_shape,
@@ -29,6 +30,7 @@ from keras_upsampling.layout import (
     in_format,
     input_format,
 )
+from keras_upsampling.resizing import resized
 from keras_upsampling.trace import (
     Call,
     calls,
@@ -38,8 +40,7 @@ from keras_upsampling.trace import (
     shapes_of,
 )
 from keras_upsampling.uncalled import refuse_without_call
-
-MAXIMUM = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
+from keras_upsampling.wrappers import opened
 
 # What does the same to every number by itself, and so to all phases: layers, and the operations
 # of functional models, which have no public classes.
@@ -165,17 +166,18 @@ def look(call: Call) -> Survey:
     """Return what a model's call has done to the size of maps."""
     formats = formats_of(call)
     made = next((formats[tensor] for tensor in call.made), "channels_last")
-    called, data_format = channels_last(call, formats), "channels_last"
-    steps = list(_steps(called))
+    whole, data_format = channels_last(call, formats), "channels_last"
+    called = opened(whole)
+    steps = list(_steps(called, data_format))
     convolved = convolved_after(called, steps)
     found: dict[int, Found] = {}
     unknown: list[str] = []
     missed: list[str] = []
     for index, step in enumerate(steps):
-        one = _known(step) or _shuffled(step, steps, called, data_format)
+        one = _known(step, data_format) or _shuffled(step, steps, called, data_format)
         if one is not None:
             found[index] = one._replace(convolved=convolved[index])
-        elif kind_of(step.operation) is None:
+        if kind_of(step.operation) is None and (one is None or _has_no_kernel(one)):
             name = f"{name_of(step)}: no kernel of a {type(step.operation).__name__}"
             change = change_of(step, data_format)
             ranks = [len(shapes[0]) if shapes else 0 for shapes in (step.inputs, step.outputs)]
@@ -187,7 +189,7 @@ def look(call: Call) -> Survey:
                 missed.append(f"{name}'s gradient is known")
     unknown += _outside_of_layers(called, data_format)
     return Survey(
-        called,
+        whole,
         list(found.values()),
         periods(called, steps, found, data_format),
         ways(called, steps, found),
@@ -197,40 +199,49 @@ def look(call: Call) -> Survey:
     )
 
 
-def _steps(call: Call) -> Iterator[Call]:
+def _steps(call: Call, data_format: str) -> Iterator[Call]:
     """Yield what does one thing, in order: a layer that is known, or that calls no other."""
     # An activation may be a layer, called by the one that it belongs to; and Keras's own layers,
     # and this library's, call others for what they do.
     if kind_of(call.operation) or not call.children or not _has_parts(call.operation):
         yield call
         return
+    # A layer of functions may be depth to space as a whole, in an order of its own.
+    of_functions = all(isinstance(child.operation, Function) for child in call.children)
+    if of_functions and _shuffle(call, data_format):
+        yield call
+        return
     for child in call.children:
-        yield from _steps(child)
+        yield from _steps(child, data_format)
 
 
-def _known(step: Call) -> Found | None:
+def _known(step: Call, data_format: str) -> Found | None:
     """Return what is known of a layer that changes the size of maps by itself."""
     operation = step.operation
     name = type(operation).__name__
-    if isinstance(operation, MAXIMUM):
-        size = tuple(operation.strides)
-        return Found(step, step, name, False, size, None) if max(size) > 1 else None
     kind = kind_of(operation)
-    if kind is None:
+    if isinstance(operation, MAXIMUM):
+        found = Found(step, step, name, False, tuple(operation.strides), None)
+    elif kind is not None:
+        kernel = kind.read(operation)
+        ripple = kernel.ripple() if max(kernel.size) > 1 else None
+        found = Found(step, step, name, kind.enlarges, kernel.size, ripple, kernel.order)
+    else:
+        return resized(step, data_format)
+    if max(found.size) == 1:
         return None
-    kernel = kind.read(operation)
-    if max(kernel.size) == 1:
-        return None
-    return Found(step, step, name, kind.enlarges, kernel.size, kernel.ripple(), kernel.order)
+    added = len(step.inputs[0]) - 2 - len(found.size)  # by `TimeDistributed`
+    return found._replace(size=(1,) * added + found.size, added=added)
+
+
+def _has_no_kernel(one: Found) -> bool:
+    return one.ripple is None and not takes_maximum(one.call.operation)
 
 
 def _shuffled(step: Call, steps: list[Call], whole: Call, data_format: str) -> Found | None:
     """Return what is known of a convolution, if this step is the depth-to-space behind it."""
-    given, made = of_maps(step, data_format)
-    if not given or any(n == 0 or m % n for n, m in zip(given, made, strict=True)):
-        return None
-    size = tuple(m // n for n, m in zip(given, made, strict=True))
-    if max(size) == 1:
+    size = _whole_factors(step, data_format)
+    if size is None:
         return None
     before = step
     while before is step or _is_elementwise(before.operation):
@@ -256,6 +267,20 @@ def _shuffled(step: Call, steps: list[Call], whole: Call, data_format: str) -> F
         return None
     name = f"{type(layer).__name__} + {type(step.operation).__name__}"
     return Found(before, step, name, True, size, subpixel(layer, size, order).ripple(), order)
+
+
+def _whole_factors(step: Call, data_format: str) -> tuple[int, ...] | None:
+    given, made = of_maps(step, data_format)
+    if not given or any(n == 0 or m % n for n, m in zip(given, made, strict=True)):
+        return None
+    size = tuple(m // n for n, m in zip(given, made, strict=True))
+    return size if max(size) > 1 else None
+
+
+def _shuffle(step: Call, data_format: str) -> bool:
+    """Return whether a step as a whole is depth to space."""
+    size = _whole_factors(step, data_format)
+    return size is not None and _channel_order(step, size) is not None
 
 
 def _is_elementwise(operation: Any) -> bool:
@@ -292,7 +317,7 @@ def _has_parts(operation: Any) -> bool:
     """Whether what an operation calls are layers that somebody put into it."""
     package = type(operation).__module__.split(".")[0]
     whole = package in ("keras", "keras_upsampling")
-    return not whole or isinstance(operation, (keras.Model, layers.Wrapper))
+    return not whole or isinstance(operation, (keras.Model, layers.Wrapper, layers.Lambda))
 
 
 def _outside_of_layers(call: Call, data_format: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ import keras
 from keras import tree
 
 from keras_upsampling._types import Shape
+from keras_upsampling.functions import functions_as_operations
 
 
 class Call(NamedTuple):
@@ -167,7 +168,8 @@ def _recorded() -> Iterator[list[Call]]:
 
         keras.Operation.__call__ = listening
         try:
-            yield levels[0]
+            with functions_as_operations():
+                yield levels[0]
         finally:
             keras.Operation.__call__ = original
 

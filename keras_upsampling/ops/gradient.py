@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -116,6 +117,7 @@ def input_gradient(function: Callable[..., Tensor]) -> Callable[..., np.ndarray]
         found = jax.jit(jax.grad(function))  # at once, not operation by operation
     elif _BACKEND == "tensorflow":
 
+        @functools.partial(tf.function, autograph=False)
         def found(x: Tensor, *others: Tensor) -> Tensor:
             with tf.GradientTape() as tape:
                 tape.watch(x)
