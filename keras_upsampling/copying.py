@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 import types
 import warnings
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ import keras
 from keras_upsampling._tables import reason_of
 from keras_upsampling.trace import Call, calls, is_functional
 from keras_upsampling.twins import paired
+from keras_upsampling.wrappers import opened
 
 
 def copied(model: keras.Model, call: Call) -> keras.Model:
@@ -26,8 +28,10 @@ def copied(model: keras.Model, call: Call) -> keras.Model:
     Raises:
         ValueError: it cannot be copied; the message names the classes that are in the way.
     """
-    operations = list({id(one.operation): one.operation for one in calls(call)}.values())
-    with _known(operations, model), warnings.catch_warnings():
+    operations = list(
+        {id(one.operation): one.operation for one in [*calls(call), *calls(opened(call))]}.values()
+    )
+    with _NAMING, _known(operations, model), warnings.catch_warnings():
         # An optimizer that has not begun has nothing to load.
         warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
         try:
@@ -43,6 +47,10 @@ def copied(model: keras.Model, call: Call) -> keras.Model:
     for variable, twin in paired(model.non_trainable_variables, again.non_trainable_variables):
         twin.assign(variable)
     return again
+
+
+# Functions have other names for a while: two threads would take those for the original ones.
+_NAMING = threading.RLock()
 
 
 @contextlib.contextmanager

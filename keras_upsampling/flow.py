@@ -196,7 +196,7 @@ def periods(
         if one.enlarges:
             tensor, here = step.made[0], nominal(step.made[0], step.outputs[0])
             pairs = zip(call.made, call.outputs, strict=True)
-            ends = [(nominal(*pair), order(pair[0], len(pair[1]) - 2)) for pair in pairs]
+            ends = [(n, order(t, len(n))) for n, t in ((nominal(*p), p[0]) for p in pairs)]
         else:
             tensor, here = step.given[0], nominal(step.given[0], step.inputs[0])
             lengths = [tuple(map(Fraction, lengths_of(x, data_format))) for x in call.inputs]
@@ -210,6 +210,7 @@ def periods(
                 Fraction(one.size[axis]).numerator * max(1, round(n / here[axis]))
                 for n, axis in zip(end, sources, strict=True)
             )
+            or one.size  # of maps of more axes than are followed
         )
     return found_periods
 

@@ -22,6 +22,8 @@ _CLASSES = {
     "repeat": "Repeat",
     "depth_to_space": "DepthToSpace",
     "conv": "Conv",
+    "depthwise_conv": "DepthwiseConv",
+    "separable_conv": "SeparableConv",
     "conv_transpose": "ConvTranspose",
     "max_pool": "MaxPool",
     "average_pool": "AveragePool",
@@ -68,26 +70,50 @@ def _class_of(name: str) -> type[Function]:
 
 
 @contextlib.contextmanager
-def functions_as_operations() -> Iterator[None]:
+def functions_as_operations(count: Callable[[Any], None]) -> Iterator[None]:
     """Have this thread call functions as operations while the context lasts.
 
     So what listens to operations hears of them. Calls that bind a function by name before
     (`from keras.ops import repeat`) stay as they are.
+
+    Args:
+        count: Is given what every other function of `keras.ops` makes.
     """
     thread = threading.get_ident()
     originals = [
-        (place, name, getattr(place, name))
+        (place, name, function)
         for place in _PLACES
-        for name in _CLASSES
-        if hasattr(place, name)
+        for name, function in vars(place).items()
+        if inspect.isfunction(function)
     ]
     for place, name, original in originals:
-        setattr(place, name, _as_operation(original, _class_of(name), thread))
+        if name in _CLASSES:
+            setattr(place, name, _as_operation(original, _class_of(name), thread))
+        else:
+            setattr(place, name, _counted(original, count, thread))
     try:
         yield
     finally:
         for place, name, original in originals:
             setattr(place, name, original)
+
+
+def _counted(
+    function: Callable[..., Any], count: Callable[[Any], None], thread: int
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        made = function(*args, **kwargs)
+        if threading.get_ident() == thread and not _called_here(sys._getframe(1)):
+            count(made)
+        return made
+
+    return called
+
+
+def _called_here(frame: Any) -> bool:
+    """Whether the code of a frame is this package's, whose layers are wholes."""
+    return str(frame.f_globals.get("__name__", "")).split(".")[0] == "keras_upsampling"
 
 
 def _as_operation(
@@ -97,11 +123,10 @@ def _as_operation(
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        # The layers of this package are wholes, and a graph has operations of its own.
+        # A graph has operations of its own.
         if (
             threading.get_ident() != thread
-            or caller.split(".")[0] == "keras_upsampling"
+            or _called_here(sys._getframe(1))
             or any(isinstance(x, keras.KerasTensor) for x in (*args, *kwargs.values()))
         ):
             return function(*args, **kwargs)

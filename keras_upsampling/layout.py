@@ -50,6 +50,18 @@ def formats_of(call: Call) -> dict[int, str]:
                 if _is_map(shape):
                     formats.setdefault(tensor, own)
     relations = list(_relations(call))
+    _spread(formats, relations)
+    usual = data_format_of(one.operation for one in leaves(call))
+    for one in calls(call):
+        for tensor in (*one.given, *one.made):
+            if tensor not in formats:
+                formats[tensor] = usual
+                _spread(formats, relations)
+    return formats
+
+
+def _spread(formats: dict[int, str], relations: Sequence[_Relation]) -> None:
+    """Add to the known formats those that follow from them."""
     known = -1
     while known < len(formats):
         known = len(formats)
@@ -57,11 +69,6 @@ def formats_of(call: Call) -> dict[int, str]:
             _carry(formats, source, target, axes)
             back = tuple(axes.index(axis) for axis in range(len(axes)))
             _carry(formats, target, source, back)
-    usual = data_format_of(one.operation for one in leaves(call))
-    for one in calls(call):
-        for tensor in (*one.given, *one.made):
-            formats.setdefault(tensor, usual)
-    return formats
 
 
 def channels_last(call: Call, formats: dict[int, str]) -> Call:

@@ -127,8 +127,10 @@ def _flattened(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
         if is_functional(operation):
             return operation
         if id(operation) not in copies:
-            again = operation
-            # Functions, and layers without a `get_config`, have no copy; then itself is called.
+            # Functions, and layers without a `get_config`, have no copy: then it is the same again,
+            # but for the graphs that it is a part of.
+            again = object.__new__(type(operation))
+            again.__dict__.update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
             with contextlib.suppress(Exception):
                 again = type(operation).from_config(operation.get_config())
             copies[id(operation)] = operation, again

@@ -135,6 +135,7 @@ def _ones(operation: Any, rank: int) -> np.ndarray:
 _FUNCTIONS = {
     "ConvTranspose": _Function(True, _own_kernel),
     "Conv": _Function(False, _own_kernel),
+    "DepthwiseConv": _Function(False, _own_kernel),
     "AveragePool": _Function(False, _ones),
     "MaxPool": _Function(False, None),
 }

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from keras import layers
 
+from keras_upsampling._types import Shape
 from keras_upsampling.flow import joined, lengths_of
 from keras_upsampling.layout import channels_last_shape
 from keras_upsampling.parts import Part
@@ -87,8 +88,10 @@ def own_lengths(part: Part, rank: int) -> Lengths:
     """Return the lengths of the largest map that a part takes, in the model's own size.
 
     Raises:
-        ValueError: it takes no maps of that rank.
+        ValueError: it takes no maps of that rank, or has more axes than three.
     """
+    if rank not in _LEAST:
+        raise ValueError(f"maps of {rank} axes are not measured")
     lengths = [shape[1:-1] for shape in own_shapes(part) if len(shape) == rank + 2]
     if not lengths:
         raise ValueError("what it takes and what it makes have not the same axes")
@@ -207,22 +210,52 @@ def bytes_for(subject: Subject, lengths: Lengths) -> int:
     call = subject.seen.call
     ratio = math.prod(lengths) / math.prod(subject.own)
     count = max(1, call.inputs[0][0] or 1)
-    return math.ceil(_COPIES * _held(call, subject.rank, ratio) / count)
+    maps = {
+        lengths_of(shape, "channels_last")
+        for one in calls(call)
+        for shape in (*one.inputs, *one.outputs)
+        if len(shape) == subject.rank + 2
+    }
+    return math.ceil(_COPIES * _held(call, subject.rank, maps, ratio) / count)
 
 
-def _held(call: Call, rank: int, ratio: float) -> float:
-    """Return the bytes of all that layers give each other, in maps `ratio` times as large."""
+def _held(call: Call, rank: int, maps: set[Lengths], ratio: float) -> float:
+    """Return the bytes of all that layers give each other, in maps `ratio` times as large.
+
+    And of what their own code makes by functions of `keras.ops`. What it makes by a backend's own
+    functions is not known.
+    """
     if isinstance(call.operation, _ALL_PAIRS):
         # Each sample is compared with each, whether by layers or inside of one operation.
         tokens = math.prod(n or 1 for n in call.inputs[0][1:-1])
         heads = getattr(call.operation, "num_heads", 1)
         inside = sum(one.size for one in calls(call)) + 4 * heads * tokens**2
         return inside * ratio**2
+    held = sum(size * ratio ** _growth(shape, maps) for shape, size in call.inside)
     if not call.children:
-        maps = any(len(shape) == rank + 2 for shape in call.outputs)
-        tokens_only = not maps and any(len(shape) > 2 for shape in call.outputs)
-        return call.size * (ratio**2 if tokens_only else ratio if maps else 1)
-    return sum(_held(child, rank, ratio) for child in call.children)
+        made_maps = any(len(shape) == rank + 2 for shape in call.outputs)
+        tokens_only = not made_maps and any(len(shape) > 2 for shape in call.outputs)
+        return held + call.size * (ratio**2 if tokens_only else ratio if made_maps else 1)
+    # What none of its children made, its own code did.
+    known = {tensor for child in call.children for tensor in child.made}.union(call.given)
+    numbers = sum(map(_numbers, call.outputs)) or 1
+    held += sum(
+        call.size * _numbers(shape) / numbers * ratio ** _growth(shape, maps)
+        for shape, tensor in zip(call.outputs, call.made, strict=True)
+        if tensor not in known
+    )
+    return held + sum(_held(child, rank, maps, ratio) for child in call.children)
+
+
+def _numbers(shape: Shape) -> int:
+    return math.prod(n or 1 for n in shape)
+
+
+def _growth(shape: Shape, maps: set[Lengths]) -> int:
+    """Return how often the samples of a map are in a shape: twice, if each meets each."""
+    if shape[1:-1] in maps or shape[2:] in maps:
+        return 1
+    return max(1, min(2, max((shape.count(math.prod(n)) for n in maps if max(n) > 1), default=1)))
 
 
 def repeats(lengths: Sequence[int], period: Sequence[int]) -> bool:

@@ -114,8 +114,9 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
             f"{model.name!r} could not be called with noise of the shapes {shapes_of(drawn)}; pass "
             f"`inputs`, something that it can be called with. ({reason_of(error)})"
         ) from error
-    for variable, value in state:  # counters and seeds have gone on
-        variable.assign(value)
+    finally:
+        for variable, value in state:  # counters and seeds have gone on
+            variable.assign(value)
     seen = look(call)
     called = {id(one.operation) for one in calls(call)}
     seen.missed.extend(

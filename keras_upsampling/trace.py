@@ -33,6 +33,7 @@ class Call(NamedTuple):
         children: What it called itself.
         arguments: All that it was given, `(args, kwargs)`, with `keras.KerasTensor`s for tensors.
         size: How many bytes the tensors that it gave take.
+        inside: What functions of `keras.ops` made in its own code: shapes, and bytes.
         data_formats: Of what it was given; empty while they are not known.
     """
 
@@ -45,6 +46,7 @@ class Call(NamedTuple):
     children: tuple[Call, ...]
     arguments: tuple[Any, Any] = ((), {})
     size: int = 0
+    inside: tuple[tuple[Shape, int], ...] = ()
     data_formats: tuple[str, ...] = ()
 
 
@@ -135,6 +137,7 @@ def _recorded() -> Iterator[list[Call]]:
         thread = threading.get_ident()
         names: list[str] = []
         levels: list[list[Call]] = [[]]
+        insides: list[list[tuple[Shape, int]]] = [[]]
         numbers = _Numbers()
 
         def listening(self: keras.Operation, *args: Any, **kwargs: Any) -> Any:
@@ -142,12 +145,13 @@ def _recorded() -> Iterator[list[Call]]:
                 return original(self, *args, **kwargs)
             names.append(self.name)
             levels.append([])
+            insides.append([])
             given = _tensors((args, kwargs))
             numbered = numbers.of(given)
             try:
                 outputs = original(self, *args, **kwargs)
             finally:
-                children = tuple(levels.pop())
+                children, inside = tuple(levels.pop()), tuple(insides.pop())
                 path = tuple(names)
                 names.pop()
             made = _tensors(outputs)
@@ -162,13 +166,17 @@ def _recorded() -> Iterator[list[Call]]:
                     children=children,
                     arguments=tree.map_structure(_symbolic, (args, kwargs)),
                     size=sum(map(bytes_of, made)),
+                    inside=inside,
                 )
             )
             return outputs
 
+        def count(made: Any) -> None:
+            insides[-1].extend((tuple(x.shape), bytes_of(x)) for x in _tensors(made))
+
         keras.Operation.__call__ = listening
         try:
-            with functions_as_operations():
+            with functions_as_operations(count):
                 yield levels[0]
         finally:
             keras.Operation.__call__ = original

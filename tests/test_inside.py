@@ -282,7 +282,7 @@ def test_functions_are_left_as_they_were():
         seen.append(type(ops.repeat(np.ones(3), 2)))
         seen.append(ops.repeat(keras.Input((3,)), 2, axis=1).shape)
 
-    with functions_as_operations():
+    with functions_as_operations(lambda _: None):
         assert ops.repeat is not before[0]
         assert ops.repeat.__doc__ == before[0].__doc__
         np.testing.assert_array_equal(to_numpy(ops.repeat(np.arange(2), repeats=2)), [0, 0, 1, 1])
@@ -338,3 +338,45 @@ def test_functions_of_this_package_are_known_as_its_layers_are():
     np.testing.assert_equal(seen.found[1].ripple, audit_kernel(upsampled))
     np.testing.assert_equal(seen.found[2].ripple, audit_kernel(conv, 2))
     assert not seen.unknown
+
+
+def test_functions_of_ones_own_are_copied_inside_of_wrappers():
+    inner = keras.Sequential([keras.Input((6, 6, 2)), up(), layers.Lambda(lambda x: ops.relu(x))])
+    found = repair(film(inner))
+    assert len(found.moves) == 1
+    assert found.moves[0].gain_after < 1e-5
+
+
+def test_volumes_at_every_time_are_repaired_and_said_not_to_be_measured():
+    x = keras.Input((2, 4, 8, 8, 2))
+    layer = layers.Conv3DTranspose(2, 3, strides=2, **SAME)
+    model = keras.Model(x, layers.TimeDistributed(layer)(x))
+    found = audit(model)
+    assert found.layers[0].period == (1, 2, 2, 2)
+    assert "maps of 4 axes are not measured" in str(found)
+    assert repair(model).moves[0].gain_after < 1e-5
+
+
+def test_depthwise_convolutions_by_functions_are_convolutions():
+    class Blurred(layers.Layer):
+        def call(self, x):
+            return ops.depthwise_conv(x, np.ones((3, 3, 2, 1), "float32"), **SAME)
+
+    x = keras.Input((8, 8, 2))
+    model = keras.Model(x, Blurred()(layers.UpSampling2D(2, **LAST)(x)))
+    assert audit(model).layers[0].advice == ""
+
+
+def test_one_function_in_two_threads_keeps_its_name():
+    def bent(x):
+        return ops.relu(x)
+
+    models = [
+        keras.Sequential([keras.Input((6, 6, 2)), up(), layers.Activation(bent)]) for _ in range(4)
+    ]
+    threads = [threading.Thread(target=repair, args=(model,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bent.__name__ == "bent"

@@ -177,3 +177,97 @@ def test_tensors_are_not_kept_while_calls_are_recorded():
 def test_bytes_are_counted(dtype, count):
     assert bytes_of(ops.zeros((3, 5), dtype=dtype)) == 15 * count
     assert bytes_of(np.zeros((2, 2))) == 32
+
+
+class Attending(layers.Layer):
+    """Compares every sample of a map with every other, by functions alone."""
+
+    def call(self, x):
+        tokens = ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
+        scores = ops.softmax(ops.matmul(tokens, ops.transpose(tokens, (0, 2, 1))))
+        return ops.reshape(ops.matmul(scores, tokens), ops.shape(x))
+
+
+class AttendingModel(keras.Model):
+    """The same in the code of a model, after a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = layers.Conv2DTranspose(4, 3, strides=2, **SAME)
+        self.up.build((None, 16, 16, 4))
+
+    def call(self, x):
+        return self.up(Attending.call(None, x))
+
+
+@pytest.mark.parametrize("subclassed", [False, True])
+def test_what_code_makes_by_functions_is_counted(subclassed):
+    x = keras.Input((16, 16, 4))
+    if subclassed:
+        model = AttendingModel()
+        seen = survey(model, np.zeros((1, 16, 16, 4), "float32"))
+        subject = subject_of(next(last_parts(seen.call)), seen)
+    else:
+        up = layers.Conv2DTranspose(4, 3, strides=2, **SAME)
+        (subject,) = subjects(keras.Model(x, up(Attending()(x))))
+    # Two matrices of all samples by all, of four bytes each, grow with the square of the area.
+    assert sizes.bytes_for(subject, (64, 64)) > 2 * 4 * (64 * 64) ** 2
+    assert sizes.bytes_for(subject, (16, 16)) < 3e6
+
+
+class Spreading(layers.Layer):
+    """Has a layer, and makes far more of what that makes, by no function of Keras's."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = layers.Conv2D(2, 3, **SAME)
+
+    def call(self, x):
+        y = self.conv(x)
+        return y[..., :1] * ops.ones((1, 1, 1, 256))
+
+
+def test_what_a_layer_makes_of_its_layers_is_counted():
+    x = keras.Input((16, 16, 3))
+    (subject,) = subjects(keras.Model(x, Spreading()(x)))
+    assert sizes.bytes_for(subject, (64, 64)) > 4 * 64 * 64 * 256
+
+
+class Holder(layers.Layer):
+    """Has no `get_config`."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_the_model_is_in_no_other_graph_after_it():
+    x = keras.Input((16, 16, 3))
+    up = layers.Conv2DTranspose(2, 3, strides=2, **SAME)
+    model = keras.Model(x, Holder(up)(layers.Lambda(lambda x: 2 * x)(x)))
+    before = [len(layer._inbound_nodes) for layer in model.layers]
+    assert audit(model).response.ripple > 0
+    assert [len(layer._inbound_nodes) for layer in model.layers] == before
+
+
+class Counting(keras.Model):
+    """Counts its calls, and refuses them."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.built = True
+
+    def call(self, _):
+        self.count.assign_add(1)
+        raise ValueError("not today")
+
+
+def test_counters_stay_where_they_are_when_a_model_raises():
+    model = Counting()
+    with pytest.raises(ValueError, match="not today"):
+        audit(model, np.zeros((1, 16, 16, 3), "float32"))
+    assert float(model.count) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -117,12 +116,19 @@ def input_gradient(function: Callable[..., Tensor]) -> Callable[..., np.ndarray]
         found = jax.jit(jax.grad(function))  # at once, not operation by operation
     elif _BACKEND == "tensorflow":
 
-        @functools.partial(tf.function, autograph=False)
-        def found(x: Tensor, *others: Tensor) -> Tensor:
+        def slope(x: Tensor, *others: Tensor) -> Tensor:
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 value = function(x, *others)
             return tape.gradient(value, x)
+
+        def found(x: Tensor, *others: Tensor) -> Tensor:
+            try:
+                return slope(x, *others)
+            except Exception:  # floats of 8 bits have a gradient in graphs alone
+                traced = tf.function(slope, autograph=False)
+                return traced.get_concrete_function(x, *others)(x, *others)
+
     elif _BACKEND == "torch":
 
         def found(x: Tensor, *others: Tensor) -> Tensor:
