@@ -173,9 +173,20 @@ def refuse_complex(dtype: str, name: str) -> None:
     """
     if "complex" in dtype:
         raise TypeError(
-            f"`{name}` must be real numbers. Received dtype {dtype}; measure the real and the "
+            f"`{name}` must be real numbers. Received dtype {dtype}; take the real and the "
             "imaginary part apart."
         )
+
+
+def cast_inputs(inputs: Tensor, dtype: str) -> Tensor:
+    """Return the inputs of a layer in its dtype: Keras leaves integers as they are.
+
+    Raises:
+        TypeError: they are complex, of which one part would be dropped.
+    """
+    given = keras.backend.standardize_dtype(inputs.dtype)
+    refuse_complex(given, "inputs")
+    return inputs if given == dtype else ops.cast(inputs, dtype)
 
 
 def one_of(value: Any, known: Sequence[str], name: str) -> str:

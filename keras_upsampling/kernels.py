@@ -119,13 +119,14 @@ def _with_holes(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
 
 
 def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> Enlarging:
-    refuse_complex(str(getattr(kernel, "dtype", "")), "kernel")
     try:
-        kernel = _numpy(kernel)
+        values = np.asarray(ops.convert_to_numpy(kernel))
+        kernel = values if np.iscomplexobj(values) else values.astype(float)
     except Exception as error:  # of whatever is no array
         raise TypeError(
             f"Expected a layer, or a kernel. Received {kernel!r} of type {type(kernel).__name__}."
         ) from error
+    refuse_complex(kernel.dtype.name, "kernel")
     if kernel.ndim not in (3, 4, 5):
         raise ValueError(
             "Expected a layer, or a kernel (*taps, filters, channels) with one to three axes of "

@@ -253,6 +253,11 @@ def _checked(values: Any, name: str, data_range: float) -> np.ndarray:
                 f"`{name}` must be finite. Received a NaN or an infinity in {name}"
                 f"[{_some(np.flatnonzero(~finite))}]; leave those out or mend them."
             )
+    if images.ndim == 2:
+        raise ValueError(
+            f"`{name}` must have a batch axis and one of channels. Received shape {images.shape}; "
+            "one grey picture is image[None, ..., None], or image[None, None] with channels first."
+        )
     # Decoders overshoot; images in another unit do so by far.
     if high - low > 4 * data_range:
         raise ValueError(

@@ -129,6 +129,17 @@ def integers_become_what_the_spec_says(contract):
         assert keras.backend.standardize_dtype(layer(x).dtype) == spec.dtype
 
 
+def complex_numbers_are_refused_or_kept(contract):
+    x = contract.input().astype("complex64")
+    layer = contract.make()
+    layer.build(x.shape)
+    if getattr(layer, "interpolation", "") == "nearest" and not layer.weights:
+        assert keras.backend.standardize_dtype(layer(x).dtype) == "complex64"
+        return
+    with pytest.raises(TypeError, match="real and the imaginary part apart"):
+        layer(x)
+
+
 def mixed_precision(contract):
     x = contract.input()
     exact = contract.model()
@@ -285,6 +296,7 @@ CHECKS = (
     an_empty_batch_stays_empty,
     both_data_formats,
     integers_become_what_the_spec_says,
+    complex_numbers_are_refused_or_kept,
     mixed_precision,
     training_step,
     training_step_in_mixed_precision,

@@ -34,6 +34,13 @@ def small(monkeypatch):
     monkeypatch.setattr(timing, "_PRODUCT_LENGTH", 8)
 
 
+def test_no_transposed_convolution_has_gaps_on_tensorflow():
+    """Its gradient can end the process there."""
+    models = contenders.contenders(case(size=4, kernel_size=3))
+    assert (contenders.TRANSPOSE in models) == (BACKEND != "tensorflow")
+    assert contenders.TRANSPOSE_EQUAL in models
+
+
 @pytest.mark.parametrize(
     ("interpolation", "options"),
     [

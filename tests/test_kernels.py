@@ -229,6 +229,8 @@ def test_what_has_no_phases_is_refused():
         audit_kernel(np.ones((3, 3, 1, 1)))
     with pytest.raises(ValueError, match=r"must hold something.* shape \(3, 3, 0, 1\)"):
         audit_kernel(np.ones((3, 3, 0, 1)), 2)
+    with pytest.raises(TypeError, match=r"`kernel` must be real numbers.*complex"):
+        audit_kernel([[[[1j]]]], 2)
     with pytest.raises(TypeError, match=r"`kernel` must be real numbers.*complex128"):
         audit_kernel(1j * np.ones((3, 3, 1, 1)), 2)
     with pytest.raises(ValueError, match=r"Received an array of shape \(3,\)"):

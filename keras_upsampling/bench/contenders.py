@@ -110,6 +110,9 @@ def contenders(
     left_out = {name for key, name in OTHERS.items() if key not in against}
     if case.dilation_rate > 1 or case.groups > 1:
         left_out |= {TRANSPOSE, TRANSPOSE_EQUAL}
+    # Its gradient would end the process there.
+    if keras.backend.backend() == "tensorflow" and kernel_size < size:
+        left_out.add(TRANSPOSE)
     return {
         name: keras.Sequential(
             [keras.Input(batch_shape=case.input_shape, dtype=case.dtype), *stack]

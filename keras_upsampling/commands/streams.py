@@ -89,7 +89,9 @@ def publish(text: str, figures: str, file: str | None) -> bool:
         BrokenPipeError: nobody reads what is printed. The file has been written by then.
     """
     if file == STANDARD_OUTPUT:
-        written = _print(figures)
+        written = sys.stdout is not None and _print(figures)
+        if sys.stdout is None:
+            say("standard output is closed, so the figures are lost; name a file")
         _StandardError().write(text and text + "\n")
         return written
     written = True

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_upsampling._arguments import channel_axis
+from keras_upsampling._arguments import cast_inputs, channel_axis
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
 from keras_upsampling.layers.upsample import Upsample
 
@@ -65,8 +65,7 @@ class BilinearAdditiveUpsampling2D(Upsample):
 
     def call(self, inputs: Tensor) -> Tensor:
         self.compute_output_shape(inputs.shape)
-        if keras.backend.standardize_dtype(inputs.dtype) != self.compute_dtype:
-            inputs = ops.cast(inputs, self.compute_dtype)  # integers, whose sum may not fit
+        inputs = cast_inputs(inputs, self.compute_dtype)  # the sum of integers may not fit
         # To enlarge is linear, so the sums can be made first, of maps that are still small.
         axis, added = channel_axis(self.rank, self.data_format), math.prod(self.size)
         shape = ops.shape(inputs)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_upsampling._arguments import (
+    cast_inputs,
     check_rank,
     data_format_or_default,
     positive_int,
@@ -41,9 +41,7 @@ class BlurPool(keras.Layer):
         self.input_spec = keras.InputSpec(ndim=self.rank + 2)
 
     def call(self, inputs: Tensor) -> Tensor:
-        if keras.backend.standardize_dtype(inputs.dtype) != self.compute_dtype:
-            # Integers, which Keras leaves as they are.
-            inputs = ops.cast(inputs, self.compute_dtype)
+        inputs = cast_inputs(inputs, self.compute_dtype)
         return blur_pool(inputs, self.size, order=self.order, data_format=self.data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

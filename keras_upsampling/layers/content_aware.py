@@ -6,9 +6,9 @@ from abc import abstractmethod
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_upsampling._arguments import (
+    cast_inputs,
     channel_axis,
     check_rank,
     check_samples,
@@ -60,9 +60,7 @@ class ContentAware2D(keras.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         check_samples(inputs.shape, 2, self.data_format)
-        if keras.backend.standardize_dtype(inputs.dtype) != self.compute_dtype:
-            # Integers, which Keras leaves as they are.
-            inputs = ops.cast(inputs, self.compute_dtype)
+        inputs = cast_inputs(inputs, self.compute_dtype)
         return self.enlarge(inputs)
 
     @abstractmethod

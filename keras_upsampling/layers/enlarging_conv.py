@@ -6,9 +6,10 @@ from abc import abstractmethod
 from typing import Any
 
 import keras
-from keras import activations, constraints, initializers, ops, regularizers
+from keras import activations, constraints, initializers, regularizers
 
 from keras_upsampling._arguments import (
+    cast_inputs,
     channel_axis,
     data_format_or_default,
     one_of,
@@ -108,10 +109,7 @@ class EnlargingConv(keras.Layer):
         self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={axis: channels})
 
     def call(self, inputs: Tensor) -> Tensor:
-        dtype = keras.backend.standardize_dtype(inputs.dtype)
-        if dtype != self.compute_dtype and "complex" not in dtype:
-            # Integers, which Keras leaves as they are. Complex numbers are refused further down.
-            inputs = ops.cast(inputs, self.compute_dtype)
+        inputs = cast_inputs(inputs, self.compute_dtype)
         return self.activation(self.enlarged_and_convolved(inputs))
 
     def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:

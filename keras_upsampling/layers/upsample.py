@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_upsampling._arguments import (
+    cast_inputs,
     check_rank,
     data_format_or_default,
     interpolation_name,
@@ -40,7 +41,7 @@ class Upsample(keras.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         if self._output_dtype(inputs) != keras.backend.standardize_dtype(inputs.dtype):
-            inputs = keras.ops.cast(inputs, self.compute_dtype)
+            inputs = cast_inputs(inputs, self.compute_dtype)
         return resample(
             inputs, self.size, interpolation=self.interpolation, data_format=self.data_format
         )

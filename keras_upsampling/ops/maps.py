@@ -59,11 +59,13 @@ def convolve(
     # the batch is, or may be, empty, one entry is added and taken off again; both ways without a
     # copy where it is not.
     maybe_empty = keras.backend.backend() == "tensorflow" and not x.shape[0]
-    batch = ops.shape(x)[0]
+    batch, *others = ops.shape(x)
     if maybe_empty:
         widths = [(0, ops.maximum(1 - batch, 0)), *[(0, 0)] * (len(x.shape) - 1)]
         # Not of zeros: oneDNN would join that padding to the convolution, and lose the entry.
         x = ops.pad(x, widths, constant_values=1)
+        # Of a padding of unknown width, LiteRT's converter knows no axis any more.
+        x = ops.reshape(x, (-1, *others))
     y = operation(x, kernel, data_format=data_format, **options)
     y = add_bias(y, bias, data_format)
     return crop(y, [slice(0, batch)]) if maybe_empty else y

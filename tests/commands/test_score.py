@@ -559,6 +559,13 @@ def test_a_closed_stream_loses_nothing(closed, folder, monkeypatch):
     assert len(json.loads(figures.read_text())["results"]) == 1
 
 
+def test_figures_for_a_closed_standard_output_are_said_to_be_lost(folder, monkeypatch, capsys):
+    np.save(folder / "a.npy", GREY)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert command_line.main(["score", str(folder), "--json", "-"]) == 1
+    assert "standard output is closed, so the figures are lost" in capsys.readouterr().err
+
+
 def test_nothing_is_said_at_the_end_where_nobody_reads(folder):
     np.save(folder / "a.npy", GREY)
     (folder / "b.npy").write_bytes(b"no array")
