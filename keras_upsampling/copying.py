@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_upsampling._tables import reason_of
+from keras_upsampling.functions import Function
 from keras_upsampling.trace import Call, calls, is_functional
 from keras_upsampling.twins import paired
 from keras_upsampling.wrappers import opened
@@ -56,7 +57,8 @@ _NAMING = threading.RLock()
 @contextlib.contextmanager
 def _known(operations: Iterable[Any], model: keras.Model) -> Iterator[None]:
     """Let Keras know the classes and functions of a model, registered or not: they are in it."""
-    classes = {type(one) for one in operations}
+    # Functions that were called are in no configuration, and may have the name of a class.
+    classes = {type(one) for one in operations if not isinstance(one, Function)}
     own = {one.__name__: one for one in classes if one.__module__.split(".")[0] != "keras"}
     # Two may have one name, or that of a function of Keras; and one without a name would be copied
     # without what it uses.

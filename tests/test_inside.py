@@ -380,3 +380,13 @@ def test_one_function_in_two_threads_keeps_its_name():
     for thread in threads:
         thread.join()
     assert bent.__name__ == "bent"
+
+
+def test_a_layer_may_have_the_name_of_what_it_does():
+    class DepthToSpace(layers.Layer):
+        def call(self, x):
+            return ops.depth_to_space(x, 2, **LAST)
+
+    conv = layers.Conv2D(8, 3, name="conv", **SAME)
+    model = keras.Sequential([keras.Input((8, 8, 2)), conv, DepthToSpace()])
+    assert repair(model).moves[0].gain_after < 1e-5
