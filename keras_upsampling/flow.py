@@ -210,7 +210,7 @@ def periods(
                 Fraction(one.size[axis]).numerator * max(1, round(n / here[axis]))
                 for n, axis in zip(end, sources, strict=True)
             )
-            or one.size  # of maps of more axes than are followed
+            or tuple(Fraction(s).numerator for s in one.size)  # of more axes than are followed
         )
     return found_periods
 
