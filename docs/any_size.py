@@ -142,6 +142,10 @@ for axis, (name, image) in zip(
 plt.show()
 
 # %% [markdown]
+# Such a model exports with its sizes open, too: from TensorFlow as a SavedModel, from JAX with
+# symbolic shapes, from PyTorch to ONNX. A program of `torch.export` takes sizes like the first only.
+
+# %% [markdown]
 # ## A code of numbers
 #
 # With `bottleneck=16` the code is no map but 16 numbers. A dense layer makes them, so the size has
