@@ -143,7 +143,7 @@ plt.show()
 
 # %% [markdown]
 # Such a model exports with its sizes open, too: from TensorFlow as a SavedModel, from JAX with
-# symbolic shapes, from PyTorch to ONNX. A program of `torch.export` takes sizes like the first only.
+# symbolic shapes, from PyTorch to ONNX. A program of `torch.export` keeps to sizes like the first.
 
 # %% [markdown]
 # ## A code of numbers

@@ -45,7 +45,9 @@ class Checkerboard(keras.metrics.Metric):
     one of them. The values of the images are not checked: mind `data_range`, and a NaN makes the
     result NaN.
 
-    Images have a batch axis always, as what models make has; one image is `image[None]`.
+    Images have a batch axis always, as what models make has; one image is `image[None]`. As one of
+    `weighted_metrics` beside a loss of images, it is given weights of shape `(batch, 1, 1)`, which
+    such losses ask for.
 
     Its state is sums only, so that metrics of parts of a data set can be merged, and give what one
     metric of all of it gives.

@@ -66,8 +66,8 @@ def checkerboard_score(
         ValueError: an axis is too short (the message says the shortest), the values span much
             more than `data_range`, an image has a NaN or an infinity, the reference has another
             shape, or three axes could be one picture, or grey pictures, without an axis: the first
-            two (of channels 1, 3 or 4) or the last two are long enough for a picture, and neither
-            is more than four times the other.
+            two (of channels 1, 3 or 4) or the last two are long enough for a picture, and, but for
+            3 or 4 channels, neither is more than four times the other.
 
     Example:
         >>> import numpy as np
@@ -211,11 +211,14 @@ def _refuse_pictures(shape: tuple[int, ...], data_format: str, signals: str) -> 
         return
     channels = shape[-1] if data_format == "channels_last" else shape[0]
     could_be = {
-        "one picture without a batch axis: pass images[None]": channels in (1, 3, 4)
-        and _like_a_picture(shape[:2] if data_format == "channels_last" else shape[1:]),
+        "one picture without a batch axis: pass images[None]": _like_a_picture(
+            shape[:2] if data_format == "channels_last" else shape[1:],
+            # Signals are rarely of so many channels; of one they often are, and long.
+            stretched={1: 4, 3: math.inf, 4: math.inf}.get(channels, 0),
+        ),
         "grey pictures without a channel axis: pass "
         + ("images[..., None]" if data_format == "channels_last" else "images[:, None]"): (
-            _like_a_picture(shape[1:])
+            _like_a_picture(shape[1:], stretched=4)
         ),
     }
     likely = [words for words, true in could_be.items() if true]
@@ -230,9 +233,10 @@ def _refuse_pictures(shape: tuple[int, ...], data_format: str, signals: str) -> 
 _HALF = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
-def _like_a_picture(sides: tuple[int, ...]) -> bool:
+def _like_a_picture(sides: tuple[int, ...], stretched: float) -> bool:
+    """Return whether sides are long enough to be measured, and not more stretched than that."""
     short, long = sorted(sides)
-    return short >= shortest_length(2, 2) and long <= 4 * short
+    return short >= shortest_length(2, 2) and long <= stretched * short
 
 
 def _checked(values: Any, name: str, data_range: float) -> np.ndarray:
@@ -253,10 +257,11 @@ def _checked(values: Any, name: str, data_range: float) -> np.ndarray:
                 f"`{name}` must be finite. Received a NaN or an infinity in {name}"
                 f"[{_some(np.flatnonzero(~finite))}]; leave those out or mend them."
             )
-    if images.ndim == 2:
+    if images.ndim < 3:
         raise ValueError(
             f"`{name}` must have a batch axis and one of channels. Received shape {images.shape}; "
-            "one grey picture is image[None, ..., None], or image[None, None] with channels first."
+            "one grey picture is image[None, ..., None], one signal signal[None, :, None], and "
+            "with channels first both are x[None, None]."
         )
     # Decoders overshoot; images in another unit do so by far.
     if high - low > 4 * data_range:

@@ -90,6 +90,7 @@ def test_what_is_given_is_not_changed():
     [
         ((40, 30, 3), "channels_last", r"images\[None\]"),
         ((30, 36, 1), "channels_last", r"images\[None\]"),
+        ((300, 30, 3), "channels_last", r"images\[None\]"),
         ((4, 40, 30), "channels_first", r"images\[None\]"),
         ((5, 28, 28), "channels_last", r"images\[..., None\]"),
         ((5, 28, 28), "channels_first", r"images\[:, None\]"),
