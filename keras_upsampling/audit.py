@@ -256,7 +256,7 @@ def _has_two_answers(found: Audit) -> bool:
 
 
 def _advices(rows: Sequence[LayerAudit]) -> list[str]:
-    """Return every advice once, behind the layers that it is for."""
+    """Return every advice once, after the layers that it is for."""
     names: dict[str, dict[str, None]] = {}
     for one in rows:
         if one.advice:
