@@ -199,5 +199,5 @@ def test_half_precision_composes_the_kernel_in_the_dtype_of_the_variable(monkeyp
 
 @pytest.mark.parametrize("layer", [UpsampleConv2D, SubpixelConv2D])
 def test_complex_numbers_are_refused(layer):
-    with pytest.raises(TypeError, match=r"real numbers\. Received an input of dtype .*complex64"):
+    with pytest.raises(TypeError, match=r"real numbers\. Received dtype complex64"):
         layer(2, 3)(np.zeros((1, 4, 4, 1), "complex64"))
