@@ -7,6 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from keras_upsampling.maths.padding import kernel_extent, pad_widths
+from keras_upsampling.ops._upsample_conv.task import Shape as TaskShape
+from keras_upsampling.ops._upsample_conv.task import Task
+
 
 class Case(NamedTuple):
     """One enlargement of one feature map, with the convolution that goes with it."""
@@ -37,6 +41,32 @@ class Case(NamedTuple):
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the feature map, channels last."""
         return (self.batch, *self.spatial, self.channels)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of what comes out, channels last."""
+        return (self.batch, *(n * self.size for n in self.spatial), self.filters)
+
+    @property
+    def task(self) -> Task:
+        """What `upsample_conv` makes of it."""
+        rank = len(self.spatial)
+        extent = kernel_extent(self.kernel_size, self.dilation_rate)
+        return Task(
+            size=(self.size,) * rank,
+            interpolation=self.interpolation,
+            padding="same",
+            widths=(pad_widths(extent, "same"),) * rank,
+            kernel_size=(self.kernel_size,) * rank,
+            dilation_rate=(self.dilation_rate,) * rank,
+            groups=self.groups,
+            data_format="channels_last",
+        )
+
+    @property
+    def task_shape(self) -> TaskShape:
+        """What the methods of `upsample_conv` are chosen for."""
+        return TaskShape(self.batch, self.spatial, self.channels, self.filters)
 
     @property
     def multiply_adds(self) -> int:

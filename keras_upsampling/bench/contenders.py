@@ -11,8 +11,10 @@ from keras import layers
 import keras_upsampling
 from keras_upsampling._types import Tensor
 from keras_upsampling.bench.cases import Case
+from keras_upsampling.ops._upsample_conv.choice import METHODS, possible
+from keras_upsampling.ops._upsample_conv.method import Method, run
 from keras_upsampling.ops.interleave import interleave
-from keras_upsampling.ops.upsample_conv import upsample_conv
+from keras_upsampling.ops.upsample_conv import checked
 
 # The contenders, by the names that tables show. Ratios are taken over the first.
 OURS = "UpsampleConv"
@@ -42,9 +44,9 @@ class _DepthToSpace(keras.Layer):
 
 
 class _ByMethod(keras.Layer):
-    """`UpsampleConv` by a named method."""
+    """`UpsampleConv` by one method."""
 
-    def __init__(self, layer: keras.Layer, method: str) -> None:
+    def __init__(self, layer: keras.Layer, method: Method) -> None:
         super().__init__(dtype=layer.dtype_policy)
         self.layer = layer
         self.method = method
@@ -57,21 +59,47 @@ class _ByMethod(keras.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         layer = self.layer
-        return upsample_conv(
+        task = checked(
             inputs,
             layer.kernel,
+            layer.bias,
             layer.size,
-            bias=layer.bias,
-            interpolation=layer.interpolation,
-            data_format=layer.data_format,
-            dilation_rate=layer.dilation_rate,
-            method=self.method,
+            layer.interpolation,
+            layer.padding,
+            layer.data_format,
+            layer.dilation_rate,
         )
+        return run(self.method, self.method, *task)
 
 
 def method_name(method: str) -> str:
-    """Return what tables call a named way of this library."""
+    """Return what tables call a method of this library."""
     return f"method {method}"
+
+
+def upsample_conv_layer(case: Case, method: str | None = None) -> keras.Layer:
+    """Return this library's layer for a case; with a method, by that one."""
+    layer = getattr(keras_upsampling, f"UpsampleConv{len(case.spatial)}D")(
+        case.filters,
+        case.kernel_size,
+        case.size,
+        interpolation=case.interpolation,
+        padding="same",
+        data_format="channels_last",
+        dilation_rate=case.dilation_rate,
+        groups=case.groups,
+        dtype=_policy(case),
+    )
+    return layer if method is None else _ByMethod(layer, METHODS[method])
+
+
+def model(case: Case, *stack: keras.Layer) -> keras.Model:
+    """Return a model of layers, one after the other, for the input of a case."""
+    return keras.Sequential([keras.Input(batch_shape=case.input_shape, dtype=case.dtype), *stack])
+
+
+def _policy(case: Case) -> str:
+    return case.dtype if case.dtype in ("float32", "float64") else f"mixed_{case.dtype}"
 
 
 def contenders(
@@ -79,32 +107,28 @@ def contenders(
 ) -> dict[str, keras.Model]:
     """Return a model for each way to do a case: this library, and those of `OTHERS` in `against`.
 
-    `methods` adds named ways of this library. Keras's transposed convolution is left out of groups,
-    which it has not, and of dilation, which it has not where it has strides.
+    `methods` adds methods of this library, those that can do the case. Keras's transposed
+    convolution is left out of groups, which it has not, and of dilation, which it has not where it
+    has strides.
     """
     rank, size, kernel_size, filters = len(case.spatial), case.size, case.kernel_size, case.filters
-    policy = case.dtype if case.dtype == "float32" else f"mixed_{case.dtype}"
-    last = {"data_format": "channels_last", "dtype": policy}
+    last = {"data_format": "channels_last", "dtype": _policy(case)}
     same = {"padding": "same", **last}
     taps = {"dilation_rate": case.dilation_rate, "groups": case.groups, **same}
     conv, transpose = getattr(layers, f"Conv{rank}D"), getattr(layers, f"Conv{rank}DTranspose")
     enlarge = getattr(layers, f"UpSampling{rank}D")
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(case.interpolation, case.interpolation)
-    options = {1: {"dtype": policy}, 2: {"interpolation": mode, **last}, 3: last}[rank]
-
-    def ours() -> keras.Layer:
-        layer = getattr(keras_upsampling, f"UpsampleConv{rank}D")
-        return layer(filters, kernel_size, size, interpolation=case.interpolation, **taps)
-
+    options = {1: {"dtype": _policy(case)}, 2: {"interpolation": mode, **last}, 3: last}[rank]
+    can = possible(case.task, case.task_shape)
     stacks = {
-        OURS: [ours()],
-        **{method_name(method): [_ByMethod(ours(), method)] for method in methods},
+        OURS: [upsample_conv_layer(case)],
+        **{method_name(name): [upsample_conv_layer(case, name)] for name in methods if name in can},
         KERAS: [enlarge(size, **options), conv(filters, kernel_size, **taps)],
         TRANSPOSE: [transpose(filters, kernel_size, strides=size, **same)],
         TRANSPOSE_EQUAL: [transpose(filters, kernel_size + size - 1, strides=size, **same)],
         SUBPIXEL: [
             conv(filters * size**rank, kernel_size, **taps),
-            _DepthToSpace((size,) * rank, dtype=policy),
+            _DepthToSpace((size,) * rank, dtype=_policy(case)),
         ],
     }
     left_out = {name for key, name in OTHERS.items() if key not in against}
@@ -113,10 +137,4 @@ def contenders(
     # Its gradient would end the process there.
     if keras.backend.backend() == "tensorflow" and kernel_size < size:
         left_out.add(TRANSPOSE)
-    return {
-        name: keras.Sequential(
-            [keras.Input(batch_shape=case.input_shape, dtype=case.dtype), *stack]
-        )
-        for name, stack in stacks.items()
-        if name not in left_out
-    }
+    return {name: model(case, *stack) for name, stack in stacks.items() if name not in left_out}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,9 @@ class Program(NamedTuple):
     peak_bytes: Callable[[], int | None]
 
 
-def _tensorflow(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
+def _tensorflow(
+    model: keras.Model, x: Tensor, cotangent: Tensor | None, by_xla: bool = False
+) -> Program:
     import tensorflow as tf
 
     weights = [variable.value for variable in model.trainable_variables]
@@ -36,7 +39,7 @@ def _tensorflow(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Prog
         return y, tape.gradient(y, [x, *weights], output_gradients=cotangent)
 
     arguments = (x,) if cotangent is None else (x, cotangent)
-    function = tf.function(forward if cotangent is None else step)
+    function = tf.function(forward if cotangent is None else step, jit_compile=by_xla or None)
     program = function.get_concrete_function(*arguments)
 
     def run() -> Any:
@@ -136,20 +139,23 @@ def _torch(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
     return Program(run, peak_bytes)
 
 
-_BY_BACKEND: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = {
+_BY_ENGINE: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = {
     "tensorflow": _tensorflow,
+    "tensorflow-xla": functools.partial(_tensorflow, by_xla=True),
     "jax": _jax,
     "torch": _torch,
 }
 
 
-def compiled(model: keras.Model, x: Tensor, cotangent: Tensor | None = None) -> Program:
+def compiled(
+    model: keras.Model, x: Tensor, cotangent: Tensor | None = None, engine: str | None = None
+) -> Program:
     """Compile the forward pass of a model, or with a `cotangent` its training step.
 
     A step makes the output and the gradients of the input and of all weights; it is compiled at
-    the latest when it first runs.
+    the latest when it first runs. The engine is the backend, or `"tensorflow-xla"`.
     """
-    return _BY_BACKEND[keras.backend.backend()](model, x, cotangent)
+    return _BY_ENGINE[engine or keras.backend.backend()](model, x, cotangent)
 
 
 def _peak_resident(run: Callable[[], Any]) -> int | None:

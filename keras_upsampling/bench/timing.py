@@ -16,10 +16,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_upsampling._types import Tensor
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.contenders import KERAS, OTHERS, OURS, contenders, method_name
+from keras_upsampling.bench.contenders import KERAS, OTHERS, OURS, contenders
 from keras_upsampling.bench.programs import Program, compiled
-from keras_upsampling.ops.upsample_conv import METHODS
 
 FORWARD = "forward"
 STEP = "training step"
@@ -78,10 +78,7 @@ def measure(
 
     `methods` and `against` as in `contenders`. What cannot do the case is left out.
     """
-    rng = np.random.default_rng(0)
-    x = ops.convert_to_tensor(rng.standard_normal(case.input_shape), dtype=case.dtype)
-    shape = (case.batch, *(n * case.size for n in case.spatial), case.filters)
-    cotangent = ops.convert_to_tensor(rng.standard_normal(shape), dtype=case.dtype)
+    x, cotangent = tensors(case)
     models = contenders(case, methods, against)
     passes = {}
     product = _product(case.dtype)
@@ -99,7 +96,7 @@ def measure(
         runs = {way: program.run for way, program in programs.items()}
         if name == FORWARD:
             runs[_PRODUCT] = product.run
-        times = _rounds(runs, seconds)
+        times = rounds(runs, seconds)
         if name == FORWARD:
             rate = _PRODUCT_LENGTH**3 / statistics.median(times.pop(_PRODUCT))
         ratios = {
@@ -120,19 +117,33 @@ def measure(
     return Result(case, passes, rate)
 
 
+def tensors(case: Case) -> tuple[Tensor, Tensor]:
+    """Return an input for a case, and what comes back to its output in a training step."""
+    rng = np.random.default_rng(0)
+    x, cotangent = (
+        ops.convert_to_tensor(rng.standard_normal(shape), dtype=case.dtype)
+        for shape in (case.input_shape, case.output_shape)
+    )
+    return x, cotangent
+
+
 def _refused(way: str, error: ValueError) -> bool:
     """Whether a contender says that it cannot do a case, which is no fault of it."""
-    if way == KERAS:  # Lanczos on PyTorch
-        return "is not supported by the" in str(error)
-    return way in map(method_name, METHODS) and "cannot do" in str(error)
+    # Lanczos on PyTorch
+    return way == KERAS and "is not supported by the" in str(error)
 
 
 # Calls that take less, in seconds, are repeated until they take as long.
-_SHORT = 0.05
+_SHORT = 0.02
 
 
-def _rounds(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
-    """Run all in turn, again and again; return the time a call takes, round by round."""
+def rounds(
+    runs: Mapping[str, Callable[[], Any]], seconds: float, least: int = _LEAST_ROUNDS
+) -> dict[str, list[float]]:
+    """Run all in turn, again and again; return the time a call takes, round by round.
+
+    For about so many `seconds`, and as many rounds as there have to be at least.
+    """
 
     def timed(run: Callable[[], Any], repeats: int) -> float:
         start = time.perf_counter()
@@ -145,7 +156,7 @@ def _rounds(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, 
     # has left cold: training and inference call the same again and again.
     repeats = {name: max(1, math.ceil(_SHORT / took)) for name, took in once.items()}
     a_round = sum(once[name] * repeats[name] for name in runs)
-    count = min(51, max(_LEAST_ROUNDS, round(seconds / a_round)))
+    count = min(51, max(least, round(seconds / a_round)))
     times: dict[str, list[float]] = {name: [] for name in runs}
     order, shuffle = list(runs), random.Random(0).shuffle
     for _ in range(count):

@@ -14,11 +14,12 @@ from keras_upsampling.bench.cases import Case, Shape, cases
 from keras_upsampling.bench.contenders import OTHERS
 from keras_upsampling.bench.report import as_records, facts, report
 from keras_upsampling.bench.timing import Result, measure
+from keras_upsampling.commands import bench_choice
 from keras_upsampling.commands.shared import Commands, add_json, positive_integer, positive_number
 from keras_upsampling.commands.streams import aside, publish, say
 from keras_upsampling.maths.interpolation import INTERPOLATIONS
+from keras_upsampling.ops._upsample_conv.choice import METHODS
 from keras_upsampling.ops.devices import on_cpu
-from keras_upsampling.ops.upsample_conv import METHODS
 
 
 def add(commands: Commands) -> None:
@@ -39,7 +40,7 @@ def add(commands: Commands) -> None:
         ("--size", positive_integer, None),
         ("--kernel-size", positive_integer, None),
         ("--interpolation", str, tuple(INTERPOLATIONS)),
-        ("--dtype", str, ("float32", "bfloat16", "float16")),
+        ("--dtype", str, ("float32", "float64", "bfloat16", "float16")),
         ("--dilation-rate", positive_integer, None),
         ("--groups", positive_integer, None),
         ("--method", str, tuple(METHODS)),
@@ -49,6 +50,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--seconds", type=positive_number, help="time for each pass of a case (default: 2)"
     )
+    bench_choice.add(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -63,7 +65,7 @@ _HELP = {
     "--dtype": "default: float32, and half precision too on a GPU",
     "--dilation-rate": "step between the kernel's taps (default: 1)",
     "--groups": "of channels and filters (default: 1)",
-    "--method": "named ways of this library to time as well",
+    "--method": "methods of the one step to time as well",
     "--against": "what else to time (default: all)",
 }
 
@@ -89,6 +91,8 @@ _QUICK = {"ranks": (2,), "sizes": (2,), "kernel_sizes": (3,), "largest": 70_000}
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
+    if options.random or options.fit is not None:
+        return bench_choice.run(options)
     chosen = {
         "shapes": options.shape,
         # What is asked for by its shape is not left out for it.

@@ -52,6 +52,13 @@ def with_gradient_of(
     return tf.custom_gradient(both)
 
 
+def recorded(*tensors: Tensor) -> bool:
+    """Return whether PyTorch records what is done to the tensors, to go back the same way."""
+    if _BACKEND != "torch":
+        return False
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
 def sliced(x: Tensor, starts: Sequence[int | Tensor], lengths: Sequence[int | Tensor]) -> Tensor:
     """Return `keras.ops.slice`; on TensorFlow with a gradient that pads, compiled by XLA too.
 

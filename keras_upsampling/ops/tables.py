@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import TypeVar
 
 import keras
 
+from keras_upsampling._types import Tensor
 from keras_upsampling.maths import resampling
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -29,10 +31,19 @@ if keras.backend.backend() == "jax":
 if keras.backend.backend() == "torch":
     import torch
 
-    # TensorFlow and JAX run it once, when they trace. `torch.compile` would trace into the
-    # NumPy code, and stop there; so it is told to take the numbers as given.
-    phase_taps = torch.compiler.assume_constant_result(phase_taps)
-    axis_filter = torch.compiler.assume_constant_result(axis_filter)
+
+def constant(function: _F) -> _F:
+    """Have `torch.compile` run a function once and take what it returns as given.
+
+    TensorFlow and JAX run it once anyway, when they trace. `torch.compile` would trace into it,
+    and stop at what is not of PyTorch.
+    """
+    if keras.backend.backend() != "torch":
+        return function
+    return torch.compiler.assume_constant_result(function)
+
+
+phase_taps, axis_filter = constant(phase_taps), constant(axis_filter)
 
 
 def not_traced(function: _F) -> _F:
@@ -58,3 +69,12 @@ def traced_by_torch() -> bool:
 def traced_for_onnx() -> bool:
     """Return whether PyTorch records the caller step by step, as for ONNX with unknown sizes."""
     return keras.backend.backend() == "torch" and torch.jit.is_tracing()
+
+
+def known(length: Tensor) -> int | None:
+    """Return a length of a shape, or None where the trace leaves it open."""
+    if traced_by_torch():  # which shows an open length as an integer
+        from torch.fx.experimental.symbolic_shapes import has_static_value
+
+        return operator.index(length) if has_static_value(length) else None
+    return length if isinstance(length, int) else None

@@ -1,7 +1,7 @@
 import pytest
 
-from keras_upsampling.ops.borders import around_input, borders
-from keras_upsampling.ops.task import Task
+from keras_upsampling.ops._upsample_conv.borders import around_input, borders
+from keras_upsampling.ops._upsample_conv.task import Task
 
 
 @pytest.mark.parametrize(("padding", "copies"), [("valid", True), ("edge", True), ("same", False)])

@@ -4,10 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_upsampling.ops import upsample_conv
 from keras_upsampling.ops.crop import crop
-from keras_upsampling.ops.upsample_conv import METHODS
 from tests.backends import BACKEND, evaluate, gradients, to_numpy
+from tests.ops.one_step import METHODS, by
 
 
 @st.composite
@@ -63,14 +62,8 @@ def test_gradients_are_those_of_quick_operations(method, interpolation):
     def run(x, kernel, cotangent):
         with tf.GradientTape() as tape:
             tape.watch([x, kernel])
-            y = upsample_conv(
-                x,
-                kernel,
-                3,
-                interpolation=interpolation,
-                data_format="channels_last",
-                method=method,
-            )
+            options = {"interpolation": interpolation, "data_format": "channels_last"}
+            y = by(method)(x, kernel, 3, **options)
         return tape.gradient(y, [x, kernel], output_gradients=cotangent)
 
     shapes = [(1, 24, 24, 4), (3, 3, 4, 2), (1, 72, 72, 2)]

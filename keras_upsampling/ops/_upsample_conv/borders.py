@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from keras import ops
 
 from keras_upsampling._types import Tensor
+from keras_upsampling.ops._upsample_conv.task import Shape, Task
+from keras_upsampling.ops._upsample_conv.work import Work, enlarging, multiply_adds, passes, total
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.maps import convolve, pad_map
 from keras_upsampling.ops.resample import enlarge
 from keras_upsampling.ops.tables import axis_filter
-from keras_upsampling.ops.task import Task
 
 
 class Border(NamedTuple):
@@ -47,6 +49,30 @@ def borders(task: Task) -> list[Border]:
         inputs = (max(before, after) - 1 - first) // s + 1
         found.append(Border(outputs, (before, after), inputs))
     return found
+
+
+def padded_alike(task: Task) -> bool:
+    """Whether padding the input, enlarged by nearest, makes the padding of the enlarged map."""
+    # A reflection that stays within the copies of the edge sample is that sample again; further
+    # in, no padding of the input expresses it.
+    return task.interpolation == "nearest" and (
+        task.padding != "reflect"
+        or all(max(widths) < s for widths, s in zip(task.widths, task.size, strict=True))
+    )
+
+
+def expressed(task: Task, shape: Shape) -> bool:
+    """Whether the input can be padded for a task, and what that leaves be made apart.
+
+    What is made apart is made of what is near, and must have something between.
+    """
+    if task.interpolation == "nearest":
+        return padded_alike(task)
+    return task.padding != "wrap" and all(
+        not border.outputs
+        or (n is not None and n >= border.inputs and n * s > 2 * max(border.enlarged))
+        for n, s, border in zip(shape.spatial, task.size, borders(task), strict=True)
+    )
 
 
 def _copies_edges(task: Task) -> bool:
@@ -106,3 +132,32 @@ def with_borders(
         first, last = ops.split(crop(u, [slice(None), *inside]), 2, axis=0)
         y = ops.concatenate([first, y, last], axis=i + 1)
     return y
+
+
+def border_work(task: Task, shape: Shape) -> Work:
+    """Return what `with_borders` has to do."""
+    around_axes, factor = borders(task), math.prod(task.size)
+    whole = [task.output_length(n, i) for i, n in enumerate(shape.spatial)]
+    inner = [n - 2 * border.outputs for n, border in zip(whole, around_axes, strict=True)]
+    parts = []
+    for i, border in enumerate(around_axes):
+        if not border.outputs:
+            continue
+        ends = 2 * shape.numbers // shape.spatial[i] * border.inputs
+        # Those before are cut to the inner part after they are made, those after are whole.
+        made = 2 * shape.batch * border.outputs * math.prod(whole[:i] + whole[i + 1 :])
+        joined = shape.batch * math.prod([*inner[:i], *whole[i:]]) * shape.filters
+        parts += [
+            passes(2 * ends, 3),
+            enlarging(task, ends),
+            passes(4 * ends * factor, 6),
+            multiply_adds(
+                "convolution",
+                made,
+                math.prod(task.kernel_size),
+                shape.channels / task.groups,
+                shape.filters,
+            ),
+            passes(2 * joined, 3),
+        ]
+    return total(*parts)

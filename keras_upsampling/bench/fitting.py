@@ -1,0 +1,81 @@
+"""The seconds that each kind of work takes on a machine, from measurements of every method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_upsampling._tables import table
+from keras_upsampling.bench.choosing import Choice, Measurements, machine
+from keras_upsampling.bench.timing import STEP
+from keras_upsampling.ops._upsample_conv.choice import METHODS, PASSES, Machine, Rates
+
+
+def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
+    """Return the rates of the forward and of the backward pass that explain measurements best.
+
+    By non-negative least squares of relative errors: a tenth of a millisecond matters as much on
+    a small map as ten do on a large one. A training step is a forward and a backward pass.
+
+    Raises:
+        ImportError: SciPy is not installed.
+    """
+    try:
+        from scipy.optimize import nnls
+    except ImportError as error:
+        raise ImportError(
+            "Fitting needs SciPy: pip install 'keras_upsampling[fit]', or pip install scipy."
+        ) from error
+
+    works, backward, took = [], [], []
+    for choice in choices:
+        for name in METHODS.keys() & choice.seconds.keys():
+            works.append(METHODS[name].work(choice.case.task, choice.case.task_shape))
+            backward.append(choice.pass_name == STEP)
+            took.append(choice.seconds[name])
+    kinds = sorted({kind for work in works for kind in work} - {"held"})
+    counts = np.array([[work.get(kind, 0.0) for kind in kinds] for work in works])
+    both = np.concatenate([counts, counts * np.array(backward)[:, None]], axis=1)
+    relative = both / np.array(took)[:, None]
+    # Multiply-adds come in thousand millions, operations in tens.
+    scale = np.maximum(relative.max(axis=0), np.finfo(float).tiny)
+    found = nnls(relative / scale, np.ones(len(relative)))[0] / scale
+    return {
+        name: {kind: float(f"{rate:.4g}") for kind, rate in zip(kinds, rates, strict=True) if rate}
+        for name, rates in zip(PASSES, np.split(found, len(PASSES)), strict=True)
+    }
+
+
+def rates_table(rates: dict[str, Rates]) -> str:
+    """Return a table in Markdown of the rates."""
+    kinds = sorted({kind for of_pass in rates.values() for kind in of_pass})
+    rows = [
+        [kind, *(f"{1e9 * of_pass.get(kind, 0.0):.3g}" for of_pass in rates.values())]
+        for kind in kinds
+    ]
+    return table(["nanoseconds for one", *rates], rows)
+
+
+def with_rates(text: str, measured: Measurements, rates: dict[str, Rates]) -> str:
+    """Return the text of the file of rates, with those of the machine that was measured.
+
+    They take the place of what was there for the same engine, device and dtype.
+    """
+    cases = {choice.case for choice in measured.choices}
+    (dtype,) = {case.dtype for case in cases}
+    found: dict[str, Any] = {
+        **machine(measured.engine, dtype)._asdict(),
+        "facts": measured.facts,
+        "command": measured.command,
+        "cases": len(cases),
+        **rates,
+    }
+
+    def key(record: dict[str, Any]) -> Machine:
+        return Machine(*(record[name] for name in Machine._fields))
+
+    records = {key(record): record for record in [*json.loads(text), found]}
+    return json.dumps([records[name] for name in sorted(records)], indent=1) + "\n"

@@ -1,0 +1,132 @@
+"""The choice among the methods: the one with the least seconds on paper."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from operator import index
+from typing import Any, NamedTuple, TypeAlias
+
+import keras
+
+from keras_upsampling._arguments import spatial_axes
+from keras_upsampling._types import Tensor
+from keras_upsampling.ops._upsample_conv.matrices import MATRICES
+from keras_upsampling.ops._upsample_conv.method import Method
+from keras_upsampling.ops._upsample_conv.one_product import ONE_PRODUCT
+from keras_upsampling.ops._upsample_conv.phases import PHASES
+from keras_upsampling.ops._upsample_conv.resize import RESIZE
+from keras_upsampling.ops._upsample_conv.task import Shape, Task
+from keras_upsampling.ops._upsample_conv.transposed import TRANSPOSED
+from keras_upsampling.ops._upsample_conv.work import Work
+from keras_upsampling.ops.devices import engines, on_cpu
+from keras_upsampling.ops.gradient import recorded
+from keras_upsampling.ops.tables import constant, known, traced_for_onnx
+
+METHODS = {method.name: method for method in (RESIZE, PHASES, ONE_PRODUCT, MATRICES, TRANSPOSED)}
+
+# Seconds that one of each kind of work takes.
+Rates: TypeAlias = Mapping[str, float]
+
+PASSES = ("forward", "backward")
+
+# What a length is taken to be where it is not known yet, the batch's included.
+_TYPICAL_LENGTH = 32
+
+
+class Machine(NamedTuple):
+    """What rates belong to."""
+
+    engine: str
+    device: str
+    dtype: str
+
+
+@functools.cache
+def shipped_rates() -> dict[Machine, dict[str, Rates]]:
+    """Return the rates of every machine that was measured, by pass: forward and backward."""
+    text = resources.files(__package__).joinpath("rates.json").read_text(encoding="utf-8")
+    return {
+        Machine(*(record[name] for name in Machine._fields)): {
+            name: record[name] for name in PASSES
+        }
+        for record in json.loads(text)
+    }
+
+
+def seconds(work: Work, *rates: Rates) -> float:
+    """Return what some work takes by all the rates together; kinds without one take nothing."""
+    return sum(number * rate.get(kind, 0.0) for rate in rates for kind, number in work.items())
+
+
+def possible(task: Task, shape: Shape) -> tuple[str, ...]:
+    """Return the names of the methods that do a task exactly."""
+    # Where nothing is enlarged, one step is no other than the first; programs for ONNX with open
+    # lengths were wrong by transposed convolutions.
+    if max(task.size) == 1 or traced_for_onnx():
+        return (RESIZE.name,)
+    return tuple(method.name for method in METHODS.values() if method.can(task, shape))
+
+
+def choose_among(
+    names: Sequence[str],
+    task: Task,
+    shape: Shape,
+    machines: Sequence[Machine],
+    *,
+    with_gradients: bool,
+) -> tuple[str, str]:
+    """Return which methods have the least seconds, in the forward and in the backward pass.
+
+    Where there are more machines than one, what all take together counts. PyTorch's gradients are
+    those of the method that went forward, so there the sum counts if there will be any.
+    """
+    if not all(machine in shipped_rates() for machine in machines):
+        return RESIZE.name, RESIZE.name
+    guessed = shape._replace(
+        batch=_TYPICAL_LENGTH if shape.batch is None else shape.batch,
+        spatial=tuple(_TYPICAL_LENGTH if n is None else n for n in shape.spatial),
+    )
+    works = {name: METHODS[name].work(task, guessed) for name in names}
+
+    def cheapest(*passes: str) -> str:
+        rates = [shipped_rates()[machine][name] for machine in machines for name in passes]
+        return min(works, key=lambda name: seconds(works[name], *rates))
+
+    if machines[0].engine == "torch":
+        both = cheapest(*PASSES) if with_gradients else cheapest("forward")
+        return both, both
+    return cheapest("forward"), cheapest("backward")
+
+
+@constant
+def _choose_among_of_plain(
+    names: Sequence[str],
+    task: tuple[Any, ...],
+    shape: tuple[Any, ...],
+    machines: Sequence[tuple[str, str, str]],
+    with_gradients: bool,
+) -> tuple[str, str]:
+    """`choose_among` of what `torch.compile` can hand to a function that it does not trace."""
+    return choose_among(
+        names,
+        Task(*task),
+        Shape(*shape),
+        [Machine(*machine) for machine in machines],
+        with_gradients=with_gradients,
+    )
+
+
+def choose(x: Tensor, kernel: Tensor, task: Task) -> tuple[Method, Method]:
+    """Return the methods of the forward and of the backward pass, on what runs this."""
+    device, dtype = "cpu" if on_cpu(x) else "gpu", keras.backend.standardize_dtype(x.dtype)
+    machines = [(engine, device, dtype) for engine in engines()]
+    spatial = tuple(known(x.shape[axis]) for axis in spatial_axes(task.rank, task.data_format))
+    channels, filters = task.groups * index(kernel.shape[-2]), index(kernel.shape[-1])
+    shape = Shape(known(x.shape[0]), spatial, channels, filters)
+    forward, backward = _choose_among_of_plain(
+        possible(task, shape), tuple(task), tuple(shape), machines, recorded(x, kernel)
+    )
+    return METHODS[forward], METHODS[backward]

@@ -1,0 +1,60 @@
+"""What a method of upsampling and convolving is, and how one or two of them are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from keras_upsampling._types import Tensor
+from keras_upsampling.ops._upsample_conv.task import Shape, Task
+from keras_upsampling.ops._upsample_conv.work import Work
+from keras_upsampling.ops.gradient import with_gradient_of
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to upsample and convolve.
+
+    Attributes:
+        name: What tables and measurements call it.
+        run: Takes the input, the kernel, the bias or None, and the task. Channels come last, but
+            for `resize`, which takes either format.
+        can: Whether the method does a task exactly, for an input of a shape.
+        work: What that costs on paper; every length must be known.
+    """
+
+    name: str
+    run: Callable[[Tensor, Tensor, Tensor | None, Task], Tensor]
+    can: Callable[[Task, Shape], bool]
+    work: Callable[[Task, Shape], Work]
+
+
+def run(
+    forward: Method, backward: Method, x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task
+) -> Tensor:
+    """Do a task by one method, with the gradients of another or the same."""
+    # TensorFlow convolves channels first on GPUs only, and the one-step methods are written for
+    # channels last: the input is turned while it is small.
+    one_step = {forward.name, backward.name} != {"resize"}
+    turned = task.data_format == "channels_first" and (
+        one_step or keras.backend.backend() == "tensorflow"
+    )
+    if turned:
+        x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
+    function = _of_tensors(forward, task)
+    if backward != forward:
+        function = with_gradient_of(_of_tensors(backward, task), function)
+    y = function(x, kernel) if bias is None else function(x, kernel, bias)
+    return ops.moveaxis(y, -1, 1) if turned else y
+
+
+def _of_tensors(method: Method, task: Task) -> Callable[..., Tensor]:
+    """A method as a function of tensors: the input, the kernel, and the bias if there is one."""
+
+    def function(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+        return method.run(x, kernel, bias, task)
+
+    return function

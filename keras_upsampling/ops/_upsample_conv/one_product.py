@@ -1,0 +1,127 @@
+"""One product of the input with all taps of the kernel, then sums of shifted phases.
+
+Upsampling does not mix channels, so the kernel's taps can be met before it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+from keras import ops
+
+from keras_upsampling._types import Tensor
+from keras_upsampling.ops._upsample_conv.borders import around_input, padded_alike
+from keras_upsampling.ops._upsample_conv.method import Method
+from keras_upsampling.ops._upsample_conv.task import Shape, Task
+from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total
+from keras_upsampling.ops.crop import crop
+from keras_upsampling.ops.maps import add_bias, pad_map
+from keras_upsampling.ops.resample import phase_planes
+from keras_upsampling.ops.tables import phase_taps
+
+
+def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    channels, filters = kernel.shape[-2:]
+    flat = ops.reshape(x, (-1, channels))
+    taps = ops.reshape(ops.cast(kernel, x.dtype), (-1, channels, filters))
+    taps = ops.reshape(ops.transpose(taps, (1, 0, 2)), (channels, -1))
+    shape = (*ops.shape(x)[:-1], filters)
+    numbered = itertools.product(*map(range, task.kernel_size))
+    flat_maps = ops.split(flat @ taps, math.prod(task.kernel_size), axis=-1)
+    of_taps = dict(zip(numbered, flat_maps, strict=True))
+    # The tap that meets every output at its own sample, if there is one, never meets the padding
+    # and can bring the bias: that is fewer numbers to add to than the output has.
+    own = [
+        divmod(before, d) for (before, _), d in zip(task.widths, task.dilation_rate, strict=True)
+    ]
+    biased = None if any(rest for _, rest in own) else tuple(t for t, _ in own)
+
+    def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
+        """What the `taps` of the axes after the first ones add, those first ones done."""
+        if axes == 0:
+            y = add_bias(of_taps[taps], bias if taps == biased else None)
+            return ops.reshape(y, shape)
+        maps = [enlarged(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
+        return _sum_of_shifts(maps, axes - 1, task)
+
+    return add_bias(enlarged(task.rank, ()), bias if biased is None else None)
+
+
+def _meetings(task: Task, i: int) -> list[tuple[tuple[int, int], ...]]:
+    """What every phase of the output meets on an axis, tap by tap.
+
+    Tap `t` of output `s * j + p` meets phase `r` of the enlarged map at sample `j + q`: `(q, r)`.
+    Nearest's phases are all the input, so there `r` is 0.
+    """
+    s, d, before = task.size[i], task.dilation_rate[i], task.widths[i][0]
+    nearest = task.interpolation == "nearest"
+    met = [[divmod(p + d * t - before, s) for t in range(task.kernel_size[i])] for p in range(s)]
+    return [tuple((q, 0 if nearest else r) for q, r in of_phase) for of_phase in met]
+
+
+def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
+    """Enlarge axis `i` of the map of every tap, and add them up, each from where its tap falls."""
+    axis, s, (before, after) = i + 1, task.size[i], task.widths[i]
+    length, leading = ops.shape(maps[0])[axis], (slice(None),) * (i + 1)
+    # How many samples more than the input the output, and each phase of it, has.
+    more = before + after - task.extents[i] + 1
+    more_a_phase = -(-more // s)
+    # What stands around nearest's phases is what would stand around the input.
+    around = around_input(task) if task.interpolation == "nearest" else "zeros"
+    planes = [phase_planes(x, axis, s, task.interpolation) for x in maps]
+
+    def shifted(plane: Tensor, q: int) -> Tensor:
+        """Return as many samples as a phase has, from `q` on; often that is all of them."""
+        if q == 0 and more_a_phase == 0:
+            return plane
+        front, back, start = max(0, -q), max(0, q + more_a_phase), max(0, q)
+        widths = [(front, back) if j == i else (0, 0) for j in range(task.rank)]
+        padded = pad_map(plane, widths, around)
+        return crop(padded, [*leading, slice(start, start + length + more_a_phase)])
+
+    made: dict[tuple[tuple[int, int], ...], Tensor] = {}
+    for met in _meetings(task, i):
+        if met not in made:
+            parts = [shifted(of_tap[r], q) for of_tap, (q, r) in zip(planes, met, strict=True)]
+            made[met] = functools.reduce(lambda a, b: a + b, parts)
+    y = ops.stack([made[met] for met in _meetings(task, i)], axis=axis + 1)
+    shape = list(ops.shape(maps[0]))
+    shape[axis] = (length + more_a_phase) * s
+    y = ops.reshape(y, shape)
+    return y if more == more_a_phase * s else crop(y, [*leading, slice(0, length * s + more)])
+
+
+def _can(task: Task, shape: Shape) -> bool:  # noqa: ARG001 - lengths may be what they like
+    zeros = task.interpolation != "nearest" and task.around == "zeros"
+    return task.groups == 1 and (zeros or padded_alike(task))
+
+
+def _work(task: Task, shape: Shape) -> Work:
+    taps, numbers = math.prod(task.kernel_size), shape.samples * shape.filters
+    parts: list[Work] = [
+        passes(2 * taps * shape.channels * shape.filters, 2, kind="composed"),
+        multiply_adds("product", shape.samples, 1, shape.channels, taps * shape.filters),
+        passes(2 * taps * numbers),  # split
+        {"held": taps * numbers},
+    ]
+    for i, (k, s) in enumerate(zip(task.kernel_size, task.size, strict=True)):
+        taps //= k
+        phases = set(_meetings(task, i))
+        sums = len(phases) * (k - 1)
+        moved = sum(q != 0 for met in phases for q, _ in met)
+        weighed = 0
+        if task.interpolation != "nearest":
+            weighed = k * sum(sum(map(bool, row)) for row in phase_taps(s, task.interpolation)[1])
+        parts += [
+            passes(taps * numbers * (3 * sums + 2 * moved + 2 * weighed), 0, kind="added"),
+            passes(taps * numbers * 2 * s),  # stacked
+            {"operations": taps * (sums + 2 * moved + weighed + 1)},
+        ]
+        numbers *= s
+    return total(*parts)
+
+
+ONE_PRODUCT = Method("one_product", _run, _can, _work)

@@ -1,0 +1,284 @@
+"""The method that is taken is the one with the least seconds, and work is counted as it is done."""
+
+import json
+import statistics
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+
+from keras_upsampling.bench.cases import Case
+from keras_upsampling.bench.choosing import Measurements
+from keras_upsampling.bench.timing import FORWARD, STEP
+from keras_upsampling.ops import devices
+from keras_upsampling.ops._upsample_conv import choice
+from keras_upsampling.ops._upsample_conv.choice import (
+    METHODS,
+    Machine,
+    choose,
+    choose_among,
+    possible,
+    seconds,
+)
+from tests.backends import BACKEND
+from tests.ops.one_step import by
+
+# Every method of seeded random cases, and what was chosen by hand-set thresholds before.
+STORED = Path(__file__).parent.parent / "data" / "methods.json"
+
+HERE = Machine(BACKEND, "cpu", "float32")
+KINDS = sorted(
+    {
+        kind
+        for interpolation in ("nearest", "linear")
+        for method in METHODS.values()
+        for kind in method.work(
+            Case(2, (16, 16), 4, 4, 2, 3, interpolation, "float32").task,
+            Case(2, (16, 16), 4, 4, 2, 3, interpolation, "float32").task_shape,
+        )
+    }
+)
+
+
+@st.composite
+def cases(draw):
+    rank = draw(st.integers(1, 3))
+    return Case(
+        batch=draw(st.integers(1, 9)),
+        spatial=tuple(draw(st.lists(st.integers(1, 40), min_size=rank, max_size=rank))),
+        channels=draw(st.integers(1, 99)),
+        filters=draw(st.integers(1, 99)),
+        size=draw(st.integers(1, 4)),
+        kernel_size=draw(st.integers(1, 5)),
+        interpolation=draw(st.sampled_from(["nearest", "linear", "cubic", "lanczos3"])),
+        dtype="float32",
+    )
+
+
+def made_up_rates(draw):
+    return {
+        name: {kind: draw(st.floats(0, 1)) for kind in KINDS} for name in ("forward", "backward")
+    }
+
+
+@given(case=cases(), data=st.data())
+def test_the_choice_is_the_least_cost(case, data):
+    rates = made_up_rates(data.draw)
+    names = possible(case.task, case.task_shape)
+
+    def cost(name, *passes):
+        work = METHODS[name].work(case.task, case.task_shape)
+        return sum(number * rates[of][kind] for of in passes for kind, number in work.items())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "shipped_rates", lambda: {HERE: rates})
+        for with_gradients in (False, True):
+            pair = choose_among(
+                names, case.task, case.task_shape, [HERE], with_gradients=with_gradients
+            )
+            passes = [("forward",), ("backward",)]
+            if BACKEND == "torch":  # one goes both ways
+                passes = [("forward", "backward") if with_gradients else ("forward",)] * 2
+            for name, of in zip(pair, passes, strict=True):
+                least = min(cost(other, *of) for other in names)
+                assert cost(name, *of) == pytest.approx(least)
+
+
+@given(
+    case=cases(),
+    what=st.sampled_from(["batch", "spatial", "channels", "filters"]),
+    method=st.sampled_from(list(METHODS)),
+)
+def test_costs_grow_with_work(case, what, method):
+    grown = getattr(case, what)
+    grown = tuple(n + 1 for n in grown) if what == "spatial" else grown + 1
+    grown = case._replace(**{what: grown})
+    if method not in possible(case.task, case.task_shape):
+        return
+    less, more = (METHODS[method].work(one.task, one.task_shape) for one in (case, grown))
+    assert less.keys() == more.keys()
+    assert all(less[kind] <= more[kind] for kind in less)
+    assert seconds(less, dict.fromkeys(less, 1.0)) < seconds(more, dict.fromkeys(less, 1.0))
+
+
+def test_multiply_adds_are_those_of_the_documentation():
+    # For every input pixel, channel and filter; the table in docs/one_step.md.
+    for size, kernel_size in ((2, 3), (2, 5), (3, 3), (4, 3), (4, 5)):
+        case = Case(1, (64, 64), 1, 1, size, kernel_size, "nearest", "float32")
+
+        def counted(method, kind, case=case):
+            return METHODS[method].work(case.task, case.task_shape)[kind] / 64**2
+
+        assert counted("resize", "convolution") == (size * kernel_size) ** 2
+        # One window for all phases is as long as the longest of them.
+        window = (size + kernel_size - 2) // size + 1
+        assert counted("phases", "convolution") == (size * window) ** 2
+        assert counted("one_product", "product") == kernel_size**2
+        assert counted("transposed", "transposed") == kernel_size**2
+
+
+def test_channels_and_filters_are_told_apart():
+    case = Case(2, (8, 8), 5, 7, 2, 3, "nearest", "float32")
+    work = METHODS["resize"].work(case.task, case.task_shape)
+    assert work["convolution"] == work["convolution / channels"] * 5
+    assert work["convolution"] == work["convolution / filters"] * 7
+    assert work["held"] == 2 * 16 * 16 * 5
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+def test_products_are_counted_as_they_are_made(interpolation):
+    if BACKEND != "jax":
+        pytest.skip("counts the operations of a jaxpr")
+    import jax
+
+    case = Case(2, (12, 12), 3, 5, 2, 3, interpolation, "float32")
+    x, kernel = ops.ones(case.input_shape), ops.ones((3, 3, 3, 5))
+
+    def products(method):
+        def run(x, kernel):
+            return by(method)(x, kernel, 2, interpolation=interpolation)
+
+        made = 0
+        for equation in jax.make_jaxpr(run)(x, kernel).eqns:
+            if equation.primitive.name == "dot_general":
+                (contracted, _), _ = equation.params["dimension_numbers"]
+                lengths = [equation.invars[0].aval.shape[axis] for axis in contracted]
+                made += equation.outvars[0].aval.size * lengths[0]
+        return made
+
+    for method in ("one_product", "matrices"):
+        work = METHODS[method].work(case.task, case.task_shape)
+        assert products(method) == work["product"], method
+
+
+def like_a_tensor(shape, dtype="float32"):
+    # No more of it is looked at.
+    device = SimpleNamespace(type="cpu")
+    return SimpleNamespace(shape=shape, dtype=dtype, device=device, requires_grad=False)
+
+
+def chosen(shape, dtype="float32", filters=64, size=2, interpolation="nearest"):
+    rank = len(shape) - 2
+    case = Case(1, (9,) * rank, shape[-1], filters, size, 3, interpolation, dtype)
+    kernel = like_a_tensor((*(3,) * rank, shape[-1], filters))
+    return tuple(method.name for method in choose(like_a_tensor(shape, dtype), kernel, case.task))
+
+
+def test_what_was_not_measured_is_enlarged_first(monkeypatch):
+    shape, careful = (4, 32, 32, 256), ("resize", "resize")
+    assert chosen(shape) != careful
+    for dtype in ("float16", "bfloat16"):
+        assert chosen(shape, dtype) == careful
+    assert chosen(shape, size=1) == careful
+    monkeypatch.setattr(choice, "on_cpu", lambda _: False)
+    assert chosen(shape) == careful
+    monkeypatch.undo()
+    monkeypatch.setattr(choice, "engines", lambda: (BACKEND, "another"))
+    assert chosen(shape) == careful
+
+
+def test_open_lengths_are_taken_for_typical_ones():
+    assert chosen((None, None, None, 64)) == chosen((32, 32, 32, 64))
+    # Their borders cannot be made apart, so fewer methods can.
+    assert set(chosen((None, None, None, 64), interpolation="cubic")) <= {"resize", "one_product"}
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="others differentiate a function")
+def test_gradients_count_where_they_are_recorded(monkeypatch):
+    import torch
+
+    free, dear = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 1.0)
+    rates = {
+        "forward": free | {"convolution": 1.0},
+        "backward": dear | {"convolution": 0.0},
+    }
+    monkeypatch.setattr(choice, "shipped_rates", lambda: {HERE: rates})
+    case = Case(1, (16, 16), 4, 4, 2, 3, "nearest", "float32")
+    x, kernel = torch.ones(case.input_shape), torch.ones(3, 3, 4, 4)
+    assert choose(x, kernel, case.task)[0].name == "one_product"  # the first without a convolution
+    kernel.requires_grad_()
+    both = choose(x, kernel, case.task)
+    assert both[0] == both[1]
+    costs = {
+        name: seconds(METHODS[name].work(case.task, case.task_shape), *rates.values())
+        for name in possible(case.task, case.task_shape)
+    }
+    assert both[0].name == min(costs, key=costs.get)
+    with torch.no_grad():
+        assert choose(x, kernel, case.task)[0].name == "one_product"
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="others have one engine")
+def test_tensorflow_knows_what_will_run_it(monkeypatch):
+    import tensorflow as tf
+
+    seen = []
+
+    def spy(x):
+        seen.append(devices.engines())
+        return x
+
+    spy(ops.ones(1))
+    for compiled in (None, True):
+        inner = tf.function(spy)
+        tf.function(lambda x, inner=inner: inner(x), jit_compile=compiled)(ops.ones(1))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(spy)])
+    seen_before = len(seen)
+    for compiled in (False, True):
+        model.compile(loss="mse", jit_compile=compiled)
+        model.predict(ops.ones((2, 1)), verbose=0)
+    assert seen[:3] == [("tensorflow",), ("tensorflow",), ("tensorflow-xla",)]
+    assert seen[seen_before:] == [("tensorflow",), ("tensorflow-xla",)]
+    # Private, it may be gone one day: then what both take counts.
+    monkeypatch.setattr(devices, "GraphOrParentsInXlaContext", None)
+    tf.function(lambda x: spy(x))(ops.ones(1))
+    assert seen[-1] == ("tensorflow", "tensorflow-xla")
+
+
+def test_rates_say_where_they_come_from():
+    records = json.loads((Path(choice.__file__).parent / "rates.json").read_text())
+    assert {record["engine"] for record in records} == {
+        "tensorflow",
+        "tensorflow-xla",
+        "jax",
+        "torch",
+    }
+    for record in records:
+        assert record["command"].startswith("python -m keras_upsampling bench --random")
+        assert {"processor", "Keras"} <= record["facts"].keys()
+        for name in ("forward", "backward"):
+            assert record[name].keys() <= set(KINDS)
+            assert all(rate > 0 for rate in record[name].values())
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "tensorflow-xla", "jax", "torch"])
+def test_stored_measurements_are_quicker_than_by_thresholds(engine):
+    if engine.split("-")[0] != BACKEND:
+        pytest.skip("what a method can do may differ")
+    (measured,) = [
+        Measurements.from_json(json.dumps(one))
+        for one in json.loads(STORED.read_text())
+        if one["engine"] == engine
+    ]
+    gains = {FORWARD: [], STEP: []}
+    forward_seconds = {c.case: c.seconds for c in measured.choices if c.pass_name == FORWARD}
+    for one in measured.choices:
+        forward, backward = choose_among(
+            possible(one.case.task, one.case.task_shape),
+            one.case.task,
+            one.case.task_shape,
+            [Machine(engine, "cpu", "float32")],
+            with_gradients=one.pass_name == STEP,
+        )
+        took = one.seconds[forward]
+        if one.pass_name == STEP:  # the gradients of one, after the forward pass of another
+            others = forward_seconds[one.case]
+            took = one.seconds[backward] - others[backward] + others[forward]
+        gains[one.pass_name].append(one.seconds["chosen"] / took)
+    for name, of_pass in gains.items():
+        assert len(of_pass) >= 20
+        assert statistics.geometric_mean(of_pass) > 1, name
