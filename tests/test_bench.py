@@ -103,7 +103,7 @@ def test_a_step_makes_the_output_and_the_gradients_of_input_and_weights():
 def test_ratios_are_taken_within_a_round(monkeypatch):
     times = {OURS: [1.0, 2.0, 4.0], KERAS: [3.0, 8.0, 4.0]}
     product = {"product": [0.5, 0.25, 0.5]}
-    monkeypatch.setattr(timing, "_rounds", lambda runs, _: {n: (times | product)[n] for n in runs})
+    monkeypatch.setattr(timing, "rounds", lambda runs, _: {n: (times | product)[n] for n in runs})
     monkeypatch.setattr(timing, "_PRODUCT_LENGTH", 8)
     kept = contenders.contenders(case())
     monkeypatch.setattr(timing, "contenders", lambda *_: {name: kept[name] for name in times})
@@ -122,12 +122,12 @@ def test_rounds_run_everything_equally_often(monkeypatch):
     runs = {name: (lambda name=name: calls.append(name)) for name in "abc"}
     clock = itertools.count()
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock) / 10)  # 100 ms a call
-    times = timing._rounds(runs, seconds=3.0)
+    times = timing.rounds(runs, seconds=3.0)
     assert {name: len(of_one) for name, of_one in times.items()} == dict.fromkeys("abc", 10)
     assert [calls.count(name) for name in "abc"] == [11, 11, 11]  # one to see how long it takes
     behind = {pair for pair in itertools.pairwise(calls[3:]) if pair[0] != pair[1]}
     assert len(behind) == 6  # each has run behind each of the others
-    assert len(timing._rounds(runs, seconds=1e-9)["a"]) == 3
+    assert len(timing.rounds(runs, seconds=1e-9)["a"]) == 3
 
 
 def test_short_calls_are_repeated_and_the_mean_is_taken(monkeypatch):
@@ -136,13 +136,13 @@ def test_short_calls_are_repeated_and_the_mean_is_taken(monkeypatch):
 
     def run():
         calls.append(now[0])
-        now[0] += 0.01 if len(calls) > 3 else 0.02
+        now[0] += 0.004 if len(calls) > 3 else 0.008
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
-    # 20 ms when it is first timed: three calls make up the 50 ms.
-    times = timing._rounds({"short": run}, seconds=1e-9)
+    # 8 ms when it is first timed: three calls make up the 20 ms.
+    times = timing.rounds({"short": run}, seconds=1e-9)
     assert len(calls) == 1 + 3 * 3
-    np.testing.assert_allclose(times["short"], [0.05 / 3, 0.01, 0.01])
+    np.testing.assert_allclose(times["short"], [0.02 / 3, 0.004, 0.004])
 
 
 def test_memory_is_seen():

@@ -14,7 +14,7 @@ from keras_upsampling.bench.contenders import model, upsample_conv_layer
 from keras_upsampling.bench.programs import compiled
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import FORWARD, STEP, rounds, tensors
-from keras_upsampling.ops._upsample_conv.choice import Machine, choose_among, possible
+from keras_upsampling.ops._upsample_conv.choice import Machine, cheapest, possible
 
 CHOSEN = "chosen"
 _LEAST_ROUNDS = 9
@@ -52,7 +52,7 @@ class Choice(NamedTuple):
 
 def machine(engine: str, dtype: str) -> Machine:
     """Return what the rates of this machine belong to."""
-    return Machine(engine, facts()["device"].lower(), dtype)
+    return engine, facts()["device"].lower(), dtype
 
 
 def measure_choice(case: Case, engine: str) -> list[Choice]:
@@ -68,12 +68,12 @@ def measure_choice(case: Case, engine: str) -> list[Choice]:
         for program in programs.values():
             program.run()  # compiles
         times = rounds({name: one.run for name, one in programs.items()}, 0.0, _LEAST_ROUNDS)
-        pair = choose_among(
+        pair = cheapest(
             names,
             case.task,
             case.task_shape,
             [machine(engine, case.dtype)],
-            with_gradients=pass_name == STEP,
+            pass_name == STEP,
         )
         chosen = dict.fromkeys(pair if pass_name == STEP else pair[:1])
         choices.append(
@@ -144,6 +144,18 @@ _GROUPS: tuple[tuple[str, Callable[[Case], bool]], ...] = (
 )
 
 
+_TRAITS: tuple[tuple[str, Callable[[Choice], float]], ...] = (
+    ("milliseconds of the quickest", lambda c: 1e3 * min(c.seconds.values())),
+    ("batch", lambda c: c.case.batch),
+    ("spatial axes", lambda c: len(c.case.spatial)),
+    ("samples on an axis", lambda c: max(c.case.spatial)),
+    ("channels", lambda c: c.case.channels),
+    ("filters", lambda c: c.case.filters),
+    ("factor", lambda c: c.case.size),
+    ("taps", lambda c: c.case.kernel_size),
+)
+
+
 def report(measured: Measurements) -> str:
     """Return tables in Markdown of how well methods were chosen."""
     rows, choices = [], measured.choices
@@ -179,6 +191,14 @@ def report(measured: Measurements) -> str:
             table(
                 ["case", "pass", "regret", "gain", "chosen", "quickest", "in ms"],
                 [[str(c.case), c.pass_name, *_details(c)] for c in worst],
+            ),
+            "What these have in common, in medians, beside all that were measured:",
+            table(
+                ["", "these", "all"],
+                [
+                    [what, *(f"{statistics.median(map(of, part)):.3g}" for part in (worst, choices))]
+                    for what, of in _TRAITS
+                ],
             ),
         ]
     )

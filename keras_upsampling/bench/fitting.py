@@ -11,7 +11,10 @@ import numpy as np
 from keras_upsampling._tables import table
 from keras_upsampling.bench.choosing import Choice, Measurements, machine
 from keras_upsampling.bench.timing import STEP
-from keras_upsampling.ops._upsample_conv.choice import METHODS, PASSES, Machine, Rates
+from keras_upsampling.ops._upsample_conv.choice import METHODS, PASSES, Rates
+
+# What a machine's rates are told apart by.
+_MACHINE = ("engine", "device", "dtype")
 
 
 def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
@@ -40,12 +43,16 @@ def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
     counts = np.array([[work.get(kind, 0.0) for kind in kinds] for work in works])
     both = np.concatenate([counts, counts * np.array(backward)[:, None]], axis=1)
     relative = both / np.array(took)[:, None]
-    # Multiply-adds come in thousand millions, operations in tens.
+    # Multiply-adds come in thousand millions, operations in tens: scaled, they are shares of the
+    # time, at most. A share of a millionth is noise of the arithmetic.
     scale = np.maximum(relative.max(axis=0), np.finfo(float).tiny)
-    found = nnls(relative / scale, np.ones(len(relative)))[0] / scale
+    shares = nnls(relative / scale, np.ones(len(relative)))[0]
+    rates = np.where(shares < 1e-6, 0.0, shares / scale)
     return {
-        name: {kind: float(f"{rate:.4g}") for kind, rate in zip(kinds, rates, strict=True) if rate}
-        for name, rates in zip(PASSES, np.split(found, len(PASSES)), strict=True)
+        name: {
+            kind: float(f"{rate:.4g}") for kind, rate in zip(kinds, of_pass, strict=True) if rate
+        }
+        for name, of_pass in zip(PASSES, np.split(rates, len(PASSES)), strict=True)
     }
 
 
@@ -67,15 +74,22 @@ def with_rates(text: str, measured: Measurements, rates: dict[str, Rates]) -> st
     cases = {choice.case for choice in measured.choices}
     (dtype,) = {case.dtype for case in cases}
     found: dict[str, Any] = {
-        **machine(measured.engine, dtype)._asdict(),
+        **dict(zip(_MACHINE, machine(measured.engine, dtype), strict=True)),
         "facts": measured.facts,
         "command": measured.command,
         "cases": len(cases),
         **rates,
     }
 
-    def key(record: dict[str, Any]) -> Machine:
-        return Machine(*(record[name] for name in Machine._fields))
-
-    records = {key(record): record for record in [*json.loads(text), found]}
-    return json.dumps([records[name] for name in sorted(records)], indent=1) + "\n"
+    records = {
+        tuple(record[name] for name in _MACHINE): record for record in [*json.loads(text), found]
+    }
+    # Three lines each: few to read, and changes show what they change.
+    lines = [
+        "{"
+        + json.dumps({k: v for k, v in record.items() if k not in PASSES})[1:-1]
+        + "".join(f",\n  {json.dumps(name)}: {json.dumps(record[name])}" for name in PASSES)
+        + "}"
+        for _, record in sorted(records.items())
+    ]
+    return "[\n" + ",\n".join(lines) + "\n]\n"

@@ -121,7 +121,7 @@ def _read(paths: list[Path], engine: str, dtype: str) -> Measurements:
 
 def _fit(measured: Measurements) -> int:
     """Find the rates, show them, and keep them with the package; return the exit code."""
-    path = Path(str(resources.files(_upsample_conv).joinpath("rates.json")))
+    path = rates_file()
     try:
         rates = fitted(measured.choices)
         text = with_rates(path.read_text(encoding="utf-8"), measured, rates)
@@ -132,3 +132,8 @@ def _fit(measured: Measurements) -> int:
         return 1
     say(f"Kept in {path}.")
     return 0
+
+
+def rates_file() -> Path:
+    """Return where the package keeps its rates."""
+    return Path(str(resources.files(_upsample_conv).joinpath("rates.json")))

@@ -18,9 +18,8 @@ from keras_upsampling.ops import devices
 from keras_upsampling.ops._upsample_conv import choice
 from keras_upsampling.ops._upsample_conv.choice import (
     METHODS,
-    Machine,
+    cheapest,
     choose,
-    choose_among,
     possible,
     seconds,
 )
@@ -30,7 +29,7 @@ from tests.ops.one_step import by
 # Every method of seeded random cases, and what was chosen by hand-set thresholds before.
 STORED = Path(__file__).parent.parent / "data" / "methods.json"
 
-HERE = Machine(BACKEND, "cpu", "float32")
+HERE = (BACKEND, "cpu", "float32")
 KINDS = sorted(
     {
         kind
@@ -77,9 +76,7 @@ def test_the_choice_is_the_least_cost(case, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choice, "shipped_rates", lambda: {HERE: rates})
         for with_gradients in (False, True):
-            pair = choose_among(
-                names, case.task, case.task_shape, [HERE], with_gradients=with_gradients
-            )
+            pair = cheapest(names, case.task, case.task_shape, [HERE], with_gradients)
             passes = [("forward",), ("backward",)]
             if BACKEND == "torch":  # one goes both ways
                 passes = [("forward", "backward") if with_gradients else ("forward",)] * 2
@@ -267,12 +264,12 @@ def test_stored_measurements_are_quicker_than_by_thresholds(engine):
     gains = {FORWARD: [], STEP: []}
     forward_seconds = {c.case: c.seconds for c in measured.choices if c.pass_name == FORWARD}
     for one in measured.choices:
-        forward, backward = choose_among(
+        forward, backward = cheapest(
             possible(one.case.task, one.case.task_shape),
             one.case.task,
             one.case.task_shape,
-            [Machine(engine, "cpu", "float32")],
-            with_gradients=one.pass_name == STEP,
+            [(engine, "cpu", "float32")],
+            one.pass_name == STEP,
         )
         took = one.seconds[forward]
         if one.pass_name == STEP:  # the gradients of one, after the forward pass of another

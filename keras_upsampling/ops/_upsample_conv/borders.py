@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -38,11 +38,8 @@ def borders(task: Task) -> list[Border]:
         # A reflection meets one sample more than it makes.
         changed = max(reach, int(task.padding == "reflect" and any(widths)))
         # What pads the input, makes the padded outputs too.
-        expressed = (
-            task.interpolation == "nearest"
-            or _copies_edges(task)
-            or (s == 1 and task.around == "zeros")
-        )
+        same = s == 1 and task.around == "zeros"
+        expressed = task.interpolation == "nearest" or _copies_edges(task) or same
         outputs = 0 if expressed else max(widths) + changed
         before, after = (outputs + extent - 1 - width for width in widths)
         # Sample `m` of the enlarged axis has its last tap `(m - first) // s` samples in.
@@ -120,14 +117,8 @@ def with_borders(
             widths = [side if j == i else width for j, width in enumerate(task.widths)]
             padded.append(pad_map(crop(u_end, [*leading, part]), widths, task.around))
         u = ops.concatenate(padded, axis=0)
-        u = convolve(
-            ops.conv,
-            u,
-            ops.cast(kernel, u.dtype),
-            bias,
-            padding="valid",
-            dilation_rate=task.dilation_rate,
-        )
+        options: dict[str, Any] = {"padding": "valid", "dilation_rate": task.dilation_rate}
+        u = convolve(ops.conv, u, ops.cast(kernel, u.dtype), bias, **options)
         inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around_axes[:i]]
         first, last = ops.split(crop(u, [slice(None), *inside]), 2, axis=0)
         y = ops.concatenate([first, y, last], axis=i + 1)
@@ -136,7 +127,8 @@ def with_borders(
 
 def border_work(task: Task, shape: Shape) -> Work:
     """Return what `with_borders` has to do."""
-    around_axes, factor = borders(task), math.prod(task.size)
+    around_axes, factor, taps = borders(task), math.prod(task.size), math.prod(task.kernel_size)
+    channels = shape.channels / task.groups
     whole = [task.output_length(n, i) for i, n in enumerate(shape.spatial)]
     inner = [n - 2 * border.outputs for n, border in zip(whole, around_axes, strict=True)]
     parts = []
@@ -151,13 +143,7 @@ def border_work(task: Task, shape: Shape) -> Work:
             passes(2 * ends, 3),
             enlarging(task, ends),
             passes(4 * ends * factor, 6),
-            multiply_adds(
-                "convolution",
-                made,
-                math.prod(task.kernel_size),
-                shape.channels / task.groups,
-                shape.filters,
-            ),
+            multiply_adds("convolution", made, taps, channels, shape.filters),
             passes(2 * joined, 3),
         ]
     return total(*parts)

@@ -7,16 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from operator import index
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
 from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Tensor
-from keras_upsampling.ops._upsample_conv.matrices import MATRICES
 from keras_upsampling.ops._upsample_conv.method import Method
-from keras_upsampling.ops._upsample_conv.one_product import ONE_PRODUCT
 from keras_upsampling.ops._upsample_conv.phases import PHASES
+from keras_upsampling.ops._upsample_conv.products import MATRICES, ONE_PRODUCT
 from keras_upsampling.ops._upsample_conv.resize import RESIZE
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.transposed import TRANSPOSED
@@ -27,29 +26,22 @@ from keras_upsampling.ops.tables import constant, known, traced_for_onnx
 
 METHODS = {method.name: method for method in (RESIZE, PHASES, ONE_PRODUCT, MATRICES, TRANSPOSED)}
 
-# Seconds that one of each kind of work takes.
-Rates: TypeAlias = Mapping[str, float]
-
 PASSES = ("forward", "backward")
+
+# Seconds that one of each kind of work takes, and what they belong to: engine, device and dtype.
+Rates: TypeAlias = Mapping[str, float]
+Machine: TypeAlias = tuple[str, str, str]
 
 # What a length is taken to be where it is not known yet, the batch's included.
 _TYPICAL_LENGTH = 32
 
 
-class Machine(NamedTuple):
-    """What rates belong to."""
-
-    engine: str
-    device: str
-    dtype: str
-
-
 @functools.cache
 def shipped_rates() -> dict[Machine, dict[str, Rates]]:
-    """Return the rates of every machine that was measured, by pass: forward and backward."""
+    """Return the rates of every machine that was measured, by pass."""
     text = resources.files(__package__).joinpath("rates.json").read_text(encoding="utf-8")
     return {
-        Machine(*(record[name] for name in Machine._fields)): {
+        (record["engine"], record["device"], record["dtype"]): {
             name: record[name] for name in PASSES
         }
         for record in json.loads(text)
@@ -70,12 +62,12 @@ def possible(task: Task, shape: Shape) -> tuple[str, ...]:
     return tuple(method.name for method in METHODS.values() if method.can(task, shape))
 
 
-def choose_among(
+@constant
+def cheapest(
     names: Sequence[str],
-    task: Task,
-    shape: Shape,
+    task: tuple[Any, ...],
+    shape: tuple[Any, ...],
     machines: Sequence[Machine],
-    *,
     with_gradients: bool,
 ) -> tuple[str, str]:
     """Return which methods have the least seconds, in the forward and in the backward pass.
@@ -85,38 +77,19 @@ def choose_among(
     """
     if not all(machine in shipped_rates() for machine in machines):
         return RESIZE.name, RESIZE.name
-    guessed = shape._replace(
-        batch=_TYPICAL_LENGTH if shape.batch is None else shape.batch,
-        spatial=tuple(_TYPICAL_LENGTH if n is None else n for n in shape.spatial),
-    )
+    task, (batch, spatial, *others) = Task(*task), shape
+    lengths = [_TYPICAL_LENGTH if n is None else n for n in (batch, *spatial)]
+    guessed = Shape(lengths[0], tuple(lengths[1:]), *others)
     works = {name: METHODS[name].work(task, guessed) for name in names}
 
-    def cheapest(*passes: str) -> str:
+    def least(*passes: str) -> str:
         rates = [shipped_rates()[machine][name] for machine in machines for name in passes]
         return min(works, key=lambda name: seconds(works[name], *rates))
 
-    if machines[0].engine == "torch":
-        both = cheapest(*PASSES) if with_gradients else cheapest("forward")
+    if machines[0][0] == "torch":
+        both = least(*PASSES) if with_gradients else least("forward")
         return both, both
-    return cheapest("forward"), cheapest("backward")
-
-
-@constant
-def _choose_among_of_plain(
-    names: Sequence[str],
-    task: tuple[Any, ...],
-    shape: tuple[Any, ...],
-    machines: Sequence[tuple[str, str, str]],
-    with_gradients: bool,
-) -> tuple[str, str]:
-    """`choose_among` of what `torch.compile` can hand to a function that it does not trace."""
-    return choose_among(
-        names,
-        Task(*task),
-        Shape(*shape),
-        [Machine(*machine) for machine in machines],
-        with_gradients=with_gradients,
-    )
+    return least("forward"), least("backward")
 
 
 def choose(x: Tensor, kernel: Tensor, task: Task) -> tuple[Method, Method]:
@@ -126,7 +99,7 @@ def choose(x: Tensor, kernel: Tensor, task: Task) -> tuple[Method, Method]:
     spatial = tuple(known(x.shape[axis]) for axis in spatial_axes(task.rank, task.data_format))
     channels, filters = task.groups * index(kernel.shape[-2]), index(kernel.shape[-1])
     shape = Shape(known(x.shape[0]), spatial, channels, filters)
-    forward, backward = _choose_among_of_plain(
-        possible(task, shape), tuple(task), tuple(shape), machines, recorded(x, kernel)
-    )
+    # `torch.compile` hands plain tuples alone to what it does not trace.
+    plain = tuple(task), tuple(shape)
+    forward, backward = cheapest(possible(task, shape), *plain, machines, recorded(x, kernel))
     return METHODS[forward], METHODS[backward]

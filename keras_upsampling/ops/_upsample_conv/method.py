@@ -44,17 +44,11 @@ def run(
     )
     if turned:
         x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
-    function = _of_tensors(forward, task)
-    if backward != forward:
-        function = with_gradient_of(_of_tensors(backward, task), function)
+
+    def by(method: Method) -> Callable[..., Tensor]:
+        """A function of tensors alone: the input, the kernel, and the bias if there is one."""
+        return lambda x, kernel, bias=None: method.run(x, kernel, bias, task)
+
+    function = by(forward) if forward == backward else with_gradient_of(by(backward), by(forward))
     y = function(x, kernel) if bias is None else function(x, kernel, bias)
     return ops.moveaxis(y, -1, 1) if turned else y
-
-
-def _of_tensors(method: Method, task: Task) -> Callable[..., Tensor]:
-    """A method as a function of tensors: the input, the kernel, and the bias if there is one."""
-
-    def function(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-        return method.run(x, kernel, bias, task)
-
-    return function

@@ -57,9 +57,7 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
 def _axes(task: Task) -> list[Phases]:
     return [
         axis_phases(*phase_taps(s, task.interpolation), k, d, widths)
-        for s, k, d, widths in zip(
-            task.size, task.kernel_size, task.dilation_rate, task.widths, strict=True
-        )
+        for s, k, d, widths in task.axes
     ]
 
 
@@ -105,7 +103,7 @@ def _work(task: Task, shape: Shape) -> Work:
         axis.crop or border.outputs for axis, border in zip(axes, borders(task), strict=True)
     )
     return total(
-        passes(2 * composed, 2 * task.rank + 2, kind="composed"),
+        passes(2 * composed, 2 * task.rank + 2),
         {} if _pads_itself(task) else passes(2 * shape.numbers),
         multiply_adds("convolution", shape.samples, windows, channels, filters),
         passes(2 * outputs),  # interleaved

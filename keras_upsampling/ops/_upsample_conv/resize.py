@@ -24,36 +24,21 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
         for axis, width in zip(axes, task.widths, strict=True):
             widths[axis] = width
         x = pad(x, widths, task.padding)
-    return convolve(
-        ops.conv,
-        x,
-        ops.cast(kernel, x.dtype),
-        bias,
-        data_format=task.data_format,
-        padding="same" if task.padding == "same" else "valid",
-        dilation_rate=task.dilation_rate,
-    )
-
-
-def _can(task: Task, shape: Shape) -> bool:  # noqa: ARG001 - it does everything
-    return True
+    padding = "same" if task.padding == "same" else "valid"
+    options = {"padding": padding, "dilation_rate": task.dilation_rate}
+    kernel = ops.cast(kernel, x.dtype)
+    return convolve(ops.conv, x, kernel, bias, data_format=task.data_format, **options)
 
 
 def _work(task: Task, shape: Shape) -> Work:
-    enlarged = shape.numbers * math.prod(task.size)
-    around = {} if task.around == "zeros" else passes(2 * enlarged, task.rank, "repeated")
+    factor, taps = math.prod(task.size), math.prod(task.kernel_size)
+    channels = shape.channels / task.groups
     return total(
         enlarging(task, shape.numbers),
-        around,
-        multiply_adds(
-            "convolution",
-            shape.samples * math.prod(task.size),
-            math.prod(task.kernel_size),
-            shape.channels / task.groups,
-            shape.filters,
-        ),
-        {"held": enlarged},
+        {} if task.around == "zeros" else passes(2 * shape.numbers * factor, task.rank),
+        multiply_adds("convolution", shape.samples * factor, taps, channels, shape.filters),
+        {"held": shape.numbers * factor},
     )
 
 
-RESIZE = Method("resize", _run, _can, _work)
+RESIZE = Method("resize", _run, lambda *_: True, _work)

@@ -27,6 +27,12 @@ class Task(NamedTuple):
         return len(self.size)
 
     @property
+    def axes(self) -> list[tuple[int, int, int, tuple[int, int]]]:
+        """Factor, taps, dilation and padding of every axis."""
+        of_axes = zip(self.size, self.kernel_size, self.dilation_rate, self.widths, strict=True)
+        return list(of_axes)
+
+    @property
     def extents(self) -> tuple[int, ...]:
         """How many samples of each enlarged axis the kernel spans."""
         return tuple(map(kernel_extent, self.kernel_size, self.dilation_rate))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -31,9 +32,8 @@ from keras_upsampling.ops.tables import axis_filter
 def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     around, apart = around_input(task), [border.outputs for border in borders(task)]
     filters, copies, zeros, starts, lengths = [], [], [], [], []
-    for i, (k, s) in enumerate(zip(task.kernel_size, task.size, strict=True)):
+    for i, (s, k, _, (before, after)) in enumerate(task.axes):
         first, weights, _ = axis_filter(s, task.interpolation)
-        before, after = task.widths[i]
         # How many samples beyond the ends of the input the outputs meet.
         front, back = (
             0 if around == "zeros" else max(0, -((apart[i] + first - width) // s))
@@ -52,13 +52,9 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
         lengths.append(length + len(weights) - 1)
 
     flipped = ops.flip(kernel, axis=tuple(range(task.rank)))
-    y = convolve(
-        ops.conv_transpose,
-        pad_map(x, copies, around),
-        ops.cast(ops.swapaxes(flipped, -1, -2), x.dtype),
-        strides=task.size,
-        padding="valid",
-    )
+    flipped = ops.cast(ops.swapaxes(flipped, -1, -2), x.dtype)
+    options: dict[str, Any] = {"strides": task.size, "padding": "valid"}
+    y = convolve(ops.conv_transpose, pad_map(x, copies, around), flipped, **options)
     y = _filter(crop_map(pad_map(y, zeros, "zeros"), starts, lengths), filters, bias)
     return with_borders(y, x, kernel, bias, task)
 
@@ -80,13 +76,9 @@ def _filter(y: Tensor, filters: Sequence[Sequence[float]], bias: Tensor | None) 
     channels = int(y.shape[-1])  # for ONNX, the kernel's shape must not be one that is traced
     for kernel in kernels:
         shape = [*kernel.shape[:-2], channels, 1]
-        y = convolve(
-            ops.depthwise_conv,
-            y,
-            ops.broadcast_to(kernel, shape),
-            bias if kernel is kernels[-1] else None,
-            padding="valid",
-        )
+        added = bias if kernel is kernels[-1] else None
+        kernel = ops.broadcast_to(kernel, shape)
+        y = convolve(ops.depthwise_conv, y, kernel, added, padding="valid")
     return y
 
 
@@ -106,22 +98,15 @@ def _can(task: Task, shape: Shape) -> bool:
 
 def _work(task: Task, shape: Shape) -> Work:
     outputs = shape.samples * math.prod(task.size) * shape.filters
-    taps = [len(axis_filter(s, task.interpolation)[1]) for s in task.size]
-    joined = math.prod(taps) <= _ONE_PASS
+    taps = math.prod(task.kernel_size)
+    weights = [len(axis_filter(s, task.interpolation)[1]) for s in task.size]
+    filters = [math.prod(weights)] if math.prod(weights) <= _ONE_PASS else weights
     return total(
-        passes(4 * math.prod(task.kernel_size) * shape.channels * shape.filters, 2, "composed"),
-        multiply_adds(
-            "transposed",
-            shape.samples,
-            math.prod(task.kernel_size),
-            shape.channels,
-            shape.filters,
-        ),
+        passes(4 * taps * shape.channels * shape.filters, 2),  # flipped and turned
+        multiply_adds("transposed", shape.samples, taps, shape.channels, shape.filters),
         passes(4 * outputs, 2),  # padded and cropped
-        {
-            "filtered": outputs * (math.prod(taps) if joined else sum(taps)),
-            "operations": 1 if joined else task.rank,
-        },
+        {"filtered": outputs * sum(filters)},
+        passes(outputs * len(filters), len(filters)),
         border_work(task, shape),
         {"held": 2 * outputs},
     )

@@ -1,4 +1,4 @@
-"""One product of the input with all taps of the kernel, then sums of shifted phases.
+"""One product of the input with all taps of the kernel, then upsampling, as shifts or matrices.
 
 Upsampling does not mix channels, so the kernel's taps can be met before it.
 """
@@ -10,9 +10,11 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import keras
 from keras import ops
 
 from keras_upsampling._types import Tensor
+from keras_upsampling.maths.phases import tap_matrix
 from keras_upsampling.ops._upsample_conv.borders import around_input, padded_alike
 from keras_upsampling.ops._upsample_conv.method import Method
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
@@ -20,10 +22,11 @@ from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.maps import add_bias, pad_map
 from keras_upsampling.ops.resample import phase_planes
-from keras_upsampling.ops.tables import phase_taps
+from keras_upsampling.ops.tables import phase_taps, traced_by_torch
 
 
-def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+def _one_product(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    """One product with all taps, then sums of shifted phases."""
     channels, filters = kernel.shape[-2:]
     flat = ops.reshape(x, (-1, channels))
     taps = ops.reshape(ops.cast(kernel, x.dtype), (-1, channels, filters))
@@ -34,9 +37,7 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     of_taps = dict(zip(numbered, flat_maps, strict=True))
     # The tap that meets every output at its own sample, if there is one, never meets the padding
     # and can bring the bias: that is fewer numbers to add to than the output has.
-    own = [
-        divmod(before, d) for (before, _), d in zip(task.widths, task.dilation_rate, strict=True)
-    ]
+    own = [divmod(before, d) for _, _, d, (before, _) in task.axes]
     biased = None if any(rest for _, rest in own) else tuple(t for t, _ in own)
 
     def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
@@ -94,15 +95,15 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
     return y if more == more_a_phase * s else crop(y, [*leading, slice(0, length * s + more)])
 
 
-def _can(task: Task, shape: Shape) -> bool:  # noqa: ARG001 - lengths may be what they like
+def _can_add_up(task: Task, shape: Shape) -> bool:  # noqa: ARG001 - lengths may be what they like
     zeros = task.interpolation != "nearest" and task.around == "zeros"
     return task.groups == 1 and (zeros or padded_alike(task))
 
 
-def _work(task: Task, shape: Shape) -> Work:
+def _one_product_work(task: Task, shape: Shape) -> Work:
     taps, numbers = math.prod(task.kernel_size), shape.samples * shape.filters
     parts: list[Work] = [
-        passes(2 * taps * shape.channels * shape.filters, 2, kind="composed"),
+        passes(2 * taps * shape.channels * shape.filters, 2),
         multiply_adds("product", shape.samples, 1, shape.channels, taps * shape.filters),
         passes(2 * taps * numbers),  # split
         {"held": taps * numbers},
@@ -110,18 +111,68 @@ def _work(task: Task, shape: Shape) -> Work:
     for i, (k, s) in enumerate(zip(task.kernel_size, task.size, strict=True)):
         taps //= k
         phases = set(_meetings(task, i))
-        sums = len(phases) * (k - 1)
+        sums, weighed = len(phases) * (k - 1), 0
         moved = sum(q != 0 for met in phases for q, _ in met)
-        weighed = 0
         if task.interpolation != "nearest":
             weighed = k * sum(sum(map(bool, row)) for row in phase_taps(s, task.interpolation)[1])
-        parts += [
-            passes(taps * numbers * (3 * sums + 2 * moved + 2 * weighed), 0, kind="added"),
-            passes(taps * numbers * 2 * s),  # stacked
-            {"operations": taps * (sums + 2 * moved + weighed + 1)},
-        ]
+        # Every phase of the output is stacked with the others at last.
+        copied = 3 * sums + 2 * (moved + weighed + s)
+        parts.append(passes(taps * numbers * copied, taps * (sums + 2 * moved + weighed + 1)))
         numbers *= s
     return total(*parts)
 
 
-ONE_PRODUCT = Method("one_product", _run, _can, _work)
+def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    """One product with all taps, then one with a matrix for each axis, in two dimensions.
+
+    The matrices hold what the borders ask too, so short axes, which are little else, cost nothing
+    extra.
+    """
+    batch, height, width, channels = ops.shape(x)
+    k_down, k_across, _, filters = kernel.shape
+    down, across = (
+        ops.convert_to_tensor(
+            tap_matrix(length, s, task.interpolation, k, d, widths, task.around),
+            dtype=keras.backend.standardize_dtype(x.dtype),
+        )
+        for length, (s, k, d, widths) in zip((height, width), task.axes, strict=True)
+    )
+    # The axis that a matrix meets comes first, with its taps before it, so that every product is
+    # one of few large matrices: those are the quick ones.
+    lines = batch * height
+    y = ops.reshape(ops.transpose(x, (2, 0, 1, 3)), (1, width * lines, channels))
+    taps = ops.transpose(ops.cast(kernel, x.dtype), (1, 2, 0, 3))
+    y = y @ ops.reshape(taps, (k_across, channels, k_down * filters))
+    y = across @ ops.reshape(y, (k_across * width, lines * k_down * filters))
+    rows, columns = down.shape[0], across.shape[0]
+    y = ops.transpose(ops.reshape(y, (columns, batch, height, k_down, filters)), (1, 3, 2, 0, 4))
+    y = down @ ops.reshape(y, (batch, k_down * height, columns * filters))
+    return add_bias(ops.reshape(y, (batch, rows, columns, filters)), bias)
+
+
+def _can_matrices(task: Task, shape: Shape) -> bool:
+    return (
+        task.rank == 2
+        and task.groups == 1
+        and None not in shape.spatial
+        and not traced_by_torch()  # whose graphs hold no arrays of NumPy's
+    )
+
+
+def _matrices_work(task: Task, shape: Shape) -> Work:
+    (height, width), (k_down, k_across) = shape.spatial, task.kernel_size
+    rows, columns = (task.output_length(n, i) for i, n in enumerate(shape.spatial))
+    lines = shape.batch * height * k_down * shape.filters
+    return total(
+        passes(2 * shape.numbers),  # turned
+        passes(2 * k_down * k_across * shape.channels * shape.filters),
+        multiply_adds("product", shape.samples, k_across, shape.channels, k_down * shape.filters),
+        multiply_adds("product", columns, 1, k_across * width, lines),
+        passes(2 * columns * lines),  # turned
+        multiply_adds("product", shape.batch * rows, 1, k_down * height, columns * shape.filters),
+        {"held": columns * lines},
+    )
+
+
+ONE_PRODUCT = Method("one_product", _one_product, _can_add_up, _one_product_work)
+MATRICES = Method("matrices", _matrices, _can_matrices, _matrices_work)
