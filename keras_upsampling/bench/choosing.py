@@ -72,7 +72,7 @@ def measure_choice(case: Case, engine: str) -> list[Choice]:
             names,
             case.task,
             case.task_shape,
-            [machine(engine, case.dtype)],
+            (machine(engine, case.dtype),),
             pass_name == STEP,
         )
         chosen = dict.fromkeys(pair if pass_name == STEP else pair[:1])
@@ -196,7 +196,10 @@ def report(measured: Measurements) -> str:
             table(
                 ["", "these", "all"],
                 [
-                    [what, *(f"{statistics.median(map(of, part)):.3g}" for part in (worst, choices))]
+                    [
+                        what,
+                        *(f"{statistics.median(map(of, part)):.3g}" for part in (worst, choices)),
+                    ]
                     for what, of in _TRAITS
                 ],
             ),

@@ -1,5 +1,6 @@
 """The method that is taken is the one with the least seconds, and work is counted as it is done."""
 
+import contextlib
 import json
 import statistics
 from pathlib import Path
@@ -64,6 +65,16 @@ def made_up_rates(draw):
     }
 
 
+@contextlib.contextmanager
+def rates_of(machines):
+    """Other rates than those that the package has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "shipped_rates", lambda: machines)
+        choice.cheapest.cache_clear()
+        yield
+    choice.cheapest.cache_clear()
+
+
 @given(case=cases(), data=st.data())
 def test_the_choice_is_the_least_cost(case, data):
     rates = made_up_rates(data.draw)
@@ -73,10 +84,9 @@ def test_the_choice_is_the_least_cost(case, data):
         work = METHODS[name].work(case.task, case.task_shape)
         return sum(number * rates[of][kind] for of in passes for kind, number in work.items())
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choice, "shipped_rates", lambda: {HERE: rates})
+    with rates_of({HERE: rates}):
         for with_gradients in (False, True):
-            pair = cheapest(names, case.task, case.task_shape, [HERE], with_gradients)
+            pair = cheapest(names, case.task, case.task_shape, (HERE,), with_gradients)
             passes = [("forward",), ("backward",)]
             if BACKEND == "torch":  # one goes both ways
                 passes = [("forward", "backward") if with_gradients else ("forward",)] * 2
@@ -185,7 +195,7 @@ def test_open_lengths_are_taken_for_typical_ones():
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="others differentiate a function")
-def test_gradients_count_where_they_are_recorded(monkeypatch):
+def test_gradients_count_where_they_are_recorded():
     import torch
 
     free, dear = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 1.0)
@@ -193,20 +203,22 @@ def test_gradients_count_where_they_are_recorded(monkeypatch):
         "forward": free | {"convolution": 1.0},
         "backward": dear | {"convolution": 0.0},
     }
-    monkeypatch.setattr(choice, "shipped_rates", lambda: {HERE: rates})
-    case = Case(1, (16, 16), 4, 4, 2, 3, "nearest", "float32")
-    x, kernel = torch.ones(case.input_shape), torch.ones(3, 3, 4, 4)
-    assert choose(x, kernel, case.task)[0].name == "one_product"  # the first without a convolution
-    kernel.requires_grad_()
-    both = choose(x, kernel, case.task)
-    assert both[0] == both[1]
-    costs = {
-        name: seconds(METHODS[name].work(case.task, case.task_shape), *rates.values())
-        for name in possible(case.task, case.task_shape)
-    }
-    assert both[0].name == min(costs, key=costs.get)
-    with torch.no_grad():
-        assert choose(x, kernel, case.task)[0].name == "one_product"
+    with rates_of({HERE: rates}):
+        case = Case(1, (16, 16), 4, 4, 2, 3, "nearest", "float32")
+        x, kernel = torch.ones(case.input_shape), torch.ones(3, 3, 4, 4)
+        assert (
+            choose(x, kernel, case.task)[0].name == "one_product"
+        )  # the first without a convolution
+        kernel.requires_grad_()
+        both = choose(x, kernel, case.task)
+        assert both[0] == both[1]
+        costs = {
+            name: seconds(METHODS[name].work(case.task, case.task_shape), *rates.values())
+            for name in possible(case.task, case.task_shape)
+        }
+        assert both[0].name == min(costs, key=costs.get)
+        with torch.no_grad():
+            assert choose(x, kernel, case.task)[0].name == "one_product"
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="others have one engine")
@@ -268,7 +280,7 @@ def test_stored_measurements_are_quicker_than_by_thresholds(engine):
             possible(one.case.task, one.case.task_shape),
             one.case.task,
             one.case.task_shape,
-            [(engine, "cpu", "float32")],
+            ((engine, "cpu", "float32"),),
             one.pass_name == STEP,
         )
         took = one.seconds[forward]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from operator import index
 from typing import Any, TypeAlias
@@ -62,12 +62,12 @@ def possible(task: Task, shape: Shape) -> tuple[str, ...]:
     return tuple(method.name for method in METHODS.values() if method.can(task, shape))
 
 
-@constant
+@functools.lru_cache(maxsize=4096)  # eager calls ask for the same again and again
 def cheapest(
-    names: Sequence[str],
+    names: tuple[str, ...],
     task: tuple[Any, ...],
     shape: tuple[Any, ...],
-    machines: Sequence[Machine],
+    machines: tuple[Machine, ...],
     with_gradients: bool,
 ) -> tuple[str, str]:
     """Return which methods have the least seconds, in the forward and in the backward pass.
@@ -95,11 +95,16 @@ def cheapest(
 def choose(x: Tensor, kernel: Tensor, task: Task) -> tuple[Method, Method]:
     """Return the methods of the forward and of the backward pass, on what runs this."""
     device, dtype = "cpu" if on_cpu(x) else "gpu", keras.backend.standardize_dtype(x.dtype)
-    machines = [(engine, device, dtype) for engine in engines()]
+    machines = tuple((engine, device, dtype) for engine in engines())
     spatial = tuple(known(x.shape[axis]) for axis in spatial_axes(task.rank, task.data_format))
     channels, filters = task.groups * index(kernel.shape[-2]), index(kernel.shape[-1])
     shape = Shape(known(x.shape[0]), spatial, channels, filters)
     # `torch.compile` hands plain tuples alone to what it does not trace.
     plain = tuple(task), tuple(shape)
-    forward, backward = cheapest(possible(task, shape), *plain, machines, recorded(x, kernel))
+    forward, backward = _cheapest(possible(task, shape), *plain, machines, recorded(x, kernel))
     return METHODS[forward], METHODS[backward]
+
+
+@constant
+def _cheapest(*arguments: Any) -> tuple[str, str]:
+    return cheapest(*arguments)
