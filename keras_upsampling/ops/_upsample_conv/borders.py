@@ -1,4 +1,4 @@
-"""The outputs near the ends of a map, where no padding of the input does what is asked."""
+"""The outputs near the border that no padding of the input can produce."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from keras_upsampling.ops.tables import axis_filter
 
 
 class Border(NamedTuple):
-    """What padding, or the interpolation's edge rule, changes of one axis.
+    """The outputs of one axis that the padding, or the interpolation's edge rule, changes.
 
     Attributes:
-        outputs: How many samples of the output, at either end.
-        enlarged: Of how many samples of the enlarged axis those are made, before and after.
-        inputs: And of how many of the input, at either end.
+        outputs: How many there are at either end.
+        enlarged: How many samples of the enlarged axis they depend on, at the start and the end.
+        inputs: How many samples of the input, at either end.
     """
 
     outputs: int
@@ -31,13 +31,13 @@ class Border(NamedTuple):
 
 
 def borders(task: Task) -> list[Border]:
-    """Return what no padding of the input expresses of every axis; for nearest, nothing."""
+    """Return the border of every axis; nearest interpolation has none."""
     found = []
     for s, extent, widths in zip(task.size, task.extents, task.widths, strict=True):
         first, _, reach = axis_filter(s, task.interpolation)
-        # A reflection meets one sample more than it makes.
+        # A reflection reads one sample more than it adds.
         changed = max(reach, int(task.padding == "reflect" and any(widths)))
-        # What pads the input, makes the padded outputs too.
+        # Padding the input then pads the enlarged axis as well.
         same = s == 1 and task.around == "zeros"
         expressed = task.interpolation == "nearest" or _copies_edges(task) or same
         outputs = 0 if expressed else max(widths) + changed
@@ -49,9 +49,9 @@ def borders(task: Task) -> list[Border]:
 
 
 def padded_alike(task: Task) -> bool:
-    """Whether padding the input, enlarged by nearest, makes the padding of the enlarged map."""
-    # A reflection that stays within the copies of the edge sample is that sample again; further
-    # in, no padding of the input expresses it.
+    """Whether padding the input, then enlarging it by nearest, pads the enlarged map as asked."""
+    # A reflection that stays within the copies of the edge sample repeats that sample; one that
+    # reaches further cannot be had by padding the input.
     return task.interpolation == "nearest" and (
         task.padding != "reflect"
         or all(max(widths) < s for widths, s in zip(task.widths, task.size, strict=True))
@@ -59,9 +59,9 @@ def padded_alike(task: Task) -> bool:
 
 
 def expressed(task: Task, shape: Shape) -> bool:
-    """Whether the input can be padded for a task, and what that leaves be made apart.
+    """Whether padding the input does what is asked, but for borders computed separately.
 
-    What is made apart is made of what is near, and must have something between.
+    Those need known lengths, long enough for two borders with something between them.
     """
     if task.interpolation == "nearest":
         return padded_alike(task)
@@ -73,40 +73,39 @@ def expressed(task: Task, shape: Shape) -> bool:
 
 
 def _copies_edges(task: Task) -> bool:
-    """Whether copies of the input's edge do for linear all that its edge rule and padding ask.
+    """Whether repeating the input's edge gives linear interpolation its edge rule and padding.
 
-    Where borders have to be made apart anyway, they are made a little deeper instead: that is
-    less than a pass over the input.
+    Where borders are computed separately anyway, they are made a little deeper instead: that is
+    less work than a pass over the input.
     """
     unpadded = not any(map(max, task.widths))
     return task.interpolation == "linear" and (task.padding == "edge" or unpadded)
 
 
 def around_input(task: Task) -> str:
-    """What has to stand around the input."""
+    """Return the mode in which the input is padded."""
     if _copies_edges(task):
         return "edge"
     if task.interpolation != "nearest":
-        return "zeros"  # the outputs that meet it are made apart
-    # A reflection that stays within the copies of the edge sample is that sample again.
+        return "zeros"  # the outputs that see it are computed separately
     return "edge" if task.padding == "reflect" else task.around
 
 
 def with_borders(
     inner: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task
 ) -> Tensor:
-    """Put the outputs of the borders around the inner ones.
+    """Compute the outputs of the borders, and put them around the inner ones.
 
-    They are few, and made of few rows of the input: enlarged first, then convolved.
+    They are few and depend on few rows of the input, which are enlarged first, then convolved.
     """
     around_axes = borders(task)
     y = inner
-    # Backwards: the axes behind are whole by then, and of those before only the inner part is.
+    # From the last axis to the first: later axes are complete by then, earlier ones inner only.
     for i in reversed(range(task.rank)):
         border, leading = around_axes[i], (slice(None),) * (i + 1)
         if not border.outputs:
             continue
-        # Both ends at once, one behind the other in the batch.
+        # Both ends at once, concatenated in the batch.
         ends = [slice(None, border.inputs), slice(-border.inputs, None)]
         u = ops.concatenate([crop(x, [*leading, end]) for end in ends], axis=0)
         u = enlarge(u, task.size, task.interpolation, range(1, task.rank + 1))
@@ -136,7 +135,7 @@ def border_work(task: Task, shape: Shape) -> Work:
         if not border.outputs:
             continue
         ends = 2 * shape.numbers // shape.spatial[i] * border.inputs
-        # Those before are cut to the inner part after they are made, those after are whole.
+        # Of earlier axes all is computed, and cropped to the inner part afterwards.
         made = 2 * shape.batch * border.outputs * math.prod(whole[:i] + whole[i + 1 :])
         joined = shape.batch * math.prod([*inner[:i], *whole[i:]]) * shape.filters
         parts += [

@@ -35,9 +35,9 @@ class Method:
 def run(
     forward: Method, backward: Method, x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task
 ) -> Tensor:
-    """Do a task by one method, with the gradients of another or the same."""
+    """Run a task by one method, with the gradients of another or the same."""
     # TensorFlow convolves channels first on GPUs only, and the one-step methods are written for
-    # channels last: the input is turned while it is small.
+    # channels last: the input is transposed, while it is small.
     one_step = {forward.name, backward.name} != {"resize"}
     turned = task.data_format == "channels_first" and (
         one_step or keras.backend.backend() == "tensorflow"

@@ -40,7 +40,7 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
         )
         of_phases = ops.reshape(of_phases, (-1,))
     if _pads_itself(task):
-        # What is cut off in front is longer than the padding, so no start is negative.
+        # The crop at the start is longer than the padding, so no start is negative.
         y = convolve(ops.conv, x, composed, of_phases, padding="same")
         starts = [
             start - s * (axis.before - (axis.window - 1) // 2)
@@ -62,10 +62,9 @@ def _axes(task: Task) -> list[Phases]:
 
 
 def _pads_itself(task: Task) -> bool:
-    """Whether the zeros that the convolution puts around the input will do.
+    """Whether the convolution's own zero padding will do, which saves a pass over the map.
 
-    On enlarged axes, outputs that meet padding may be made apart; and it is a pass over the map
-    less.
+    It will where the outputs that see it are computed separately.
     """
     return task.padding == "same" and all(
         s == 1 or border.outputs for s, border in zip(task.size, borders(task), strict=True)

@@ -1,6 +1,6 @@
 """One product of the input with all taps of the kernel, then upsampling, as shifts or matrices.
 
-Upsampling does not mix channels, so the kernel's taps can be met before it.
+Upsampling does not mix channels, so the product with the kernel's taps can come before it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def _one_product(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> 
     numbered = itertools.product(*map(range, task.kernel_size))
     flat_maps = ops.split(flat @ taps, math.prod(task.kernel_size), axis=-1)
     of_taps = dict(zip(numbered, flat_maps, strict=True))
-    # The tap that meets every output at its own sample, if there is one, never meets the padding
-    # and can bring the bias: that is fewer numbers to add to than the output has.
+    # The tap at the output's own position, if there is one, never sees the padding: the bias is
+    # added to its map, which is smaller than the output.
     own = [divmod(before, d) for _, _, d, (before, _) in task.axes]
     biased = None if any(rest for _, rest in own) else tuple(t for t, _ in own)
 
     def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
-        """What the `taps` of the axes after the first ones add, those first ones done."""
+        """Return the sum over all taps of the first axes, for fixed `taps` of the later ones."""
         if axes == 0:
             y = add_bias(of_taps[taps], bias if taps == biased else None)
             return ops.reshape(y, shape)
@@ -51,31 +51,32 @@ def _one_product(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> 
     return add_bias(enlarged(task.rank, ()), bias if biased is None else None)
 
 
-def _meetings(task: Task, i: int) -> list[tuple[tuple[int, int], ...]]:
-    """What every phase of the output meets on an axis, tap by tap.
+def _samples_of_taps(task: Task, i: int) -> list[tuple[tuple[int, int], ...]]:
+    """Return which samples the taps read, for every phase of the output on one axis.
 
-    Tap `t` of output `s * j + p` meets phase `r` of the enlarged map at sample `j + q`: `(q, r)`.
-    Nearest's phases are all the input, so there `r` is 0.
+    Tap `t` of output `s * j + p` reads phase `r` of the enlarged map at sample `j + q`: `(q, r)`.
+    With nearest every phase is the input itself, so `r` is 0.
     """
     s, d, before = task.size[i], task.dilation_rate[i], task.widths[i][0]
     nearest = task.interpolation == "nearest"
-    met = [[divmod(p + d * t - before, s) for t in range(task.kernel_size[i])] for p in range(s)]
-    return [tuple((q, 0 if nearest else r) for q, r in of_phase) for of_phase in met]
+    taps = range(task.kernel_size[i])
+    samples = [[divmod(p + d * t - before, s) for t in taps] for p in range(s)]
+    return [tuple((q, 0 if nearest else r) for q, r in of_phase) for of_phase in samples]
 
 
 def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
-    """Enlarge axis `i` of the map of every tap, and add them up, each from where its tap falls."""
+    """Enlarge axis `i` of the map of every tap, shift each to its tap's position, and add them."""
     axis, s, (before, after) = i + 1, task.size[i], task.widths[i]
     length, leading = ops.shape(maps[0])[axis], (slice(None),) * (i + 1)
-    # How many samples more than the input the output, and each phase of it, has.
+    # The output has `s * length + more` samples, each of its phases `length + more_a_phase`.
     more = before + after - task.extents[i] + 1
     more_a_phase = -(-more // s)
-    # What stands around nearest's phases is what would stand around the input.
+    # With nearest, phases are padded as the input would be.
     around = around_input(task) if task.interpolation == "nearest" else "zeros"
     planes = [phase_planes(x, axis, s, task.interpolation) for x in maps]
 
     def shifted(plane: Tensor, q: int) -> Tensor:
-        """Return as many samples as a phase has, from `q` on; often that is all of them."""
+        """Return a phase's number of samples from `q` on; often that is all of them."""
         if q == 0 and more_a_phase == 0:
             return plane
         front, back, start = max(0, -q), max(0, q + more_a_phase), max(0, q)
@@ -83,12 +84,12 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
         padded = pad_map(plane, widths, around)
         return crop(padded, [*leading, slice(start, start + length + more_a_phase)])
 
-    made: dict[tuple[tuple[int, int], ...], Tensor] = {}
-    for met in _meetings(task, i):
-        if met not in made:
-            parts = [shifted(of_tap[r], q) for of_tap, (q, r) in zip(planes, met, strict=True)]
-            made[met] = functools.reduce(lambda a, b: a + b, parts)
-    y = ops.stack([made[met] for met in _meetings(task, i)], axis=axis + 1)
+    sums: dict[tuple[tuple[int, int], ...], Tensor] = {}  # phases that read the same share one
+    for samples in _samples_of_taps(task, i):
+        if samples not in sums:
+            parts = [shifted(of_tap[r], q) for of_tap, (q, r) in zip(planes, samples, strict=True)]
+            sums[samples] = functools.reduce(lambda a, b: a + b, parts)
+    y = ops.stack([sums[samples] for samples in _samples_of_taps(task, i)], axis=axis + 1)
     shape = list(ops.shape(maps[0]))
     shape[axis] = (length + more_a_phase) * s
     y = ops.reshape(y, shape)
@@ -110,12 +111,12 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
     ]
     for i, (k, s) in enumerate(zip(task.kernel_size, task.size, strict=True)):
         taps //= k
-        phases = set(_meetings(task, i))
+        phases = set(_samples_of_taps(task, i))
         sums, weighed = len(phases) * (k - 1), 0
-        moved = sum(q != 0 for met in phases for q, _ in met)
+        moved = sum(q != 0 for samples in phases for q, _ in samples)
         if task.interpolation != "nearest":
             weighed = k * sum(sum(map(bool, row)) for row in phase_taps(s, task.interpolation)[1])
-        # Every phase of the output is stacked with the others at last.
+        # Sums read two maps and write one; what is moved, weighed or stacked is read and written.
         copied = 3 * sums + 2 * (moved + weighed + s)
         parts.append(passes(taps * numbers * copied, taps * (sums + 2 * moved + weighed + 1)))
         numbers *= s
@@ -125,8 +126,7 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
 def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     """One product with all taps, then one with a matrix for each axis, in two dimensions.
 
-    The matrices hold what the borders ask too, so short axes, which are little else, cost nothing
-    extra.
+    The matrices include the borders, so short axes, which are mostly border, cost nothing extra.
     """
     batch, height, width, channels = ops.shape(x)
     k_down, k_across, _, filters = kernel.shape
@@ -137,8 +137,8 @@ def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Ten
         )
         for length, (s, k, d, widths) in zip((height, width), task.axes, strict=True)
     )
-    # The axis that a matrix meets comes first, with its taps before it, so that every product is
-    # one of few large matrices: those are the quick ones.
+    # The axis to multiply comes first, with its taps before it: few large products are faster
+    # than many small ones.
     lines = batch * height
     y = ops.reshape(ops.transpose(x, (2, 0, 1, 3)), (1, width * lines, channels))
     taps = ops.transpose(ops.cast(kernel, x.dtype), (1, 2, 0, 3))

@@ -1,7 +1,7 @@
 """A transposed convolution with the kernel itself, then the interpolation's own filter.
 
-Upsampling is zeros put between the samples, then a filter; that and the kernel may change
-places, and with the kernel first there are the fewest products. Nearest's filter is a box.
+Upsampling inserts zeros between the samples, then filters. Filter and kernel may change places,
+and with the kernel first there are the fewest multiply-adds. Nearest's filter is a box.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     filters, copies, zeros, starts, lengths = [], [], [], [], []
     for i, (s, k, _, (before, after)) in enumerate(task.axes):
         first, weights, _ = axis_filter(s, task.interpolation)
-        # How many samples beyond the ends of the input the outputs meet.
+        # How many samples beyond the ends of the input the outputs read.
         front, back = (
             0 if around == "zeros" else max(0, -((apart[i] + first - width) // s))
             for width in (before, after)
