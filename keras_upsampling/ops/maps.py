@@ -81,19 +81,29 @@ def _convolve_on_torch(
 ) -> Tensor:
     """Convolve with channels first, as PyTorch does.
 
-    Keras copies a map to turn it; a turned view costs nothing, and PyTorch's kernels are quick
-    on it.
+    Keras copies a map to transpose it; a transposed view costs nothing, and PyTorch's kernels are
+    quick on it.
     """
-    if 1 in kernel.shape[-2:]:
-        # The order in memory of such a kernel is ambiguous once it is turned, and where PyTorch
-        # does without oneDNN, its gradient is refused: so put it in order before.
-        rank = len(kernel.shape) - 2
-        turned = ops.transpose(kernel, (rank + 1, rank, *range(rank)))
-        turned = ops.reshape(ops.reshape(turned, (-1,)), turned.shape)
-        kernel = ops.transpose(turned, (*range(2, rank + 2), 1, 0))
     if data_format == "channels_last":
         x = ops.moveaxis(x, -1, 1)
+    signals = len(x.shape) == 3
+    if signals:
+        # In two dimensions PyTorch's kernels are quick on transposed views, in one they copy them.
+        x, kernel = ops.expand_dims(x, 2), ops.expand_dims(kernel, 0)
+        options = {
+            name: (1, *value) if isinstance(value, tuple) else value
+            for name, value in options.items()
+        }
+    if 1 in kernel.shape[-2:]:
+        # The order in memory of such a kernel is ambiguous once it is transposed, and where
+        # PyTorch does without oneDNN, its gradient is refused: so put it in order before.
+        rank = len(kernel.shape) - 2
+        ordered = ops.transpose(kernel, (rank + 1, rank, *range(rank)))
+        ordered = ops.reshape(ops.reshape(ordered, (-1,)), ordered.shape)
+        kernel = ops.transpose(ordered, (*range(2, rank + 2), 1, 0))
     y = operation(x, kernel, data_format="channels_first", **options)
+    if signals:
+        y = ops.squeeze(y, 2)
     if data_format == "channels_last":
         y = ops.moveaxis(y, 1, -1)
     return add_bias(y, bias, data_format)
