@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 from keras_upsampling.bench.cases import Case
 
@@ -12,18 +13,25 @@ _LONGEST = {1: 4096, 2: 160, 3: 32}
 # Multiply-adds of upsampling, then convolving: enough to matter, and soon done.
 _LEAST_WORK, _MOST_WORK = 2e7, 4e9
 _LARGEST_MAP = 2e7
+# Two cases in three enlarge by nearest.
+_INTERPOLATIONS = ("nearest", "nearest", "linear")
 
 
-def random_cases(count: int, seed: int, dtype: str = "float32") -> list[Case]:
+def random_cases(
+    count: int,
+    seed: int,
+    dtype: str = "float32",
+    interpolations: Sequence[str] = _INTERPOLATIONS,
+) -> list[Case]:
     """Return `count` cases, always the same for one seed.
 
-    Batch, sides, channels and filters are drawn log-uniformly, each apart. Two cases in three
-    are images, and two in three enlarge by nearest, the others by linear interpolation.
+    Batch, sides, channels and filters are drawn log-uniformly, each apart from the others. Two
+    cases in three are images.
     """
     rng = random.Random(seed)
     cases: list[Case] = []
     while len(cases) < count:
-        case = _draw(rng, dtype)
+        case = _draw(rng, dtype, interpolations)
         enlarged = math.prod(case.input_shape) * case.size ** len(case.spatial)
         taps = case.kernel_size ** len(case.spatial)
         largest = max(enlarged, enlarged // case.channels * case.filters)
@@ -32,7 +40,7 @@ def random_cases(count: int, seed: int, dtype: str = "float32") -> list[Case]:
     return cases
 
 
-def _draw(rng: random.Random, dtype: str) -> Case:
+def _draw(rng: random.Random, dtype: str, interpolations: Sequence[str]) -> Case:
     def log_uniform(low: int, high: int) -> int:
         return min(high, int(math.exp(rng.uniform(math.log(low), math.log(high + 1)))))
 
@@ -44,6 +52,6 @@ def _draw(rng: random.Random, dtype: str) -> Case:
         filters=log_uniform(1, 384),
         size=rng.randint(2, 4),
         kernel_size=rng.randint(1, 5),
-        interpolation=rng.choice(("nearest", "nearest", "linear")),
+        interpolation=rng.choice(interpolations),
         dtype=dtype,
     )
