@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import statistics
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
@@ -50,9 +51,9 @@ class Choice(NamedTuple):
         return self.seconds["resize"] / min(self.seconds.values())
 
 
-def machine(engine: str, dtype: str) -> Machine:
-    """Return what the rates of this machine belong to."""
-    return engine, facts()["device"].lower(), dtype
+def machine(engine: str, dtype: str, device: str) -> Machine:
+    """Return what the rates of a machine belong to."""
+    return engine, device.lower(), dtype
 
 
 def measure_choice(case: Case, engine: str) -> list[Choice]:
@@ -72,7 +73,7 @@ def measure_choice(case: Case, engine: str) -> list[Choice]:
             names,
             case.task,
             case.task_shape,
-            (machine(engine, case.dtype),),
+            (machine(engine, case.dtype, facts()["device"]),),
             pass_name == STEP,
         )
         chosen = dict.fromkeys(pair if pass_name == STEP else pair[:1])
@@ -120,18 +121,20 @@ class Measurements(NamedTuple):
         """
         try:
             found = json.loads(text)
-            choices = [
-                Choice(
-                    Case(**{**record["case"], "spatial": tuple(record["case"]["spatial"])}),
-                    record["pass"],
-                    record["chosen"],
-                    record["seconds"],
-                )
-                for record in found["cases"]
-            ]
-            return cls(found["facts"], found["engine"], found["command"], choices)
-        except (KeyError, TypeError, ValueError) as error:
+            choices = [_from_record(record) for record in found["cases"]]
+            return cls(dict(found["facts"]), found["engine"], found["command"], choices)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError("it is not what --random --json writes") from error
+
+
+def _from_record(record: dict[str, Any]) -> Choice:
+    fields = {**record["case"], "spatial": tuple(record["case"]["spatial"])}
+    seconds = {name: float(took) for name, took in record["seconds"].items()}
+    if not {CHOSEN, "resize"} <= seconds.keys() or not all(
+        0 < took < math.inf for took in seconds.values()
+    ):
+        raise ValueError
+    return Choice(Case(**fields), record["pass"], record["chosen"], seconds)
 
 
 _GROUPS: tuple[tuple[str, Callable[[Case], bool]], ...] = (

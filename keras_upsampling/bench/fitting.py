@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_upsampling._tables import table
 from keras_upsampling.bench.choosing import Choice, Measurements, machine
-from keras_upsampling.bench.timing import STEP
+from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.ops._upsample_conv.choice import METHODS, PASSES, Rates
 
 # What a machine's rates are told apart by.
@@ -25,14 +25,17 @@ def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
 
     Raises:
         ImportError: SciPy is not installed.
+        ValueError: the measurements are too few, or lack a method or a pass.
     """
-    try:
-        from scipy.optimize import nnls
-    except ImportError as error:
-        raise ImportError(
-            "Fitting needs SciPy: pip install 'keras_upsampling[fit]', or pip install scipy."
-        ) from error
-
+    nnls = solver()
+    measured = {(name, c.pass_name) for c in choices for name in c.seconds if name in METHODS}
+    missing = {(name, of) for name in METHODS for of in (FORWARD, STEP)} - measured
+    if missing:
+        # What has no rate would take no time, and be chosen ever after.
+        raise ValueError(
+            "Every method must have been measured, forward and in training steps; missing: "
+            + ", ".join(sorted(f"{name} ({of})" for name, of in missing))
+        )
     works, backward, took = [], [], []
     for choice in choices:
         for name in METHODS.keys() & choice.seconds.keys():
@@ -42,6 +45,8 @@ def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
     kinds = sorted({kind for work in works for kind in work} - {"held"})
     counts = np.array([[work.get(kind, 0.0) for kind in kinds] for work in works])
     both = np.concatenate([counts, counts * np.array(backward)[:, None]], axis=1)
+    if len(both) < both.shape[1]:
+        raise ValueError(f"{both.shape[1]} rates need as many measurements. Received {len(both)}.")
     relative = both / np.array(took)[:, None]
     # Multiply-adds come in thousand millions, operations in tens: scaled, they are shares of the
     # time, at most. A share of a millionth is noise of the arithmetic.
@@ -54,6 +59,21 @@ def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
         }
         for name, of_pass in zip(PASSES, np.split(rates, len(PASSES)), strict=True)
     }
+
+
+def solver() -> Callable[..., tuple[np.ndarray, float]]:
+    """Return SciPy's non-negative least squares.
+
+    Raises:
+        ImportError: SciPy is not installed.
+    """
+    try:
+        from scipy.optimize import nnls
+    except ImportError as error:
+        raise ImportError(
+            "Fitting needs SciPy: pip install 'keras_upsampling[fit]', or pip install scipy."
+        ) from error
+    return nnls
 
 
 def rates_table(rates: dict[str, Rates]) -> str:
@@ -74,7 +94,9 @@ def with_rates(text: str, measured: Measurements, rates: dict[str, Rates]) -> st
     cases = {choice.case for choice in measured.choices}
     (dtype,) = {case.dtype for case in cases}
     found: dict[str, Any] = {
-        **dict(zip(_MACHINE, machine(measured.engine, dtype), strict=True)),
+        **dict(
+            zip(_MACHINE, machine(measured.engine, dtype, measured.facts["device"]), strict=True)
+        ),
         "facts": measured.facts,
         "command": measured.command,
         "cases": len(cases),

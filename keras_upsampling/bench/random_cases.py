@@ -13,15 +13,16 @@ _LONGEST = {1: 4096, 2: 160, 3: 32}
 # Multiply-adds of upsampling, then convolving: enough to matter, and soon done.
 _LEAST_WORK, _MOST_WORK = 2e7, 4e9
 _LARGEST_MAP = 2e7
-# Two cases in three enlarge by nearest.
-_INTERPOLATIONS = ("nearest", "nearest", "linear")
+# Two cases in three enlarge by nearest; what rates are fitted to has all interpolations.
+INTERPOLATIONS = ("nearest", "nearest", "linear")
+INTERPOLATIONS_OF_A_FIT = (*INTERPOLATIONS * 3, "cubic", "lanczos3", "lanczos5")
 
 
 def random_cases(
     count: int,
     seed: int,
     dtype: str = "float32",
-    interpolations: Sequence[str] = _INTERPOLATIONS,
+    interpolations: Sequence[str] = INTERPOLATIONS,
 ) -> list[Case]:
     """Return `count` cases, always the same for one seed.
 

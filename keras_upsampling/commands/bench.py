@@ -61,7 +61,7 @@ _HELP = {
     "--rank": "spatial axes (default: 1 2 3)",
     "--size": "factors (default: 2 3 4)",
     "--kernel-size": "taps of the convolution (default: 3 5)",
-    "--interpolation": "of two-dimensional cases (default: nearest linear)",
+    "--interpolation": "of two-dimensional cases, or of random ones (default: nearest linear)",
     "--dtype": "default: float32, and half precision too on a GPU",
     "--dilation-rate": "step between the kernel's taps (default: 1)",
     "--groups": "of channels and filters (default: 1)",
@@ -91,6 +91,10 @@ _QUICK = {"ranks": (2,), "sizes": (2,), "kernel_sizes": (3,), "largest": 70_000}
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
+    wrong = bench_choice.refused(options)
+    if wrong:
+        say(wrong)
+        return 2
     if options.random or options.fit is not None:
         return bench_choice.run(options)
     chosen = {

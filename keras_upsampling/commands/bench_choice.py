@@ -7,12 +7,17 @@ from importlib import resources
 from pathlib import Path
 
 import keras
+from keras import ops
 
 from keras_upsampling.bench.choosing import Measurements, measure_choice, report
-from keras_upsampling.bench.fitting import fitted, rates_table, with_rates
-from keras_upsampling.bench.random_cases import random_cases
+from keras_upsampling.bench.fitting import fitted, rates_table, solver, with_rates
+from keras_upsampling.bench.random_cases import (
+    INTERPOLATIONS,
+    INTERPOLATIONS_OF_A_FIT,
+    random_cases,
+)
 from keras_upsampling.bench.report import facts
-from keras_upsampling.commands.files import named_path, replace_file
+from keras_upsampling.commands.files import check_writable, named_path, replace_file
 from keras_upsampling.commands.shared import positive_integer
 from keras_upsampling.commands.streams import aside, publish, reason, say
 from keras_upsampling.ops import _upsample_conv
@@ -29,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "UpsampleConv chooses.",
     )
     group.add_argument("--random", type=positive_integer, metavar="N", help="time N random cases")
-    group.add_argument("--seed", type=int, default=0, help="of the random cases (default: 0)")
+    group.add_argument("--seed", type=int, help="of the random cases (default: 0)")
     group.add_argument(
         "--fit",
         type=named_path,
@@ -45,28 +50,54 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
+# Options of the grid, which random cases take no notice of; and those of random cases alone.
+_OF_THE_GRID = (
+    *("quick", "shape", "rank", "size", "kernel_size", "dilation_rate", "groups", "method"),
+    *("against", "seconds"),
+)
+_OF_RANDOM_CASES = ("seed", "jit_compile")
+
+
+def refused(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with the options, if anything is."""
+    random = options.random is not None or options.fit is not None
+    ignored = _OF_THE_GRID if random else _OF_RANDOM_CASES
+    if options.fit:
+        ignored = (*ignored, "random", "seed", "json", "interpolation")
+    given = [name for name in ignored if getattr(options, name) not in (None, False)]
+    if given:
+        what = "files to fit" if options.fit else "random cases" if random else "the grid"
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        return f"There is no {names} for {what}; leave it out."
+    backend, dtypes = keras.backend.backend(), options.dtype or []
+    if options.jit_compile and backend != "tensorflow":
+        return f"--jit-compile is TensorFlow's, and Keras runs on {backend}; leave it out."
+    if random and len(dtypes) > 1:
+        return "Random cases are of one dtype; run the command for each that --dtype names."
+    for dtype in dtypes:
+        if keras.backend.standardize_dtype(ops.zeros(1, dtype).dtype) != dtype:
+            return f"Keras on {backend} makes something else of {dtype}; set JAX_ENABLE_X64=1."
+    return None
+
+
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
-    engine, dtypes = keras.backend.backend(), options.dtype or ["float32"]
-    if options.jit_compile and engine != "tensorflow":
-        say(f"--jit-compile is TensorFlow's, and Keras runs on {engine}; leave it out.")
+    engine = keras.backend.backend() + ("-xla" if options.jit_compile else "")
+    dtype = (options.dtype or ["float32"])[0]
+    measured = Measurements(facts(), engine, _command(options, dtype), [])
+    try:
+        if options.fit is not None:  # what would fail later, fails before anything is measured
+            solver()
+            check_writable(rates_file())
+        if options.fit:
+            measured = _read(options.fit, engine, dtype)
+            return _fit(measured)
+    except (ImportError, OSError, ValueError) as error:
+        say(f"--fit: {reason(error)}")
         return 2
-    if len(dtypes) > 1:
-        say("Random cases are of one dtype; run the command for each that --dtype names.")
-        return 2
-    if options.jit_compile:
-        engine = "tensorflow-xla"
-    if options.fit:
-        try:
-            measured = _read(options.fit, engine, dtypes[0])
-        except (OSError, ValueError) as error:
-            say(f"--fit: {reason(error)}")
-            return 2
-        return _fit(measured)
-    measured = Measurements(facts(), engine, _command(options, dtypes[0]), [])
     code = 0
     try:
-        _measure_all(options, dtypes[0], measured)
+        _measure_all(options, dtype, measured)
     except KeyboardInterrupt:
         code = 130
     finally:  # whatever happens, what was measured is not lost
@@ -75,14 +106,12 @@ def run(options: argparse.Namespace) -> int:
     return code if code or options.fit is None else _fit(measured)
 
 
-def _count(options: argparse.Namespace) -> int:
-    return options.random or _CASES_OF_A_FIT
-
-
 def _command(options: argparse.Namespace, dtype: str) -> str:
     """Return the command that measures the same."""
     return (
-        f"python -m keras_upsampling bench --random {_count(options)} --seed {options.seed}"
+        f"python -m keras_upsampling bench --random {options.random or _CASES_OF_A_FIT}"
+        + f" --seed {options.seed or 0}"
+        + (f" --interpolation {' '.join(options.interpolation)}" if options.interpolation else "")
         + (f" --dtype {dtype}" if dtype != "float32" else "")
         + (" --jit-compile" if options.jit_compile else "")
     )
@@ -90,7 +119,10 @@ def _command(options: argparse.Namespace, dtype: str) -> str:
 
 def _measure_all(options: argparse.Namespace, dtype: str, measured: Measurements) -> None:
     """Measure case after case, with a progress bar, and put what is found into `measured`."""
-    cases = random_cases(_count(options), options.seed, dtype)
+    default = INTERPOLATIONS_OF_A_FIT if options.fit is not None else INTERPOLATIONS
+    interpolations = options.interpolation or default
+    count, seed = options.random or _CASES_OF_A_FIT, options.seed or 0
+    cases = random_cases(count, seed, dtype, interpolations)
     with aside():
         progress = keras.utils.Progbar(len(cases), unit_name="case")
         progress.update(0)
@@ -113,6 +145,8 @@ def _read(paths: list[Path], engine: str, dtype: str) -> Measurements:
                 f"{', '.join({c.case.dtype for c in found[-1].choices}) or 'no dtype'}; expected "
                 f"{engine} in {dtype}, by the backend that is set, --jit-compile and --dtype"
             )
+        if found[-1].facts != found[0].facts:
+            raise ValueError(f"{path}: measured on another machine than {paths[0]}")
     return found[0]._replace(
         command="; ".join(measured.command for measured in found),
         choices=[choice for measured in found for choice in measured.choices],
@@ -127,7 +161,7 @@ def _fit(measured: Measurements) -> int:
         text = with_rates(path.read_text(encoding="utf-8"), measured, rates)
         print(rates_table(rates))
         replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-    except (ImportError, OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         say(f"--fit: {reason(error)}")
         return 1
     say(f"Kept in {path}.")

@@ -1,4 +1,4 @@
-"""What the one-step ways do to maps with channels last."""
+"""What the methods of the one step do to maps with channels last."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ def convolve(
 ) -> Tensor:
     """Run one of Keras's convolutions and add a bias; nothing else in the package runs one.
 
+    Its options, such as strides, are a number for every axis, in a tuple.
+
     It gives what Keras's convolution gives, also where a backend's own fails.
     """
     if keras.backend.backend() == "torch":
@@ -91,7 +93,7 @@ def _convolve_on_torch(
         # In two dimensions PyTorch's kernels are quick on transposed views, in one they copy them.
         x, kernel = ops.expand_dims(x, 2), ops.expand_dims(kernel, 0)
         options = {
-            name: (1, *value) if isinstance(value, tuple) else value
+            name: value if isinstance(value, str) else (1, *value)
             for name, value in options.items()
         }
     if 1 in kernel.shape[-2:]:

@@ -127,7 +127,6 @@ def with_borders(
 def border_work(task: Task, shape: Shape) -> Work:
     """Return what `with_borders` has to do."""
     around_axes, factor, taps = borders(task), math.prod(task.size), math.prod(task.kernel_size)
-    channels = shape.channels / task.groups
     whole = [task.output_length(n, i) for i, n in enumerate(shape.spatial)]
     inner = [n - 2 * border.outputs for n, border in zip(whole, around_axes, strict=True)]
     parts = []
@@ -142,7 +141,7 @@ def border_work(task: Task, shape: Shape) -> Work:
             passes(2 * ends, 3),
             enlarging(task, ends),
             passes(4 * ends * factor, 6),
-            multiply_adds("convolution", made, taps, channels, shape.filters),
+            multiply_adds("convolution", made, taps, shape.channels, shape.filters, task.groups),
             passes(2 * joined, 3),
         ]
     return total(*parts)

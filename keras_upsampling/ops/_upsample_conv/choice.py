@@ -13,16 +13,15 @@ import keras
 
 from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Tensor
+from keras_upsampling.ops._upsample_conv.convolutions import PHASES, RESIZE
 from keras_upsampling.ops._upsample_conv.method import Method
-from keras_upsampling.ops._upsample_conv.phases import PHASES
 from keras_upsampling.ops._upsample_conv.products import MATRICES, ONE_PRODUCT
-from keras_upsampling.ops._upsample_conv.resize import RESIZE
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.transposed import TRANSPOSED
 from keras_upsampling.ops._upsample_conv.work import Work
 from keras_upsampling.ops.devices import engines, on_cpu
 from keras_upsampling.ops.gradient import recorded
-from keras_upsampling.ops.tables import constant, known, traced_for_onnx
+from keras_upsampling.ops.tables import constant, known
 
 METHODS = {method.name: method for method in (RESIZE, PHASES, ONE_PRODUCT, MATRICES, TRANSPOSED)}
 
@@ -55,10 +54,6 @@ def seconds(work: Work, *rates: Rates) -> float:
 
 def possible(task: Task, shape: Shape) -> tuple[str, ...]:
     """Return the names of the methods that do a task exactly."""
-    # Where nothing is enlarged, one step is no other than the first; programs for ONNX with open
-    # lengths were wrong by transposed convolutions.
-    if max(task.size) == 1 or traced_for_onnx():
-        return (RESIZE.name,)
     return tuple(method.name for method in METHODS.values() if method.can(task, shape))
 
 

@@ -12,6 +12,7 @@ from keras_upsampling._types import Tensor
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import Work
 from keras_upsampling.ops.gradient import with_gradient_of
+from keras_upsampling.ops.tables import traced_for_onnx
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Method:
         run: Takes the input, the kernel, the bias or None, and the task. Channels come last, but
             for `resize`, which takes either format.
         can: Whether the method does a task exactly, for an input of a shape.
-        work: What that costs on paper; every length must be known.
+        work: What that costs on paper; every length must be known. The backward pass goes through
+            the same operations the other way: the same counts, at seconds of its own.
     """
 
     name: str
@@ -32,17 +34,27 @@ class Method:
     work: Callable[[Task, Shape], Work]
 
 
+def one_step(can: Callable[[Task, Shape], bool]) -> Callable[[Task, Shape], bool]:
+    """Return `can`, and what every method but `resize` needs."""
+
+    def guarded(task: Task, shape: Shape) -> bool:
+        # Without enlargement there is nothing to save. Programs for ONNX with unknown lengths were
+        # wrong by transposed convolutions.
+        return max(task.size) > 1 and not traced_for_onnx() and can(task, shape)
+
+    return guarded
+
+
 def run(
     forward: Method, backward: Method, x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task
 ) -> Tensor:
     """Run a task by one method, with the gradients of another or the same."""
     # TensorFlow convolves channels first on GPUs only, and the one-step methods are written for
     # channels last: the input is transposed, while it is small.
-    one_step = {forward.name, backward.name} != {"resize"}
-    turned = task.data_format == "channels_first" and (
-        one_step or keras.backend.backend() == "tensorflow"
+    transposed = task.data_format == "channels_first" and (
+        {forward.name, backward.name} != {"resize"} or keras.backend.backend() == "tensorflow"
     )
-    if turned:
+    if transposed:
         x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
 
     def by(method: Method) -> Callable[..., Tensor]:
@@ -51,4 +63,4 @@ def run(
 
     function = by(forward) if forward == backward else with_gradient_of(by(backward), by(forward))
     y = function(x, kernel) if bias is None else function(x, kernel, bias)
-    return ops.moveaxis(y, -1, 1) if turned else y
+    return ops.moveaxis(y, -1, 1) if transposed else y

@@ -16,13 +16,13 @@ from keras import ops
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths.phases import tap_matrix
 from keras_upsampling.ops._upsample_conv.borders import around_input, padded_alike
-from keras_upsampling.ops._upsample_conv.method import Method
+from keras_upsampling.ops._upsample_conv.method import Method, one_step
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
-from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total
+from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total, weights_of
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.maps import add_bias, pad_map
 from keras_upsampling.ops.resample import phase_planes
-from keras_upsampling.ops.tables import phase_taps, traced_by_torch
+from keras_upsampling.ops.tables import traced_by_torch
 
 
 def _one_product(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -109,18 +109,19 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
         passes(2 * taps * numbers),  # split
         {"held": taps * numbers},
     ]
-    for i, (k, s) in enumerate(zip(task.kernel_size, task.size, strict=True)):
+    fused: float = numbers * math.prod(task.size)
+    for i, (s, k, _, _) in enumerate(task.axes):
         taps //= k
-        phases = set(_samples_of_taps(task, i))
-        sums, weighed = len(phases) * (k - 1), 0
+        phases, weights = set(_samples_of_taps(task, i)), weights_of(s, task.interpolation)
         moved = sum(q != 0 for samples in phases for q, _ in samples)
-        if task.interpolation != "nearest":
-            weighed = k * sum(sum(map(bool, row)) for row in phase_taps(s, task.interpolation)[1])
-        # Sums read two maps and write one; what is moved, weighed or stacked is read and written.
-        copied = 3 * sums + 2 * (moved + weighed + s)
-        parts.append(passes(taps * numbers * copied, taps * (sums + 2 * moved + weighed + 1)))
-        numbers *= s
-    return total(*parts)
+        # What is weighed is padded, cropped and multiplied; sums read two maps and write one.
+        sums = len(phases) * (k - 1) + k * max(0, weights - s)
+        copied = 3 * sums + 2 * (moved + k * 2 * weights + s)
+        operations = sums + 2 * moved + k * 2 * weights + 1
+        parts.append(passes(taps * numbers * copied, taps * operations))
+        numbers, fused = numbers * s, fused * k * max(1, weights / s)
+    # A compiler that fuses the sums repeats those of an axis for every shift of the next.
+    return total(*parts, {"fused": fused})
 
 
 def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -162,17 +163,17 @@ def _can_matrices(task: Task, shape: Shape) -> bool:
 def _matrices_work(task: Task, shape: Shape) -> Work:
     (height, width), (k_down, k_across) = shape.spatial, task.kernel_size
     rows, columns = (task.output_length(n, i) for i, n in enumerate(shape.spatial))
-    lines = shape.batch * height * k_down * shape.filters
+    lines, taps = shape.batch * height * k_down * shape.filters, k_across * k_down
     return total(
-        passes(2 * shape.numbers),  # turned
-        passes(2 * k_down * k_across * shape.channels * shape.filters),
-        multiply_adds("product", shape.samples, k_across, shape.channels, k_down * shape.filters),
+        passes(2 * shape.numbers),  # transposed
+        passes(2 * taps * shape.channels * shape.filters),
+        multiply_adds("product", shape.samples, 1, shape.channels, taps * shape.filters),
         multiply_adds("product", columns, 1, k_across * width, lines),
-        passes(2 * columns * lines),  # turned
+        passes(2 * columns * lines),  # transposed
         multiply_adds("product", shape.batch * rows, 1, k_down * height, columns * shape.filters),
-        {"held": columns * lines},
+        {"held": max(columns, k_across * width) * lines},
     )
 
 
-ONE_PRODUCT = Method("one_product", _one_product, _can_add_up, _one_product_work)
-MATRICES = Method("matrices", _matrices, _can_matrices, _matrices_work)
+ONE_PRODUCT = Method("one_product", _one_product, one_step(_can_add_up), _one_product_work)
+MATRICES = Method("matrices", _matrices, one_step(_can_matrices), _matrices_work)

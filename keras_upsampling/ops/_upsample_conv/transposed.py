@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -22,40 +22,61 @@ from keras_upsampling.ops._upsample_conv.borders import (
     expressed,
     with_borders,
 )
-from keras_upsampling.ops._upsample_conv.method import Method
+from keras_upsampling.ops._upsample_conv.method import Method, one_step
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total
 from keras_upsampling.ops.maps import convolve, crop_map, pad_map
 from keras_upsampling.ops.tables import axis_filter
 
 
-def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
-    around, apart = around_input(task), [border.outputs for border in borders(task)]
-    filters, copies, zeros, starts, lengths = [], [], [], [], []
-    for i, (s, k, _, (before, after)) in enumerate(task.axes):
+class _Axis(NamedTuple):
+    """The filter of one axis, and how the map is padded and cropped before it.
+
+    `copies` are samples added to the input at either end, `zeros` those added to the transposed
+    convolution; `crop` is where its samples start that the outputs read, `rest` those after them.
+    """
+
+    filter: list[float]
+    copies: tuple[int, int]
+    zeros: tuple[int, int]
+    crop: int
+    rest: int
+
+
+def _axes(task: Task) -> list[_Axis]:
+    around, axes = around_input(task), []
+    for (s, k, _, (before, after)), border in zip(task.axes, borders(task), strict=True):
         first, weights, _ = axis_filter(s, task.interpolation)
         # How many samples beyond the ends of the input the outputs read.
         front, back = (
-            0 if around == "zeros" else max(0, -((apart[i] + first - width) // s))
+            0 if around == "zeros" else max(0, -((border.outputs + first - width) // s))
             for width in (before, after)
         )
         # Output `o` is the filter over samples `o + start ...` of the transposed convolution,
         # which has `s * (n - 1) + max(k, s)` of them; beyond those it is zero.
-        start = k - before - first - len(weights) + s * front + apart[i]
-        missing = after - first + s - max(k, s) - s * back - apart[i]
-        # Sums and products of constants are what `torch.compile` can make a tensor of.
-        filters.append([1.0 * weight for weight in weights])
-        copies.append((front, back))
-        zeros.append((max(0, -start), max(0, missing)))
-        starts.append(max(0, start))
-        length = task.output_length(ops.shape(x)[1 + i], i) - 2 * apart[i]
-        lengths.append(length + len(weights) - 1)
+        start = k - before - first - len(weights) + s * front + border.outputs
+        missing = after - first + s - max(k, s) - s * back - border.outputs
+        # Products of constants are what `torch.compile` can make a tensor of.
+        constants, zeros = [1.0 * weight for weight in weights], (max(0, -start), max(0, missing))
+        axes.append(_Axis(constants, (front, back), zeros, max(0, start), max(0, -missing)))
+    return axes
 
+
+def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    axes = _axes(task)
     flipped = ops.flip(kernel, axis=tuple(range(task.rank)))
     flipped = ops.cast(ops.swapaxes(flipped, -1, -2), x.dtype)
     options: dict[str, Any] = {"strides": task.size, "padding": "valid"}
-    y = convolve(ops.conv_transpose, pad_map(x, copies, around), flipped, **options)
-    y = _filter(crop_map(pad_map(y, zeros, "zeros"), starts, lengths), filters, bias)
+    padded = pad_map(x, [axis.copies for axis in axes], around_input(task))
+    y = convolve(ops.conv_transpose, padded, flipped, **options)
+    lengths = [task.output_length(n, i) for i, n in enumerate(ops.shape(x)[1:-1])]
+    lengths = [
+        length - 2 * border.outputs + len(axis.filter) - 1
+        for length, border, axis in zip(lengths, borders(task), axes, strict=True)
+    ]
+    y = pad_map(y, [axis.zeros for axis in axes], "zeros")
+    y = crop_map(y, [axis.crop for axis in axes], lengths)
+    y = _filter(y, [axis.filter for axis in axes], bias)
     return with_borders(y, x, kernel, bias, task)
 
 
@@ -97,19 +118,21 @@ def _can(task: Task, shape: Shape) -> bool:
 
 
 def _work(task: Task, shape: Shape) -> Work:
+    axes, taps = _axes(task), math.prod(task.kernel_size)
     outputs = shape.samples * math.prod(task.size) * shape.filters
-    taps = math.prod(task.kernel_size)
-    weights = [len(axis_filter(s, task.interpolation)[1]) for s in task.size]
+    weights = [len(axis.filter) for axis in axes]
     filters = [math.prod(weights)] if math.prod(weights) <= _ONE_PASS else weights
+    # The transposed convolution writes all outputs; and passes pad, crop and filter them.
+    copied = any(any(axis.zeros) for axis in axes) + any(axis.crop or axis.rest for axis in axes)
     return total(
-        passes(4 * taps * shape.channels * shape.filters, 2),  # flipped and turned
+        passes(4 * taps * shape.channels * shape.filters, 2),  # flipped and transposed
+        passes(2 * shape.numbers) if any(any(axis.copies) for axis in axes) else {},
         multiply_adds("transposed", shape.samples, taps, shape.channels, shape.filters),
-        passes(4 * outputs, 2),  # padded and cropped
+        passes(outputs * (1 + 2 * copied + len(filters)), copied + len(filters)),
         {"filtered": outputs * sum(filters)},
-        passes(outputs * len(filters), len(filters)),
         border_work(task, shape),
         {"held": 2 * outputs},
     )
 
 
-TRANSPOSED = Method("transposed", _run, _can, _work)
+TRANSPOSED = Method("transposed", _run, one_step(_can), _work)

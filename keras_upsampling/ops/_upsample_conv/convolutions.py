@@ -1,4 +1,4 @@
-"""One convolution of the input with a kernel per phase, then the phases interleaved."""
+"""Plain convolutions: of the enlarged map, or of the input with a kernel for every phase."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from keras_upsampling._arguments import spatial_axes
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths.phases import Phases, axis_phases
 from keras_upsampling.ops._upsample_conv.borders import (
@@ -17,28 +18,53 @@ from keras_upsampling.ops._upsample_conv.borders import (
     expressed,
     with_borders,
 )
-from keras_upsampling.ops._upsample_conv.method import Method
+from keras_upsampling.ops._upsample_conv.method import Method, one_step
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
-from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total
+from keras_upsampling.ops._upsample_conv.work import Work, enlarging, multiply_adds, passes, total
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.maps import convolve, crop_map, pad_map
+from keras_upsampling.ops.pad import pad
+from keras_upsampling.ops.resample import enlarge
 from keras_upsampling.ops.tables import phase_taps
 
 
-def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+def _resize(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    """Upsample, then convolve: what every other method must equal."""
+    axes = spatial_axes(task.rank, task.data_format)
+    x = enlarge(x, task.size, task.interpolation, axes)
+    if task.around != "zeros":
+        widths = [(0, 0)] * len(x.shape)
+        for axis, width in zip(axes, task.widths, strict=True):
+            widths[axis] = width
+        x = pad(x, widths, task.padding)
+    padding = "same" if task.padding == "same" else "valid"
+    options = {"padding": padding, "dilation_rate": task.dilation_rate}
+    kernel = ops.cast(kernel, x.dtype)
+    return convolve(ops.conv, x, kernel, bias, data_format=task.data_format, **options)
+
+
+def _resize_work(task: Task, shape: Shape) -> Work:
+    outputs, taps = shape.samples * math.prod(task.size), math.prod(task.kernel_size)
+    enlarged = outputs * shape.channels
+    return total(
+        enlarging(task, shape.numbers),
+        {} if task.around == "zeros" else passes(2 * enlarged, task.rank),
+        multiply_adds("convolution", outputs, taps, shape.channels, shape.filters, task.groups),
+        {"held": enlarged},
+    )
+
+
+def _phases(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+    """Convolve the input with the kernels of all phases, then interleave the phases."""
     axes = _axes(task)
     composed = ops.cast(_compose(kernel, axes, task), x.dtype)
     apart = [border.outputs for border in borders(task)]
     lengths = [task.output_length(n, i) - 2 * apart[i] for i, n in enumerate(ops.shape(x)[1:-1])]
     starts = [axis.crop + cut for axis, cut in zip(axes, apart, strict=True)]
-    if bias is None:
-        of_phases = None
-    else:  # phases before filters in each group, as in the kernel
-        of_phases = ops.broadcast_to(
-            ops.reshape(bias, (task.groups, 1, -1)),
-            (task.groups, math.prod(task.size), kernel.shape[-1] // task.groups),
-        )
-        of_phases = ops.reshape(of_phases, (-1,))
+    of_phases = bias
+    if bias is not None:  # phases before filters in each group, as in the kernel
+        of_groups = ops.repeat(ops.reshape(bias, (task.groups, 1, -1)), math.prod(task.size), 1)
+        of_phases = ops.reshape(of_groups, (-1,))
     if _pads_itself(task):
         # The crop at the start is longer than the padding, so no start is negative.
         y = convolve(ops.conv, x, composed, of_phases, padding="same")
@@ -75,11 +101,9 @@ def _compose(kernel: Tensor, axes: Sequence[Phases], task: Task) -> Tensor:
     """Return the kernel of all phases, `(*windows, channels, phases * filters)` for one group."""
     rank, (channels, filters) = task.rank, kernel.shape[-2:]
     # (k0, k1, channels, filters) -> (s0, w0, s1, w1, channels, filters), axis by axis.
-    composed, front = kernel, 1
+    composed, front, dtype = kernel, 1, keras.backend.standardize_dtype(kernel.dtype)
     for k, axis in zip(task.kernel_size, axes, strict=True):
-        matrix = ops.convert_to_tensor(
-            axis.matrix, dtype=keras.backend.standardize_dtype(kernel.dtype)
-        )
+        matrix = ops.convert_to_tensor(axis.matrix, dtype=dtype)
         # Not `ops.matmul`, which answers float64 in float32.
         composed = matrix @ ops.reshape(composed, (front, k, -1))
         front *= len(axis.matrix)
@@ -93,23 +117,26 @@ def _compose(kernel: Tensor, axes: Sequence[Phases], task: Task) -> Tensor:
     return ops.reshape(composed, (*windows, channels, math.prod(task.size) * filters))
 
 
-def _work(task: Task, shape: Shape) -> Work:
-    axes, factor = _axes(task), math.prod(task.size)
-    channels, filters = shape.channels / task.groups, shape.filters * factor
-    outputs, windows = shape.samples * filters, math.prod(axis.window for axis in axes)
-    composed = windows * channels * filters
-    cropped = any(
-        axis.crop or border.outputs for axis, border in zip(axes, borders(task), strict=True)
-    )
+def _phases_work(task: Task, shape: Shape) -> Work:
+    axes, filters = _axes(task), shape.filters * math.prod(task.size)
+    windows = math.prod(axis.window for axis in axes)
+    composed = windows * shape.channels * filters // task.groups
+    padded = [
+        n if _pads_itself(task) else n + axis.before + axis.after - axis.window + 1
+        for n, axis in zip(shape.spatial, axes, strict=True)
+    ]
+    samples = shape.batch * math.prod(padded)
+    ends = zip(axes, borders(task), padded, shape.spatial, strict=True)
+    cropped = any(axis.crop or border.outputs or n != m for axis, border, n, m in ends)
     return total(
         passes(2 * composed, 2 * task.rank + 2),
         {} if _pads_itself(task) else passes(2 * shape.numbers),
-        multiply_adds("convolution", shape.samples, windows, channels, filters),
-        passes(2 * outputs),  # interleaved
-        passes(2 * outputs) if cropped else {},
+        multiply_adds("convolution", samples, windows, shape.channels, filters, task.groups),
+        passes((4 if cropped else 2) * samples * filters, 2 if cropped else 1),  # interleaved
         border_work(task, shape),
-        {"held": 2 * outputs},
+        {"held": 2 * samples * filters},
     )
 
 
-PHASES = Method("phases", _run, expressed, _work)
+RESIZE = Method("resize", _resize, lambda *_: True, _resize_work)
+PHASES = Method("phases", _phases, one_step(expressed), _phases_work)
