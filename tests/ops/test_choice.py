@@ -3,6 +3,7 @@
 import contextlib
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,15 +18,17 @@ from keras_upsampling.bench.choosing import Measurements
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.ops import devices
 from keras_upsampling.ops._upsample_conv import choice
+from keras_upsampling.ops._upsample_conv import method as method_module
 from keras_upsampling.ops._upsample_conv.choice import (
     METHODS,
+    PASSES,
     cheapest,
     choose,
     possible,
     seconds,
 )
 from tests.backends import BACKEND
-from tests.ops.one_step import by
+from tests.ops.test_work import cases
 
 # Every method of seeded random cases, and what was chosen by hand-set thresholds before.
 STORED = Path(__file__).parent.parent / "data" / "methods.json"
@@ -42,21 +45,6 @@ KINDS = sorted(
         )
     }
 )
-
-
-@st.composite
-def cases(draw):
-    rank = draw(st.integers(1, 3))
-    return Case(
-        batch=draw(st.integers(1, 9)),
-        spatial=tuple(draw(st.lists(st.integers(1, 40), min_size=rank, max_size=rank))),
-        channels=draw(st.integers(1, 99)),
-        filters=draw(st.integers(1, 99)),
-        size=draw(st.integers(1, 4)),
-        kernel_size=draw(st.integers(1, 5)),
-        interpolation=draw(st.sampled_from(["nearest", "linear", "cubic", "lanczos3"])),
-        dtype="float32",
-    )
 
 
 def made_up_rates(draw):
@@ -95,73 +83,6 @@ def test_the_choice_is_the_least_cost(case, data):
                 assert cost(name, *of) == pytest.approx(least)
 
 
-@given(
-    case=cases(),
-    what=st.sampled_from(["batch", "spatial", "channels", "filters"]),
-    method=st.sampled_from(list(METHODS)),
-)
-def test_costs_grow_with_work(case, what, method):
-    grown = getattr(case, what)
-    grown = tuple(n + 1 for n in grown) if what == "spatial" else grown + 1
-    grown = case._replace(**{what: grown})
-    if method not in possible(case.task, case.task_shape):
-        return
-    less, more = (METHODS[method].work(one.task, one.task_shape) for one in (case, grown))
-    assert less.keys() == more.keys()
-    assert all(less[kind] <= more[kind] for kind in less)
-    assert seconds(less, dict.fromkeys(less, 1.0)) < seconds(more, dict.fromkeys(less, 1.0))
-
-
-def test_multiply_adds_are_those_of_the_documentation():
-    # For every input pixel, channel and filter; the table in docs/one_step.md.
-    for size, kernel_size in ((2, 3), (2, 5), (3, 3), (4, 3), (4, 5)):
-        case = Case(1, (64, 64), 1, 1, size, kernel_size, "nearest", "float32")
-
-        def counted(method, kind, case=case):
-            return METHODS[method].work(case.task, case.task_shape)[kind] / 64**2
-
-        assert counted("resize", "convolution") == (size * kernel_size) ** 2
-        # One window for all phases is as long as the longest of them.
-        window = (size + kernel_size - 2) // size + 1
-        assert counted("phases", "convolution") == (size * window) ** 2
-        assert counted("one_product", "product") == kernel_size**2
-        assert counted("transposed", "transposed") == kernel_size**2
-
-
-def test_channels_and_filters_are_told_apart():
-    case = Case(2, (8, 8), 5, 7, 2, 3, "nearest", "float32")
-    work = METHODS["resize"].work(case.task, case.task_shape)
-    assert work["convolution"] == work["convolution / channels"] * 5
-    assert work["convolution"] == work["convolution / filters"] * 7
-    assert work["held"] == 2 * 16 * 16 * 5
-
-
-@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
-def test_products_are_counted_as_they_are_made(interpolation):
-    if BACKEND != "jax":
-        pytest.skip("counts the operations of a jaxpr")
-    import jax
-
-    case = Case(2, (12, 12), 3, 5, 2, 3, interpolation, "float32")
-    x, kernel = ops.ones(case.input_shape), ops.ones((3, 3, 3, 5))
-
-    def products(method):
-        def run(x, kernel):
-            return by(method)(x, kernel, 2, interpolation=interpolation)
-
-        made = 0
-        for equation in jax.make_jaxpr(run)(x, kernel).eqns:
-            if equation.primitive.name == "dot_general":
-                (contracted, _), _ = equation.params["dimension_numbers"]
-                lengths = [equation.invars[0].aval.shape[axis] for axis in contracted]
-                made += equation.outvars[0].aval.size * lengths[0]
-        return made
-
-    for method in ("one_product", "matrices"):
-        work = METHODS[method].work(case.task, case.task_shape)
-        assert products(method) == work["product"], method
-
-
 def like_a_tensor(shape, dtype="float32"):
     # No more of it is looked at.
     device = SimpleNamespace(type="cpu")
@@ -189,9 +110,49 @@ def test_what_was_not_measured_is_enlarged_first(monkeypatch):
 
 
 def test_open_lengths_are_taken_for_typical_ones():
-    assert chosen((None, None, None, 64)) == chosen((32, 32, 32, 64))
-    # Their borders cannot be made apart, so fewer methods can.
+    case = Case(1, (9, 9), 8, 8, 2, 3, "nearest", "float32")
+    free = dict.fromkeys(KINDS, 0.0)
+    asked = []
+
+    def work(*of):
+        asked.append((of[1].batch, of[1].spatial))
+        return free
+
+    spied = {name: replace(method, work=work) for name, method in METHODS.items()}
+    with pytest.MonkeyPatch.context() as patch, rates_of({HERE: dict.fromkeys(PASSES, free)}):
+        patch.setattr(choice, "METHODS", spied)
+        shape = case.task_shape._replace(batch=None, spatial=(None, 7))
+        cheapest(("resize",), case.task, shape, (HERE,), False)
+    assert set(asked) == {(32, (32, 7))}
+    # Their borders cannot be computed separately, so fewer methods can.
     assert set(chosen((None, None, None, 64), interpolation="cubic")) <= {"resize", "one_product"}
+
+
+def test_where_two_engines_may_run_it_the_sum_counts():
+    case = Case(2, (16, 16), 8, 8, 2, 3, "nearest", "float32")
+    free, there = dict.fromkeys(KINDS, 0.0), (BACKEND, "cpu", "other")
+    work = {name: METHODS[name].work(case.task, case.task_shape) for name in METHODS}
+    # On one, convolutions are dear, on the other products, and more so.
+    dear = {HERE: "convolution", there: "product"}
+    rates = {
+        machine: dict.fromkeys(PASSES, free | {kind: scale})
+        for (machine, kind), scale in zip(dear.items(), (1.0, 100.0), strict=True)
+    }
+    with rates_of(rates):
+        for machines in ((HERE,), (there,), (HERE, there)):
+            chosen = cheapest(tuple(METHODS), case.task, case.task_shape, machines, False)[0]
+            costs = {
+                name: sum(seconds(work[name], rates[machine]["forward"]) for machine in machines)
+                for name in METHODS
+            }
+            assert costs[chosen] == min(costs.values())
+
+
+def test_programs_for_onnx_enlarge_first(monkeypatch):
+    case = Case(2, (16, 16), 8, 8, 2, 3, "nearest", "float32")
+    assert len(possible(case.task, case.task_shape)) == len(METHODS)
+    monkeypatch.setattr(method_module, "traced_for_onnx", lambda: True)
+    assert possible(case.task, case.task_shape) == ("resize",)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="others differentiate a function")
@@ -286,7 +247,8 @@ def test_stored_measurements_are_quicker_than_by_thresholds(engine):
         took = one.seconds[forward]
         if one.pass_name == STEP:  # the gradients of one, after the forward pass of another
             others = forward_seconds[one.case]
-            took = one.seconds[backward] - others[backward] + others[forward]
+            backwards = max(0.0, one.seconds[backward] - others[backward])
+            took = others[forward] + backwards
         gains[one.pass_name].append(one.seconds["chosen"] / took)
     for name, of_pass in gains.items():
         assert len(of_pass) >= 20
