@@ -12,8 +12,8 @@ Axis by axis, in one of four ways with one result:
   are quick everywhere, their gradient too, and the blocks keep long axes from costing more.
 
 TensorFlow's own kernels for cubic and Lanczos are left alone, though they are quicker: they do
-not compile under XLA, and whether XLA will compile a graph cannot be known while it is traced.
-Its cubic also rounds the weights to a table, which only powers of two meet exactly.
+not compile under XLA, and its cubic rounds the weights to a table, which only powers of two meet
+exactly.
 """
 
 from __future__ import annotations

@@ -101,6 +101,8 @@ def expressed(case):
 
 def refused(method, case):
     """Whether a method is known to be unable to do a case."""
+    if max(case.size) == 1:  # nothing is enlarged
+        return method != "resize"
     zeros = case.padding in ("same", "valid")
     nearest = case.interpolation == "nearest"
     composed = not expressed(case) if nearest else case.padding == "wrap"

@@ -73,11 +73,8 @@ def expressed(task: Task, shape: Shape) -> bool:
 
 
 def _copies_edges(task: Task) -> bool:
-    """Whether repeating the input's edge gives linear interpolation its edge rule and padding.
-
-    Where borders are computed separately anyway, they are made a little deeper instead: that is
-    less work than a pass over the input.
-    """
+    """Whether repeating the input's edge gives linear interpolation its edge rule and padding."""
+    # Borders that are computed separately anyway are made deeper instead of a pass over the input.
     unpadded = not any(map(max, task.widths))
     return task.interpolation == "linear" and (task.padding == "edge" or unpadded)
 

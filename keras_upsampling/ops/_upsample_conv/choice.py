@@ -40,10 +40,8 @@ def shipped_rates() -> dict[Machine, dict[str, Rates]]:
     """Return the rates of every machine that was measured, by pass."""
     text = resources.files(__package__).joinpath("rates.json").read_text(encoding="utf-8")
     return {
-        (record["engine"], record["device"], record["dtype"]): {
-            name: record[name] for name in PASSES
-        }
-        for record in json.loads(text)
+        (of["engine"], of["device"], of["dtype"]): {name: of[name] for name in PASSES}
+        for of in json.loads(text)
     }
 
 

@@ -36,13 +36,9 @@ class Method:
 
 def one_step(can: Callable[[Task, Shape], bool]) -> Callable[[Task, Shape], bool]:
     """Return `can`, and what every method but `resize` needs."""
-
-    def guarded(task: Task, shape: Shape) -> bool:
-        # Without enlargement there is nothing to save. Programs for ONNX with unknown lengths were
-        # wrong by transposed convolutions.
-        return max(task.size) > 1 and not traced_for_onnx() and can(task, shape)
-
-    return guarded
+    # Without enlargement there is nothing to save. Programs for ONNX with unknown lengths were
+    # wrong by transposed convolutions.
+    return lambda task, shape: max(task.size) > 1 and not traced_for_onnx() and can(task, shape)
 
 
 def run(

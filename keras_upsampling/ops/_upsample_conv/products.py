@@ -152,12 +152,8 @@ def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Ten
 
 
 def _can_matrices(task: Task, shape: Shape) -> bool:
-    return (
-        task.rank == 2
-        and task.groups == 1
-        and None not in shape.spatial
-        and not traced_by_torch()  # whose graphs hold no arrays of NumPy's
-    )
+    plain = task.rank == 2 and task.groups == 1 and None not in shape.spatial
+    return plain and not traced_by_torch()  # whose graphs hold no arrays of NumPy's
 
 
 def _matrices_work(task: Task, shape: Shape) -> Work:

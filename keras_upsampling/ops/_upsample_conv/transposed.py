@@ -30,35 +30,34 @@ from keras_upsampling.ops.tables import axis_filter
 
 
 class _Axis(NamedTuple):
-    """The filter of one axis, and how the map is padded and cropped before it.
-
-    `copies` are samples added to the input at either end, `zeros` those added to the transposed
-    convolution; `crop` is where its samples start that the outputs read, `rest` those after them.
-    """
+    """The filter of one axis, and how input and map are padded before it, and the map cropped."""
 
     filter: list[float]
     copies: tuple[int, int]
     zeros: tuple[int, int]
-    crop: int
-    rest: int
+    start: int
+    more: int  # samples than the enlarged input has
+    cropped: bool
 
 
 def _axes(task: Task) -> list[_Axis]:
-    around, axes = around_input(task), []
-    for (s, k, _, (before, after)), border in zip(task.axes, borders(task), strict=True):
+    around, apart, axes = around_input(task), borders(task), []
+    for i, (s, k, _, (before, after)) in enumerate(task.axes):
         first, weights, _ = axis_filter(s, task.interpolation)
         # How many samples beyond the ends of the input the outputs read.
         front, back = (
-            0 if around == "zeros" else max(0, -((border.outputs + first - width) // s))
+            0 if around == "zeros" else max(0, -((apart[i].outputs + first - width) // s))
             for width in (before, after)
         )
         # Output `o` is the filter over samples `o + start ...` of the transposed convolution,
         # which has `s * (n - 1) + max(k, s)` of them; beyond those it is zero.
-        start = k - before - first - len(weights) + s * front + border.outputs
-        missing = after - first + s - max(k, s) - s * back - border.outputs
+        start = k - before - first - len(weights) + s * front + apart[i].outputs
+        missing = after - first + s - max(k, s) - s * back - apart[i].outputs
         # Products of constants are what `torch.compile` can make a tensor of.
         constants, zeros = [1.0 * weight for weight in weights], (max(0, -start), max(0, missing))
-        axes.append(_Axis(constants, (front, back), zeros, max(0, start), max(0, -missing)))
+        more = task.output_length(0, i) - 2 * apart[i].outputs + len(weights) - 1
+        cropped = start > 0 or missing < 0
+        axes.append(_Axis(constants, (front, back), zeros, max(0, start), more, cropped))
     return axes
 
 
@@ -69,13 +68,10 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     options: dict[str, Any] = {"strides": task.size, "padding": "valid"}
     padded = pad_map(x, [axis.copies for axis in axes], around_input(task))
     y = convolve(ops.conv_transpose, padded, flipped, **options)
-    lengths = [task.output_length(n, i) for i, n in enumerate(ops.shape(x)[1:-1])]
-    lengths = [
-        length - 2 * border.outputs + len(axis.filter) - 1
-        for length, border, axis in zip(lengths, borders(task), axes, strict=True)
-    ]
+    of_axes = zip(ops.shape(x)[1:-1], task.size, axes, strict=True)
+    lengths = [s * n + axis.more for n, s, axis in of_axes]
     y = pad_map(y, [axis.zeros for axis in axes], "zeros")
-    y = crop_map(y, [axis.crop for axis in axes], lengths)
+    y = crop_map(y, [axis.start for axis in axes], lengths)
     y = _filter(y, [axis.filter for axis in axes], bias)
     return with_borders(y, x, kernel, bias, task)
 
@@ -108,13 +104,9 @@ def _can(task: Task, shape: Shape) -> bool:
     gaps = any(k < s for k, s in zip(task.kernel_size, task.size, strict=True))
     # Keras's transposed convolution has neither groups nor dilation, its depthwise convolution
     # no third dimension.
-    return (
-        task.rank < 3
-        and task.groups == 1
-        and max(task.dilation_rate) == 1
-        and not (gaps and keras.backend.backend() == "tensorflow")
-        and expressed(task, shape)
-    )
+    plain = task.rank < 3 and task.groups == 1 and max(task.dilation_rate) == 1
+    wrong = gaps and keras.backend.backend() == "tensorflow"
+    return plain and not wrong and expressed(task, shape)
 
 
 def _work(task: Task, shape: Shape) -> Work:
@@ -123,7 +115,7 @@ def _work(task: Task, shape: Shape) -> Work:
     weights = [len(axis.filter) for axis in axes]
     filters = [math.prod(weights)] if math.prod(weights) <= _ONE_PASS else weights
     # The transposed convolution writes all outputs; and passes pad, crop and filter them.
-    copied = any(any(axis.zeros) for axis in axes) + any(axis.crop or axis.rest for axis in axes)
+    copied = any(any(axis.zeros) for axis in axes) + any(axis.cropped for axis in axes)
     return total(
         passes(4 * taps * shape.channels * shape.filters, 2),  # flipped and transposed
         passes(2 * shape.numbers) if any(any(axis.copies) for axis in axes) else {},

@@ -45,7 +45,7 @@ def enlarging(task: Task, numbers: float) -> Work:
     for s in reversed(task.size):
         if s > 1:
             weights = weights_of(s, task.interpolation)
-            parts += [passes(numbers * (1 + s)), {"interpolated": numbers * weights}]
+            parts += [passes(numbers * (1 + s)), {"filtered": numbers * weights}]
             numbers *= s
     return total(*parts)
 
