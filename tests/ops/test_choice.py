@@ -253,3 +253,8 @@ def test_stored_measurements_are_quicker_than_by_thresholds(engine):
     for name, of_pass in gains.items():
         assert len(of_pass) >= 20
         assert statistics.geometric_mean(of_pass) > 1, name
+
+
+def test_every_method_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "one_step.md").read_text()
+    assert all(f"| `{name}` |" in page for name in METHODS)
