@@ -109,7 +109,6 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
         passes(2 * taps * numbers),  # split
         {"held": taps * numbers},
     ]
-    fused: float = numbers * math.prod(task.size)
     for i, (s, k, _, _) in enumerate(task.axes):
         taps //= k
         phases, weights = set(_samples_of_taps(task, i)), weights_of(s, task.interpolation)
@@ -119,9 +118,8 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
         copied = 3 * sums + 2 * (moved + k * 2 * weights + s)
         operations = sums + 2 * moved + k * 2 * weights + 1
         parts.append(passes(taps * numbers * copied, taps * operations))
-        numbers, fused = numbers * s, fused * k * max(1, weights / s)
-    # A compiler that fuses the sums repeats those of an axis for every shift of the next.
-    return total(*parts, {"fused": fused})
+        numbers *= s
+    return total(*parts)
 
 
 def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
