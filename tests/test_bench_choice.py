@@ -88,10 +88,10 @@ def test_random_cases_are_measured_by_every_method(tmp_path, capsys):
     assert Measurements.from_json(path.read_text()).as_json() == path.read_text().rstrip("\n")
 
 
-def made_up(rates, count=60):
+def made_up(rates, interpolations=random_cases.INTERPOLATIONS):
     """Measurements of a machine that takes exactly what the rates say."""
     choices = []
-    for case in random_cases.random_cases(count, 5):
+    for case in random_cases.random_cases(60, 5, "float32", interpolations):
         for name, passes in {FORWARD: PASSES[:1], STEP: PASSES}.items():
             took = {
                 method.name: seconds(
@@ -142,7 +142,7 @@ def test_no_other_rates_have_smaller_relative_errors():
 
 
 def test_rates_of_a_machine_take_the_place_of_those_before():
-    measured = Measurements({"device": "GPU"}, "jax", "a command", made_up(RATES, 2))
+    measured = Measurements({"device": "GPU"}, "jax", "a command", made_up(RATES)[:4])
     once = fitting.with_rates("[]", measured, RATES)
     (record,) = json.loads(once)
     assert (record["engine"], record["device"], record["dtype"]) == ("jax", "gpu", "float32")
@@ -159,16 +159,23 @@ def test_rates_of_a_machine_take_the_place_of_those_before():
     assert [one["backward"] for one in thrice] == [{"copied": 1.0}, RATES["backward"]]
 
 
-@pytest.mark.usefixtures("small")
-def test_a_fit_measures_and_keeps_what_it_finds(rates_file, tmp_path, capsys):
+def test_a_fit_measures_and_keeps_what_it_finds(rates_file, tmp_path, monkeypatch, capsys):
+    measured = {}
+    for one in made_up(RATES, random_cases.INTERPOLATIONS_OF_A_FIT):
+        measured.setdefault(one.case, []).append(one)
+    monkeypatch.setattr(bench_choice, "measure_choice", lambda case, _: measured[case])
     figures = tmp_path / "figures.json"
-    assert command_line.main(["bench", "--fit", "--random", "3", "--json", str(figures)]) == 0
+    arguments = ["bench", "--fit", "--random", "60", "--seed", "5", "--json", str(figures)]
+    assert command_line.main(arguments) == 0
     printed = capsys.readouterr()
     assert "nanoseconds" in printed.out
     assert str(rates_file) in printed.err
     (first,) = json.loads(rates_file.read_text())
-    assert (first["engine"], first["cases"]) == (BACKEND, 3)
-    assert first["command"] == "python -m keras_upsampling bench --random 3 --seed 0"
+    assert (first["engine"], first["cases"]) == (BACKEND, 60)
+    # The command that measures the same again.
+    assert first["command"].startswith("python -m keras_upsampling bench --random 60 --seed 5 ")
+    drawn = first["command"].split("--interpolation ")[1].split()
+    assert tuple(drawn) == random_cases.INTERPOLATIONS_OF_A_FIT
     # What was measured before is not measured again.
     rates_file.write_text("[]")
     assert command_line.main(["bench", "--fit", str(figures)]) == 0
@@ -187,7 +194,7 @@ def test_files_that_do_not_belong_are_refused(tmp_path, capsys):
     for text, message in (
         ("[]", "not what --random --json writes"),
         ("{", "not what --random --json writes"),
-        (Measurements({}, "another", "", made_up(RATES, 1)).as_json(), "measured with another in"),
+        (Measurements({}, "another", "", made_up(RATES)[:2]).as_json(), "measured with another in"),
         (Measurements({}, BACKEND, "", []).as_json(), "in no dtype; expected"),
         (broken(took=None), "not what --random --json writes"),
         (broken(took=-1.0), "not what --random --json writes"),
@@ -197,7 +204,7 @@ def test_files_that_do_not_belong_are_refused(tmp_path, capsys):
         assert command_line.main(["bench", "--fit", str(path)]) == 2
         assert message in capsys.readouterr().err
     assert command_line.main(["bench", "--fit", str(tmp_path / "nothing")]) == 2
-    assert "--fit: " in capsys.readouterr().err
+    assert "nothing: No such file" in capsys.readouterr().err
     assert command_line.main(["bench", "--random", "2", "--dtype", "float32", "float16"]) == 2
     assert "of one dtype" in capsys.readouterr().err
 
@@ -218,19 +225,20 @@ def test_too_little_is_no_fit():
     choices = made_up(RATES)
     with pytest.raises(ValueError, match=r"missing: .*matrices \(training step\)"):
         fitting.fitted([one for one in choices if one.pass_name == FORWARD])
-    few = [one for one in choices if len(one.case.spatial) == 2][:2]
-    with pytest.raises(ValueError, match=r"rates need as many measurements\. Received 10\."):
-        fitting.fitted(few)
+    few = choices[:40]
+    with pytest.raises(ValueError, match=r"24 rates need as many cases, .* Received 20\."):
+        fitting.fitted(few * 2)  # the same again is no more
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seed", "7"], "There is no --seed for the grid"),
-        (["--jit-compile"], "There is no --jit-compile for the grid"),
-        (["--random", "2", "--quick", "--rank", "2"], "no --quick, --rank for random cases"),
-        (["--fit", "--shape", "1x6x4:2"], "no --shape for random cases"),
-        (["--fit", "some.json", "--random", "2"], "no --random for files to fit"),
+        (["--seed", "7"], "--seed goes with --random or --fit; add one of those"),
+        (["--jit-compile"], "--jit-compile goes with --random or --fit"),
+        (["--random", "2", "--quick", "--rank", "2"], "--quick, --rank does not go with --random"),
+        (["--fit", "--shape", "1x6x4:2"], "--shape does not go with --fit"),
+        (["--fit", "some.json", "--random", "2"], "--random does not go with --fit FILE"),
+        (["--fit", "--random", "2"], "A fit takes 24 cases at least"),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(arguments, message, capsys):
@@ -250,9 +258,9 @@ def test_files_of_two_machines_are_no_fit(rates_file, tmp_path, capsys):
     paths = [tmp_path / name for name in ("one.json", "another.json")]
     for path in paths:
         facts = {"device": "CPU", "processor": path.stem}
-        path.write_text(Measurements(facts, BACKEND, "", made_up(RATES, 4)).as_json())
+        path.write_text(Measurements(facts, BACKEND, "", made_up(RATES)[:4]).as_json())
     assert command_line.main(["bench", "--fit", *map(str, paths)]) == 2
-    assert "another.json: measured on another machine than" in capsys.readouterr().err
+    assert "another.json: not measured as" in capsys.readouterr().err
     assert rates_file.read_text() == "[]"
 
 
@@ -297,6 +305,8 @@ def test_an_interruption_keeps_what_was_measured(monkeypatch, capsys, rates_file
         return measure(case, engine)
 
     monkeypatch.setattr(bench_choice, "measure_choice", interrupted)
-    assert command_line.main(["bench", "--random", "2", "--fit"]) == 130
-    assert str(seen[0]) in capsys.readouterr().out
+    assert command_line.main(["bench", "--random", "24", "--fit"]) == 130
+    printed = capsys.readouterr()
+    assert str(seen[0]) in printed.out
+    assert "Interrupted after 1 of 24 cases" in printed.err
     assert rates_file.read_text() == "[]"  # half of the cases are no fit

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_upsampling._tables import table
+from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.choosing import Choice, Measurements, machine
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.ops._upsample_conv.choice import METHODS, PASSES, Rates
@@ -42,11 +43,14 @@ def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
             works.append(METHODS[name].work(choice.case.task, choice.case.task_shape))
             backward.append(choice.pass_name == STEP)
             took.append(choice.seconds[name])
-    kinds = sorted({kind for work in works for kind in work} - {"held"})
+    kinds = _kinds()
     counts = np.array([[work.get(kind, 0.0) for kind in kinds] for work in works])
     both = np.concatenate([counts, counts * np.array(backward)[:, None]], axis=1)
-    if len(both) < both.shape[1]:
-        raise ValueError(f"{both.shape[1]} rates need as many measurements. Received {len(both)}.")
+    cases = {choice.case for choice in choices}
+    if len(cases) < least_cases():
+        raise ValueError(
+            f"{least_cases()} rates need as many cases, each another. Received {len(cases)}."
+        )
     relative = both / np.array(took)[:, None]
     # Multiply-adds come in thousand millions, operations in tens: scaled, they are shares of the
     # time, at most. A share of a millionth is noise of the arithmetic.
@@ -59,6 +63,18 @@ def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
         }
         for name, of_pass in zip(PASSES, np.split(rates, len(PASSES)), strict=True)
     }
+
+
+def _kinds() -> list[str]:
+    """Return the kinds of work that take time."""
+    case = Case(1, (32, 32), 4, 4, 2, 3, "linear", "float32")
+    works = [method.work(case.task, case.task_shape) for method in METHODS.values()]
+    return sorted({kind for work in works for kind in work} - {"held"})
+
+
+def least_cases() -> int:
+    """Return how many cases a fit takes at least: one for each rate."""
+    return len(PASSES) * len(_kinds())
 
 
 def solver() -> Callable[..., tuple[np.ndarray, float]]:

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_upsampling.bench.choosing import Measurements, measure_choice, report
-from keras_upsampling.bench.fitting import fitted, rates_table, solver, with_rates
+from keras_upsampling.bench.fitting import fitted, least_cases, rates_table, solver, with_rates
 from keras_upsampling.bench.random_cases import (
     INTERPOLATIONS,
     INTERPOLATIONS_OF_A_FIT,
@@ -23,8 +23,9 @@ from keras_upsampling.commands.shared import positive_integer
 from keras_upsampling.commands.streams import aside, publish, reason, say
 from keras_upsampling.ops import _upsample_conv
 
-# How many random cases are measured for a fit, where the command line does not say.
-_CASES_OF_A_FIT = 80
+# What is measured for a fit, where the command line does not say: cases that `--random` does not
+# draw by itself.
+_CASES_OF_A_FIT, _SEED_OF_A_FIT = 80, 100
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +36,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         "UpsampleConv chooses.",
     )
     group.add_argument("--random", type=positive_integer, metavar="N", help="time N random cases")
-    group.add_argument("--seed", type=int, help="of the random cases (default: 0)")
+    group.add_argument(
+        "--seed", type=int, help=f"of the random cases (default: 0; {_SEED_OF_A_FIT} for a fit)"
+    )
     group.add_argument(
         "--fit",
         type=named_path,
         nargs="*",
         metavar="FILE",
-        help="find what each kind of work takes on this machine, and keep it with the package: by "
-        f"random cases ({_CASES_OF_A_FIT} without --random), or by what --random --json wrote",
+        help="find what each kind of work takes on this machine, and keep it with the package; "
+        f"from files that --random --json wrote, or else from {_CASES_OF_A_FIT} random cases",
     )
     group.add_argument(
         "--jit-compile",
@@ -67,12 +70,16 @@ def refused(options: argparse.Namespace) -> str | None:
         ignored = (*ignored, "random", "seed", "json", "interpolation")
     given = [name for name in ignored if getattr(options, name) not in (None, False)]
     if given:
-        what = "files to fit" if options.fit else "random cases" if random else "the grid"
         names = ", ".join("--" + name.replace("_", "-") for name in given)
-        return f"There is no {names} for {what}; leave it out."
+        if not random:
+            return f"{names} goes with --random or --fit; add one of those, or leave it out."
+        what = "--fit FILE" if options.fit else "--random" if options.random else "--fit"
+        return f"{names} does not go with {what}; leave it out."
     backend, dtypes = keras.backend.backend(), options.dtype or []
     if options.jit_compile and backend != "tensorflow":
         return f"--jit-compile is TensorFlow's, and Keras runs on {backend}; leave it out."
+    if options.fit is not None and not options.fit and _count(options) < least_cases():
+        return f"A fit takes {least_cases()} cases at least, one for each rate; ask for more."
     if random and len(dtypes) > 1:
         return "Random cases are of one dtype; run the command for each that --dtype names."
     for dtype in dtypes:
@@ -103,6 +110,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         _measure_all(options, dtype, measured)
     except KeyboardInterrupt:
+        say(f"Interrupted after {len(measured.choices) // 2} of {_count(options)} cases.")
         code = 130
     finally:  # whatever happens, what was measured is not lost
         if measured.choices and not publish(report(measured), measured.as_json(), options.json):
@@ -110,12 +118,27 @@ def run(options: argparse.Namespace) -> int:
     return code if code or options.fit is None else _fit(measured)
 
 
+def _count(options: argparse.Namespace) -> int:
+    return options.random or _CASES_OF_A_FIT
+
+
+def _seed(options: argparse.Namespace) -> int:
+    if options.seed is not None:
+        return int(options.seed)
+    return 0 if options.fit is None else _SEED_OF_A_FIT
+
+
+def _interpolations(options: argparse.Namespace) -> tuple[str, ...]:
+    default = INTERPOLATIONS if options.fit is None else INTERPOLATIONS_OF_A_FIT
+    return tuple(options.interpolation or default)
+
+
 def _command(options: argparse.Namespace, dtype: str) -> str:
     """Return the command that measures the same."""
+    drawn = _interpolations(options)
     return (
-        f"python -m keras_upsampling bench --random {options.random or _CASES_OF_A_FIT}"
-        + f" --seed {options.seed or 0}"
-        + (f" --interpolation {' '.join(options.interpolation)}" if options.interpolation else "")
+        f"python -m keras_upsampling bench --random {_count(options)} --seed {_seed(options)}"
+        + (f" --interpolation {' '.join(drawn)}" if drawn != INTERPOLATIONS else "")
         + (f" --dtype {dtype}" if dtype != "float32" else "")
         + (" --jit-compile" if options.jit_compile else "")
     )
@@ -123,10 +146,7 @@ def _command(options: argparse.Namespace, dtype: str) -> str:
 
 def _measure_all(options: argparse.Namespace, dtype: str, measured: Measurements) -> None:
     """Measure case after case, with a progress bar, and put what is found into `measured`."""
-    default = INTERPOLATIONS_OF_A_FIT if options.fit is not None else INTERPOLATIONS
-    interpolations = options.interpolation or default
-    count, seed = options.random or _CASES_OF_A_FIT, options.seed or 0
-    cases = random_cases(count, seed, dtype, interpolations)
+    cases = random_cases(_count(options), _seed(options), dtype, _interpolations(options))
     with aside():
         progress = keras.utils.Progbar(len(cases), unit_name="case")
         progress.update(0)
@@ -141,16 +161,19 @@ def _read(paths: list[Path], engine: str, dtype: str) -> Measurements:
     for path in paths:
         try:
             found.append(Measurements.from_json(path.read_text(encoding="utf-8")))
-        except ValueError as error:
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: it is not text") from error
+        except (OSError, ValueError) as error:
             raise ValueError(f"{path}: {reason(error)}") from error
         if found[-1].engine != engine or {c.case.dtype for c in found[-1].choices} != {dtype}:
             raise ValueError(
                 f"{path}: measured with {found[-1].engine} in "
                 f"{', '.join({c.case.dtype for c in found[-1].choices}) or 'no dtype'}; expected "
-                f"{engine} in {dtype}, by the backend that is set, --jit-compile and --dtype"
+                f"{engine} in {dtype} (set KERAS_BACKEND, --jit-compile or --dtype for others)"
             )
         if found[-1].facts != found[0].facts:
-            raise ValueError(f"{path}: measured on another machine than {paths[0]}")
+            other = [name for name, fact in found[-1].facts.items() if fact != found[0].facts[name]]
+            raise ValueError(f"{path}: not measured as {paths[0]} was: other {', '.join(other)}")
     return found[0]._replace(
         command="; ".join(measured.command for measured in found),
         choices=[choice for measured in found for choice in measured.choices],

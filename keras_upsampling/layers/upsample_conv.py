@@ -128,8 +128,8 @@ class UpsampleConv2D(UpsampleConv):
     `Conv2D` is `"valid"` by default). `kernel` and `bias` have that layer's names, shapes and
     order, so `get_weights` and `set_weights` of the layer carry over both ways. (Those of a whole
     model go by the order of its layers, which may be another one with this layer in the place of
-    two: go layer by layer, by name.) Where it was measured to be quicker (on a CPU, in float32;
-    float64 follows it), both are done in one step, without the enlarged map in between.
+    two: go layer by layer, by name.) Where that should be quicker (on a CPU, in float32), both
+    are done in one step, without the enlarged map in between.
 
     Args:
         filters: Number of output channels.

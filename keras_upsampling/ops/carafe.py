@@ -12,6 +12,7 @@ from keras_upsampling._types import Tensor
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.maps import convolve
+from keras_upsampling.ops.tables import zero_padded
 
 # Added to the logit of a tap outside the map: behind the softmax, its weight is zero. Finite, so
 # that there is no infinity to make a NaN of on the way back.
@@ -101,7 +102,7 @@ def _neighbours(x: Tensor, kernel_size: Sequence[int]) -> list[Tensor]:
     rows, columns = kernel_size
     height, width = ops.shape(x)[1:3]
     around = [(rows // 2, rows // 2), (columns // 2, columns // 2)]
-    padded = ops.pad(x, [(0, 0), *around, (0, 0)])
+    padded = zero_padded(x, [(0, 0), *around, (0, 0)])
     return [
         crop(padded, [slice(None), slice(i, i + height), slice(j, j + width)])
         for i in range(rows)

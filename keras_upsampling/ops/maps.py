@@ -11,6 +11,7 @@ from keras import ops
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.pad import pad
+from keras_upsampling.ops.tables import zero_padded
 
 
 def add_bias(y: Tensor, bias: Tensor | None, data_format: str = "channels_last") -> Tensor:
@@ -31,7 +32,7 @@ def pad_map(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
     if not any(before or after for before, after in widths):
         return x
     widths = [(0, 0), *widths, (0, 0)]
-    return ops.pad(x, widths) if mode == "zeros" else pad(x, widths, mode)
+    return zero_padded(x, widths) if mode == "zeros" else pad(x, widths, mode)
 
 
 def crop_map(x: Tensor, starts: Sequence[int], lengths: Sequence[Tensor]) -> Tensor:

@@ -38,7 +38,7 @@ from keras_upsampling.maths.resampling import resampling_blocks, resampling_matr
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.gradient import resized
 from keras_upsampling.ops.pad import pad
-from keras_upsampling.ops.tables import phase_taps, traced_by_torch
+from keras_upsampling.ops.tables import phase_taps, traced_by_torch, zero_padded
 
 # Samples of the input per block of the banded matrix: smaller blocks waste less on zeros,
 # larger ones make better matrix products.
@@ -249,9 +249,9 @@ def phase_planes(x: Tensor, axis: int, factor: int, interpolation: str) -> list[
     # The padding is zero, so what the taps inside sum to is what the same sums make of ones.
     ones = [1] * len(x.shape)
     ones[axis] = ops.shape(x)[axis]
-    inside = sums(ops.pad(ops.ones(ones, dtype=x.dtype), widths))
+    inside = sums(zero_padded(ops.ones(ones, dtype=x.dtype), widths))
     return [
-        phase * (1 / part) for phase, part in zip(sums(ops.pad(x, widths)), inside, strict=True)
+        phase * (1 / part) for phase, part in zip(sums(zero_padded(x, widths)), inside, strict=True)
     ]
 
 
@@ -317,7 +317,7 @@ def _by_one_product(x: Tensor, blocks: np.ndarray, block: int, first: int) -> Te
     lead, length, trail = ops.shape(x)
     count, outputs, inputs = blocks.shape
     covered, halo = count * block, inputs - block
-    x = ops.pad(x, ((0, 0), (-first, covered - length + first + halo), (0, 0)))
+    x = zero_padded(x, ((0, 0), (-first, covered - length + first + halo), (0, 0)))
     inner = crop(x, [slice(None), slice(0, covered)])
     inner = ops.reshape(inner, (lead, count, block, trail))
     # What a block needs beyond its own samples are the first ones of the next.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import keras
+from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths import resampling
@@ -59,6 +60,16 @@ def compiled_on_jax(function: _F, static: tuple[str, ...]) -> _F:
     if keras.backend.backend() != "jax":
         return function
     return jax.jit(function, static_argnames=static)
+
+
+def zero_padded(x: Tensor, widths: Sequence[tuple[int, int]]) -> Tensor:
+    """Return `keras.ops.pad` with zeros; on PyTorch its own function.
+
+    There Keras names an operation at every call, and `torch.compile` would compile for each name.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.pad(x, widths)
+    return torch.nn.functional.pad(x, [width for pair in reversed(widths) for width in pair])
 
 
 def traced_by_torch() -> bool:

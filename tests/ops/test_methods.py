@@ -84,6 +84,25 @@ def test_every_method_compiles(method, interpolation, padding):
     close(slopes[1], to_kernel, "float32")
 
 
+@pytest.mark.parametrize(
+    ("method", "interpolation"),
+    [("resize", "cubic"), ("phases", "nearest"), ("one_product", "cubic")],
+)
+def test_compiled_programs_are_used_again(method, interpolation):
+    if BACKEND != "torch":
+        pytest.skip("PyTorch compiles anew whenever something that it looked at has changed")
+    import torch
+    from torch._dynamo.testing import CompileCounter
+
+    case = plain_case("same", "channels_last", interpolation)
+    compiled = CompileCounter()
+    torch.compiler.reset()
+    function = torch.compile(operation(case, method), backend=compiled, fullgraph=True)
+    for spatial in ((16, 15), (16, 15), (18, 21), (24, 20), (33, 16)):
+        function(torch.ones(2, *spatial, 4), torch.ones(2, 3, 4, 3))
+    assert compiled.frame_count <= 2  # for these lengths, then for any
+
+
 UNKNOWN_LENGTHS = [
     *((method, "nearest", padding) for method in METHODS for padding in ("same", "valid", "wrap")),
     *((method, "linear", padding) for method in ("one_product",) for padding in ("same", "valid")),
