@@ -126,7 +126,7 @@ REACH = {"linear": 1, "cubic": 2, "lanczos3": 3, "lanczos5": 5}
 
 
 def roomy(case):
-    """Whether the axes are surely long enough for borders that are made apart.
+    """Whether the axes are surely long enough for borders computed separately.
 
     Those are the outputs that meet padding, or enlarged samples that met an end of the input, at
     either end; with something between what those are made of.
