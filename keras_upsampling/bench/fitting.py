@@ -37,20 +37,20 @@ def fitted(choices: Sequence[Choice]) -> dict[str, Rates]:
             "Every method must have been measured, forward and in training steps; missing: "
             + ", ".join(sorted(f"{name} ({of})" for name, of in missing))
         )
+    cases = {choice.case for choice in choices}
+    if len(cases) < least_cases():
+        raise ValueError(
+            f"{least_cases()} rates need as many cases, each another. Received {len(cases)}."
+        )
     works, backward, took = [], [], []
     for choice in choices:
-        for name in METHODS.keys() & choice.seconds.keys():
+        for name in filter(choice.seconds.__contains__, METHODS):  # in one order, for one result
             works.append(METHODS[name].work(choice.case.task, choice.case.task_shape))
             backward.append(choice.pass_name == STEP)
             took.append(choice.seconds[name])
     kinds = _kinds()
     counts = np.array([[work.get(kind, 0.0) for kind in kinds] for work in works])
     both = np.concatenate([counts, counts * np.array(backward)[:, None]], axis=1)
-    cases = {choice.case for choice in choices}
-    if len(cases) < least_cases():
-        raise ValueError(
-            f"{least_cases()} rates need as many cases, each another. Received {len(cases)}."
-        )
     relative = both / np.array(took)[:, None]
     # Multiply-adds come in thousand millions, operations in tens: scaled, they are shares of the
     # time, at most. A share of a millionth is noise of the arithmetic.
