@@ -28,7 +28,7 @@ import numpy as np
 
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling.commands.files import check_writable, named_path, replace_file
-from keras_upsampling.ops.checkerboard import CheckerboardScore
+from keras_upsampling.ops._checkerboard.score import CheckerboardScore
 
 # The form of the high-pass was tried on these before it was on synthetic images.
 TRIED = [

@@ -10,8 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_upsampling._arguments import count_phases, positive_int_or_ints, positive_ints
+from keras_upsampling._arguments import positive_int_or_ints, positive_ints
+from keras_upsampling._shapes import count_phases
 from keras_upsampling._types import IntPerAxis, Tensor
+
+__all__ = ["CheckerboardFree"]
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")

@@ -7,8 +7,11 @@ from typing import Any
 import keras
 from keras import initializers, ops
 
-from keras_upsampling._arguments import count_phases, positive_int_or_ints
+from keras_upsampling._arguments import positive_int_or_ints
+from keras_upsampling._shapes import count_phases
 from keras_upsampling._types import IntPerAxis, Tensor
+
+__all__ = ["ICNR"]
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")

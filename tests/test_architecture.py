@@ -1,6 +1,7 @@
 """The layout holds: what imports what, what is public, what an import costs."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 import tomllib
@@ -20,38 +21,19 @@ ROWS = {
     "_types": 0,
     "maths": 1,
     "_arguments": 2,
+    "_shapes": 2,
     "ops": 3,
     "constraints": 4,
     "initializers": 4,
-    "layers": 4,
-    "metrics": 4,
-    "blocks": 4,
-    "score": 4,
-    "kernels": 5,
-    "functions": 4,
-    "scaled": 4,
-    "twins": 4,
-    "trace": 5,
-    "uncalled": 5,
-    "models": 5,
-    "layout": 6,
-    "wrappers": 6,
-    "copying": 7,
-    "flow": 7,
-    "parts": 7,
-    "advice": 8,
-    "resizing": 8,
-    "survey": 8,
-    "sizes": 9,
-    "runs": 10,
-    "response": 11,
-    "audit": 12,
-    "repair": 12,
-    "": 13,
-    "plots": 14,
-    "bench": 14,
-    "commands": 15,
-    "__main__": 16,
+    "layers": 5,
+    "metrics": 5,
+    "auditing": 6,
+    "models": 6,
+    "": 7,
+    "bench": 8,
+    "plots": 8,
+    "commands": 9,
+    "__main__": 10,
 }
 
 
@@ -81,6 +63,56 @@ def test_imports_point_one_way(path):
         if imported.split(".")[0] == "keras_upsampling":
             assert row(imported) <= row(name(path)), f"{name(path)} imports {imported}"
         assert not imported.startswith("keras.src"), f"{name(path)} imports {imported}"
+
+
+def test_auditing_does_not_need_the_models():
+    for path in (PACKAGE / "auditing").glob("*.py"):
+        assert not [i for i in imports(path) if i.startswith("keras_upsampling.models")], path
+
+
+def test_no_modules_import_each_other():
+    modules = {name(path) for path in FILES}
+    graph = {module: set() for module in modules}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                members = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name(path)] |= (members & modules) or ({node.module} & modules)
+            elif isinstance(node, ast.Import):
+                graph[name(path)] |= {alias.name for alias in node.names} & modules
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names them
+
+
+def test_the_package_is_easy_to_survey():
+    entries = {path.name for path in PACKAGE.iterdir()} - {"py.typed", "__pycache__"}
+    assert len(entries) <= 17, sorted(entries)
+    long = {name(path): n for path in FILES if (n := len(path.read_text().splitlines())) > 300}
+    assert not long
+
+
+NAMESPACES = ("auditing", "constraints", "initializers", "layers", "metrics", "models", "ops")
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    public = set(keras_upsampling.__all__).union(
+        *(getattr(keras_upsampling, namespace).__all__ for namespace in NAMESPACES)
+    )
+    assert not public & {part for path in FILES for part in name(path).split(".")}
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_namespaces_hold_what_they_name(namespace):
+    module = getattr(keras_upsampling, namespace)
+    assert sys.modules[f"keras_upsampling.{namespace}"] is module
+    for attribute in module.__all__:
+        value = getattr(module, attribute)
+        assert value.__module__.startswith("keras_upsampling."), attribute
+        assert value.__doc__, attribute
+
+
+def test_public_names_are_in_a_namespace():
+    members = set().union(*(getattr(keras_upsampling, n).__all__ for n in NAMESPACES))
+    assert set(keras_upsampling.__all__) <= members
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

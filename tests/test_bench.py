@@ -15,7 +15,7 @@ from keras_upsampling.bench.contenders import KERAS, OURS
 from keras_upsampling.bench.programs import compiled
 from keras_upsampling.bench.report import report
 from keras_upsampling.bench.timing import FORWARD, STEP
-from keras_upsampling.commands import bench as command
+from keras_upsampling.commands import bench_layers as command
 from tests.backends import BACKEND, to_numpy
 
 SMALL = ((1, (4, 5), 3, 2), (2, (6,), 2, 3))

@@ -14,7 +14,7 @@ from keras_upsampling.bench.cases import Case
 from keras_upsampling.ops._upsample_conv.choice import METHODS, possible
 from keras_upsampling.ops._upsample_conv.method import Method, run
 from keras_upsampling.ops.interleave import interleave
-from keras_upsampling.ops.upsample_conv import checked
+from keras_upsampling.ops.upsample_convolution import checked
 
 # The contenders, by the names that tables show. Ratios are taken over the first.
 OURS = "UpsampleConv"

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_upsampling._arguments import cast_inputs, channel_axis
+from keras_upsampling._shapes import channel_axis
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
-from keras_upsampling.layers.upsample import Upsample
+from keras_upsampling.layers.upsampling import Upsample
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
@@ -63,27 +63,24 @@ class BilinearAdditiveUpsampling2D(Upsample):
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # refuses channels that cannot be added up
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def transform(self, inputs: Tensor) -> Tensor:
         self.compute_output_shape(inputs.shape)
-        inputs = cast_inputs(inputs, self.compute_dtype)  # the sum of integers may not fit
         # To enlarge is linear, so the sums can be made first, of maps that are still small.
         axis, added = channel_axis(self.rank, self.data_format), math.prod(self.size)
         shape = ops.shape(inputs)
         groups = (*shape[:axis], shape[axis] // added, added, *shape[axis + 1 :])
-        return super().call(ops.sum(ops.reshape(inputs, groups), axis=axis + 1))
+        return super().transform(ops.sum(ops.reshape(inputs, groups), axis=axis + 1))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        shape = list(super().compute_output_shape(input_shape))
-        axis, added = channel_axis(self.rank, self.data_format), math.prod(self.size)
-        channels = shape[axis]
-        if channels is not None and channels % added:
+    def output_channels(self, channels: int | None) -> int | None:
+        added = math.prod(self.size)
+        if channels is None:
+            return None
+        if channels % added:
             raise ValueError(
                 f"The input's channels must be divisible by the {added} of them that are added up "
-                f"for size={self.size}. Received an input of shape {tuple(input_shape)} with "
-                f"{channels} channels."
+                f"for size={self.size}. Received an input with {channels} channels."
             )
-        shape[axis] = None if channels is None else channels // added
-        return tuple(shape)
+        return channels // added
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -107,7 +107,7 @@ class CARAFE2D(ContentAware2D):
             name="encoder_bias", shape=(weights,), initializer="zeros"
         )
 
-    def enlarge(self, inputs: Tensor) -> Tensor:
+    def transform(self, inputs: Tensor) -> Tensor:
         return carafe(
             inputs,
             (self.compressor_kernel, self.compressor_bias),

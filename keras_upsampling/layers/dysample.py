@@ -80,7 +80,7 @@ class DySample2D(ContentAware2D):
         )
         self.bias = self.add_weight(name="bias", shape=(offsets,), initializer="zeros")
 
-    def enlarge(self, inputs: Tensor) -> Tensor:
+    def transform(self, inputs: Tensor) -> Tensor:
         return dysample(
             inputs,
             self.kernel,

@@ -34,16 +34,16 @@ def blur_start(size: int, order: int) -> int:
     return -(((order - 1) * (size - 1) + 1) // 2)
 
 
-def pooled_length(length: int | None, size: int) -> int | None:
+def pooled_length(length: int, size: int) -> int:
     """Return how many outputs an axis has: one for every `size` samples, or what is left."""
-    return None if length is None else -(-length // size)
+    return -(-length // size)
 
 
 @lru_cache(maxsize=64)
 def blur_matrix(length: int, size: int, order: int) -> np.ndarray:
     """Return `(outputs, length)`: the weight of every sample of an axis in every output."""
     taps, before = blur_taps(size, order), -blur_start(size, order)
-    outputs = -(-length // size)
+    outputs = pooled_length(length, size)
     after = size * outputs + len(taps) - size - before - length
     samples = np.pad(np.eye(length), ((before, after), (0, 0)), "symmetric")
     last = size * (outputs - 1) + 1

@@ -21,13 +21,11 @@ def pad_widths(extent: int, padding: str) -> tuple[int, int]:
     return (extent - 1) // 2, extent // 2
 
 
-def convolved_length(
-    length: int | None, extent: int, padding: str, *, of: str = "upsampled map"
-) -> int | None:
+def convolved_length(length: int, extent: int, padding: str, *, of: str = "upsampled map") -> int:
     """Return the length of an axis of `length` samples, padded and convolved.
 
     Args:
-        length: Of the axis; None where it is not known.
+        length: Of the axis.
         extent: How many samples the kernel spans.
         padding: One of `PADDINGS`.
         of: What errors call the map.
@@ -35,8 +33,6 @@ def convolved_length(
     Raises:
         ValueError: nothing is left of it, or `reflect` would have to look past its end.
     """
-    if length is None:
-        return None
     widest = max(pad_widths(extent, padding))
     if padding == "reflect" and widest > length - 1:
         raise ValueError(

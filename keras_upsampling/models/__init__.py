@@ -1,6 +1,6 @@
 """Whole models, made of the layers: autoencoders for inputs of any size."""
 
-from keras_upsampling.models.autoencoder import Autoencoder, autoencoder
+from keras_upsampling.models.autoencoders import Autoencoder, autoencoder
 from keras_upsampling.models.tutorial import tutorial_autoencoder
 from keras_upsampling.models.variational import VariationalAutoencoder, variational_autoencoder
 

@@ -9,18 +9,16 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_upsampling._arguments import (
+from keras_upsampling._arguments import one_of, positive_int, positive_ints
+from keras_upsampling._shapes import (
     channel_axis,
     data_format_or_default,
-    one_of,
-    positive_int,
-    positive_ints,
     spatial_axes,
     spatial_rank,
 )
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape
-from keras_upsampling.models.blocks import DOWNSAMPLINGS, NORMALIZATIONS, UPSAMPLINGS, Block, Way
-from keras_upsampling.models.crop import Crop
+from keras_upsampling.layers.crop import Crop
+from keras_upsampling.models.stages import DOWNSAMPLINGS, NORMALIZATIONS, UPSAMPLINGS, Block, Way
 
 # Every block of the encoder halves the map, every block of the decoder doubles it.
 SIZE = 2

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras.layers import Conv2D, MaxPooling2D
 
-from keras_upsampling.layers.upsample_conv import UpsampleConv2D
-from keras_upsampling.models.autoencoder import Autoencoder
+from keras_upsampling.layers.upsample_convolution import UpsampleConv2D
+from keras_upsampling.models.autoencoders import Autoencoder
 
 
 def tutorial_autoencoder() -> Autoencoder:

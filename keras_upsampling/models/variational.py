@@ -9,10 +9,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_upsampling._arguments import channel_axis, positive_int, positive_number
+from keras_upsampling._arguments import positive_int, positive_number
+from keras_upsampling._shapes import channel_axis
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
-from keras_upsampling.models.autoencoder import Autoencoder
+from keras_upsampling.models.autoencoders import Autoencoder
 from keras_upsampling.models.plan import MakesLayer, Plan
+from keras_upsampling.ops.inputs import sum_dtype
 
 # Of the largest power of two that float16 holds: the bound is the same in all dtypes, so that a
 # model means the same in each.
@@ -55,7 +57,7 @@ class VariationalAutoencoder(Autoencoder):
         self.seed = seed
         self.noise = keras.random.SeedGenerator(seed)
         # Sums over an epoch do not fit into half precision.
-        wide = _wide(keras.config.floatx())
+        wide = sum_dtype(keras.config.floatx())
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction", dtype=wide)
         self.divergence_tracker = keras.metrics.Mean(name="kl", dtype=wide)
         super().__init__(encoder, decoder, data_format=data_format, **kwargs)
@@ -125,7 +127,7 @@ class VariationalAutoencoder(Autoencoder):
     def _statistics(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         means, log_variances = ops.split(outputs, 2, axis=self._code_axis(outputs.shape))
         # Half precision cannot hold large variances, nor their gradients.
-        return means, _bounded(ops.cast(log_variances, _wide(log_variances.dtype)))
+        return means, _bounded(ops.cast(log_variances, sum_dtype(log_variances.dtype)))
 
     def _code_shape(self, outputs: Shape) -> Shape:
         axis = self._code_axis(outputs)
@@ -144,11 +146,6 @@ class VariationalAutoencoder(Autoencoder):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta": self.beta, "seed": self.seed}
-
-
-def _wide(dtype: Any) -> str:
-    """Return `dtype`, or float32 where that has more digits."""
-    return keras.backend.result_type(dtype, "float32")
 
 
 def _bounded(log_variances: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.crop import crop
+from keras_upsampling.ops.inputs import sum_dtype
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.maps import convolve
 from keras_upsampling.ops.tables import zero_padded
@@ -69,8 +70,7 @@ def reassemble(
         Tensor `(batch, size[0] * height, size[1] * width, channels)` in the dtype of `x`.
     """
     dtype = keras.backend.standardize_dtype(x.dtype)
-    # Weights rounded to half precision would no longer sum to one.
-    precise = dtype if dtype in ("float32", "float64") else "float32"
+    precise = sum_dtype(dtype)  # weights in half precision would no longer sum to one
     batch, height, width, channels = ops.shape(x)
     phases, taps = math.prod(size), math.prod(kernel_size)
 

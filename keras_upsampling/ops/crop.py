@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_upsampling._arguments import spatial_axes
+from keras_upsampling._shapes import spatial_axes
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.gradient import sliced
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import keras
 from keras import ops
 
 from keras_upsampling._types import Tensor
+from keras_upsampling.ops.inputs import sum_dtype
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.maps import convolve
 from keras_upsampling.ops.sample import sample
@@ -61,8 +61,7 @@ def dysample(
 
 def _offsets(moves: Tensor, size: Sequence[int], groups: int, start: str) -> Tensor:
     """Return how far from its pixel each output is read, `(batch, rows, columns, groups, 2)`."""
-    dtype = keras.backend.standardize_dtype(moves.dtype)
-    precise = dtype if dtype in ("float32", "float64") else "float32"
+    precise = sum_dtype(moves.dtype)
     batch, height, width, numbers = ops.shape(moves)
     down, right = (STARTS[start](factor) for factor in size)
     starts = ops.convert_to_tensor([[[i, j]] for i in down for j in right], dtype=precise)

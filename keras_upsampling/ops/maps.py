@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.crop import crop
-from keras_upsampling.ops.pad import pad
+from keras_upsampling.ops.padding import pad
 from keras_upsampling.ops.tables import zero_padded
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from keras_upsampling._tables import by
 from keras_upsampling._types import IntPerAxis
-from keras_upsampling.audit import Audit, LayerAudit, measured
-from keras_upsampling.kernels import audit_kernel
+from keras_upsampling.auditing.kernels import audit_kernel
+from keras_upsampling.auditing.report import Audit, LayerAudit, measured
 
 # Told apart by lightness and by lines as well as by colour.
 _STYLES: dict[str, dict[str, Any]] = {

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from keras_upsampling._arguments import data_format_or_default, positive_ints, refuse_complex
+from keras_upsampling._arguments import positive_ints
+from keras_upsampling._shapes import data_format_or_default
 from keras_upsampling._types import IntPerAxis
 from keras_upsampling.maths.spectrum import (
     harmonic_places,
@@ -20,9 +21,11 @@ from keras_upsampling.maths.spectrum import (
     power_spectrum,
     strongest,
 )
-from keras_upsampling.ops.checkerboard import LEAST_AMPLITUDE, CheckerboardScore, weighted_maps
+from keras_upsampling.metrics.image_scores import checkerboard_score
+from keras_upsampling.ops._checkerboard.score import LEAST_AMPLITUDE, CheckerboardScore
+from keras_upsampling.ops.checkerboards import weighted_maps
+from keras_upsampling.ops.inputs import refuse_complex
 from keras_upsampling.ops.tables import compiled_on_jax
-from keras_upsampling.score import checkerboard_score
 
 _weighted_maps = compiled_on_jax(weighted_maps, ("size", "data_range", "data_format"))
 

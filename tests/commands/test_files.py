@@ -45,7 +45,7 @@ def commands(picture, model, monkeypatch):
         timings = {OURS: timing.Timing(1.0, (1.0, 1.0), 1.0, (1.0, 1.0), 3, None)}
         return timing.Result(case, dict.fromkeys((timing.FORWARD, timing.STEP), timings), 1.0)
 
-    monkeypatch.setattr("keras_upsampling.commands.bench.measure", measure)
+    monkeypatch.setattr("keras_upsampling.commands.bench_layers.measure", measure)
     bench = ["bench", "--quick", "--rank", "1"]
     return {"score": ["score", picture], "audit": ["audit", model], "bench": bench}
 

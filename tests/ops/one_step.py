@@ -7,7 +7,7 @@ from keras_upsampling.ops import upsample_conv
 from keras_upsampling.ops._upsample_conv.choice import METHODS as RECORDS
 from keras_upsampling.ops._upsample_conv.method import run
 from keras_upsampling.ops._upsample_conv.task import Shape
-from keras_upsampling.ops.upsample_conv import checked
+from keras_upsampling.ops.upsample_convolution import checked
 from tests.backends import BACKEND, float64_allowed, value_and_gradients
 from tests.oracle import upsample_conv as expected_output
 from tests.oracle import upsample_conv_gradients

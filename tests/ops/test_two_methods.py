@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_upsampling.ops._upsample_conv.method import run
-from keras_upsampling.ops.upsample_conv import checked
+from keras_upsampling.ops.upsample_convolution import checked
 from tests.backends import (
     BACKEND,
     gradients,

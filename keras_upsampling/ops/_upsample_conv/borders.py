@@ -12,7 +12,7 @@ from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import Work, enlarging, multiply_adds, passes, total
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.maps import convolve, pad_map
-from keras_upsampling.ops.resample import enlarge
+from keras_upsampling.ops.resampling import enlarge
 from keras_upsampling.ops.tables import axis_filter
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_upsampling._arguments import spatial_axes
+from keras_upsampling._shapes import spatial_axes
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops._upsample_conv.convolutions import PHASES, RESIZE
 from keras_upsampling.ops._upsample_conv.method import Method

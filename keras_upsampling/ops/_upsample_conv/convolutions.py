@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_upsampling._arguments import spatial_axes
+from keras_upsampling._shapes import spatial_axes
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths.phases import Phases, axis_phases
 from keras_upsampling.ops._upsample_conv.borders import (
@@ -23,8 +23,8 @@ from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import Work, enlarging, multiply_adds, passes, total
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.maps import convolve, crop_map, pad_map
-from keras_upsampling.ops.pad import pad
-from keras_upsampling.ops.resample import enlarge
+from keras_upsampling.ops.padding import pad
+from keras_upsampling.ops.resampling import enlarge
 from keras_upsampling.ops.tables import phase_taps
 
 

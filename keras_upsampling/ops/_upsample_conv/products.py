@@ -21,7 +21,7 @@ from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total, weights_of
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.maps import add_bias, pad_map
-from keras_upsampling.ops.resample import phase_planes
+from keras_upsampling.ops.resampling import phase_planes
 from keras_upsampling.ops.tables import traced_by_torch
 
 

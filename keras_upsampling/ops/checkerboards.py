@@ -1,0 +1,197 @@
+"""How much of an image repeats every `size` samples, beyond what its content explains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_upsampling._arguments import positive_int, positive_ints, positive_number
+from keras_upsampling._shapes import (
+    channel_axis,
+    data_format_or_default,
+    spatial_axes,
+    spatial_rank,
+)
+from keras_upsampling._types import IntPerAxis, Shape, Tensor
+from keras_upsampling.maths.harmonics import shortest_length
+from keras_upsampling.ops._checkerboard.powers import sums_of
+from keras_upsampling.ops._checkerboard.score import CheckerboardScore, score_of
+from keras_upsampling.ops._checkerboard.whitening import (
+    channel_maps,
+    cut,
+    high_pass,
+    local_weights,
+    repeated,
+)
+from keras_upsampling.ops.inputs import concrete_tensor, refuse_complex
+
+
+def checkerboard(
+    images: Tensor,
+    size: IntPerAxis = 2,
+    *,
+    reference: Tensor | None = None,
+    data_range: float = 1.0,
+    data_format: str | None = None,
+) -> CheckerboardScore:
+    """Measure the pattern that upsampling by `size` leaves; tensors in, tensors out.
+
+    It can be compiled, and differentiated (with the weights held fixed). `checkerboard_score`
+    is the same for arrays, with checks of the values.
+
+    Args:
+        images: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
+            `data_format="channels_first"`, of known shape; one, two or three spatial axes. Those
+            in float64 are measured in float64, all others in float32.
+        size: Period of the pattern, for every axis or one per axis.
+        reference: What the images should be, in the same shape; what a filter of 3 samples an
+            axis makes of it is taken out of the images first. None to go without.
+        data_range: Difference between the highest and the lowest value that images can have.
+        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
+
+    Returns:
+        `CheckerboardScore` of tensors `(batch,)`. Ratios of power are averaged over the channels;
+        as those may be alike, the p-value is that of one channel, and on the safe side for more.
+
+    Raises:
+        TypeError: a factor is not an integer, `data_range` no number, or `images` or `reference`
+            is symbolic or complex.
+        ValueError: an axis is too short for a pattern of that size (the message says the shortest
+            length), `data_range` is not positive, or a `reference` of another shape.
+
+    Example:
+        >>> from keras import ops, random
+        >>> from keras_upsampling.ops import checkerboard
+        >>> noise = random.normal((1, 32, 32, 1), stddev=0.1, seed=0)
+        >>> pattern = ops.reshape(ops.array([0.02, -0.02]), (1, 1, 2, 1))
+        >>> striped = noise + ops.tile(pattern, (1, 32, 16, 1))
+        >>> clean, dirty = (checkerboard(x, data_format="channels_last") for x in (noise, striped))
+        >>> bool(clean.detected[0]), bool(dirty.detected[0])
+        (False, True)
+
+    Reference:
+        Dobie, Wilson 1996, JASA 100:2236 (a spectral line against its surroundings);
+        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (what makes an upsampler free of it).
+    """
+    images, size, data_range, data_format = _checked(images, size, data_range, data_format)
+    if reference is not None:
+        reference = real_tensor(reference, "reference")
+        check_shape(images.shape, size, data_format, with_reference=True)
+        check_reference(reference.shape, images.shape)
+        reference = channel_maps(reference, data_format, data_range)
+    sums, table, _ = sums_of(channel_maps(images, data_format, data_range), reference, size)
+    channels = images.shape[channel_axis(len(size), data_format)]
+    return score_of(sums, table, channels, data_range)
+
+
+def checkerboard_level(
+    images: Tensor, level: int, *, data_range: float = 1.0, data_format: str | None = None
+) -> tuple[CheckerboardScore, Tensor]:
+    """Measure the patterns of period `level` alone, not those of its divisors.
+
+    Arguments, where they are those of `checkerboard`, and errors are the same.
+
+    Returns:
+        The score, and the images less all that repeats every `level` samples.
+
+    Example:
+        >>> from keras import random
+        >>> from keras_upsampling.ops.checkerboards import checkerboard_level
+        >>> noise = random.normal((1, 32, 32, 1), seed=0)
+        >>> score, rest = checkerboard_level(noise, 4, data_range=8, data_format="channels_last")
+        >>> score.db.shape == (1,), rest.shape == noise.shape
+        (True, True)
+    """
+    level = positive_int(level, "level")
+    images, size, data_range, data_format = _checked(images, level, data_range, data_format)
+    channels = images.shape[channel_axis(len(size), data_format)]
+    x = channel_maps(images, data_format, data_range)
+    sums, table, first = sums_of(x, None, size, period=level)
+    rest = (x - repeated(first, x.shape[1:])) * data_range
+    rest = ops.reshape(rest, (-1, channels, *x.shape[1:]))
+    rest = ops.moveaxis(rest, 1, -1) if data_format == "channels_last" else rest
+    return score_of(sums, table, channels, data_range), rest
+
+
+def weighted_maps(
+    images: Tensor,
+    size: IntPerAxis = 2,
+    *,
+    data_range: float = 1.0,
+    data_format: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return what the score looks at, to draw it.
+
+    Arguments, where they are those of `checkerboard`, and errors are the same.
+
+    Returns:
+        Every channel of every image after the high-pass, `(maps, *spatial)`, as shares of the
+        range; and the weight of every sample. Axes are cut to whole periods, at their ends.
+
+    Example:
+        >>> from keras import random
+        >>> from keras_upsampling.ops.checkerboards import weighted_maps
+        >>> noise = random.normal((2, 32, 33, 3), seed=0)
+        >>> maps, weights = weighted_maps(noise, 2, data_format="channels_last")
+        >>> tuple(maps.shape), tuple(weights.shape)
+        ((6, 32, 32), (6, 32, 32))
+    """
+    images, size, data_range, data_format = _checked(images, size, data_range, data_format)
+    r = high_pass(channel_maps(images, data_format, data_range), size)
+    r = cut(r, [n // s * s for n, s in zip(r.shape[1:], size, strict=True)])
+    return r, local_weights(r, size)
+
+
+def _checked(
+    images: Tensor, size: IntPerAxis, data_range: float, data_format: str | None
+) -> tuple[Tensor, tuple[int, ...], float, str]:
+    """Return the arguments if patterns of that size can be measured in the images."""
+    images = real_tensor(images, "images")
+    data_range = positive_number(data_range, "data_range")
+    data_format = data_format_or_default(data_format)
+    size = check_shape(images.shape, size, data_format, with_reference=False)
+    return images, size, data_range, data_format
+
+
+def check_shape(
+    shape: Shape, size: IntPerAxis, data_format: str, with_reference: bool
+) -> tuple[int, ...]:
+    """Return the size of every axis if patterns of that size can be measured in such images."""
+    rank = spatial_rank(shape)
+    size = positive_ints(size, rank, "size")
+    if max(size) == 1:
+        raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
+    for axis, s in zip(spatial_axes(rank, data_format), size, strict=True):
+        # The filter of the reference takes a sample from either end.
+        shortest = shortest_length(s, rank) + 2 * with_reference
+        length = shape[axis]
+        if length is None or length < shortest:
+            raise ValueError(
+                f"A pattern of size {s} needs an axis of {shortest} samples or more"
+                f"{' with a reference' if with_reference else ''}, of known length. Received "
+                f"images of shape {tuple(shape)}, {data_format.replace('_', ' ')}; measure "
+                "larger ones, or name their `data_format`."
+            )
+    if shape[channel_axis(rank, data_format)] is None:
+        raise ValueError(f"The number of channels must be known. Received shape {tuple(shape)}.")
+    return size
+
+
+def check_reference(shape: Shape, images: Shape) -> None:
+    """Refuse a reference whose shape cannot be that of the images."""
+    shape, images = tuple(shape), tuple(images)
+    pairs = zip(shape, images, strict=False)
+    if len(shape) != len(images) or any(a != b for a, b in pairs if None not in (a, b)):
+        raise ValueError(
+            f"`reference` must have the shape of the images, {images}. "
+            f"Received one of shape {shape}."
+        )
+
+
+def real_tensor(value: Any, name: str) -> Tensor:
+    """Return `value` as a tensor if it is not complex."""
+    tensor = concrete_tensor(value, "metrics.Checkerboard")
+    refuse_complex(keras.backend.standardize_dtype(tensor.dtype), name)
+    return tensor

@@ -1,0 +1,116 @@
+"""What the audit recommends: kernels that fit, and every opinion once."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_upsampling import Upsample1D, UpsampleConv1D, UpsampleConv2D, audit
+from keras_upsampling.auditing.advice import advice
+from keras_upsampling.auditing.survey import survey
+from tests.backends import to_numpy
+
+SAME = {"padding": "same", "data_format": "channels_last"}
+LAST = {"data_format": "channels_last"}
+
+
+def advised(*stack, channels=4, rank=2):
+    """Return the advice on the first layer of a stack that changes sizes."""
+    model = keras.Sequential([keras.Input((*(8,) * rank, channels)), *stack])
+    return advice(survey(model).found[0])
+
+
+def advised_taps(taps, size):
+    """Return the kernel size that takes the place of a transposed convolution's, one axis."""
+    text = advised(layers.Conv1DTranspose(3, taps, strides=size, **SAME), rank=1)
+    return int(re.search(r"UpsampleConv1D\(3, (\d+), size=\d+\)", text)[1])
+
+
+def reached(layer, length=31):
+    """Return which output samples a layer of ones makes of a single one in the middle."""
+    signal = np.zeros((1, length, 1), "float32")
+    signal[:, length // 2] = 1
+    return np.flatnonzero(np.abs(to_numpy(layer(signal))[0, :, 0]) > 1e-6)
+
+
+def reached_on_paper(taps, size, length=31):
+    """The same of repeating and convolving, by NumPy alone."""
+    signal = np.zeros(length)
+    signal[length // 2] = 1
+    return np.flatnonzero(np.convolve(np.repeat(signal, size), np.ones(taps), "same"))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 8])
+@pytest.mark.parametrize("more", range(-2, 9))
+def test_the_advised_kernel_reaches_as_far_about_the_same_centre(size, more):
+    taps = size + more
+    if taps < 1:
+        return
+    advised = advised_taps(taps, size)
+    options = {"use_bias": False, "kernel_initializer": "ones", **SAME}
+    ours = reached(UpsampleConv1D(1, advised, size=size, **options))
+    np.testing.assert_array_equal(ours, reached_on_paper(advised, size))
+    # The picture is not shifted: what is made lies about where the sample lies.
+    assert np.mean(ours) == size * (31 // 2) + (size - 1) / 2
+    if more > 0 and more % 2 == 0:
+        theirs = reached(layers.Conv1DTranspose(1, taps, strides=size, **options))
+        np.testing.assert_array_equal(ours, theirs)
+    else:
+        assert advised == min(n for n in (3, 5, 7, 9) if n >= more + 1)
+
+
+def test_every_axis_has_its_own_taps():
+    text = advised(layers.Conv2DTranspose(3, (16, 3), strides=(8, 1), **SAME))
+    assert "UpsampleConv2D(3, (9, 3), size=(8, 1))" in text
+    text = advised(layers.Conv2DTranspose(3, (4, 1), strides=(2, 1), **SAME))
+    assert "UpsampleConv2D(3, (3, 1), size=(2, 1))" in text
+
+
+def test_steps_of_nearest_are_spoken_of_where_they_stay():
+    def nearest():
+        return layers.UpSampling2D(2, **LAST)
+
+    alone = 'no convolution comes after it: Upsample2D(2, interpolation="linear")'
+    assert alone in advised(nearest())
+    assert alone in advised(nearest(), layers.ReLU(), layers.Conv2D(3, 1, **SAME))
+    for after in (layers.Conv2D(3, 3, **SAME), layers.DepthwiseConv2D(3, **SAME)):
+        assert advised(nearest(), layers.ReLU(), after) == ""
+    assert advised(UpsampleConv2D(3, 3, **LAST)) == ""
+    x = keras.Input((8, 2))
+    y = Upsample1D(2, **LAST)(x)
+    both = layers.Concatenate()([y, layers.Conv1D(2, 3, **SAME)(y)])
+    assert advice(survey(keras.Model(x, both)).found[0]) == ""
+
+
+def test_steps_are_explained_once():
+    stack = [UpsampleConv2D(3, 3, **LAST) for _ in range(3)]
+    text = str(audit(keras.Sequential([keras.Input((8, 8, 3)), *stack])))
+    assert text.count("slopes get steps") == 1
+    assert "linear" not in text
+    smooth = UpsampleConv2D(3, 3, interpolation="linear", **LAST)
+    text = str(audit(keras.Sequential([keras.Input((8, 8, 3)), smooth])))
+    assert "slopes get steps" not in text
+
+
+def test_one_advice_for_twelve_layers_is_one_line():
+    x = keras.Input((8, 8, 1))
+    pools = [layers.MaxPooling2D(2, name=f"pool{i}", **SAME) for i in range(12)]
+    found = audit(keras.Model(x, layers.Add()([pool(x) for pool in pools])))
+    assert len({one.advice for one in found.layers}) == 1
+    (line,) = [line for line in str(found).splitlines() if line.startswith("- pool")]
+    assert line.startswith("- pool0, pool1, pool2 and 9 more (12 layers): its gradient ")
+    shared = layers.MaxPooling2D(2, name="pool", **SAME)
+    twice = str(audit(keras.Sequential([keras.Input((8, 8, 1)), shared, layers.ReLU(), shared])))
+    assert "- pool: its gradient " in twice
+
+
+def test_it_says_which_of_two_figures_to_trust():
+    up = layers.Conv2DTranspose(2, 3, strides=2, **SAME)
+    model = keras.Sequential([keras.Input((8, 8, 3)), up])
+    found = audit(model)
+    assert "Trust what was measured" in str(found)
+    assert "Trust what was measured" not in str(found._replace(response=None))
+    plain = keras.Sequential([keras.Input((8, 8, 3)), UpsampleConv2D(2, 3, **LAST)])
+    assert "Trust what was measured" not in str(audit(plain))

@@ -1,0 +1,51 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_upsampling import audit, plots
+from tests.auditing.test_report import autoencoder, linear_decoder
+
+
+def test_overlap_shows_the_counts():
+    ax, *_ = plots.overlap(np.ones((3, 3, 1, 1)), 2).axes
+    np.testing.assert_array_equal(ax.images[0].get_array(), np.tile([[4, 2], [2, 1]], (4, 4)))
+    assert ax.get_title() == "Made from 1 to 4 input samples"
+    assert [text.get_text() for text in ax.texts[:4]] == ["4", "2", "4", "2"]
+    layer = layers.UpSampling1D(3, name="three")
+    layer.build((None, 8, 1))
+    figure = plots.overlap(layer)
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), np.ones((1, 12)))
+    assert figure.axes[0].get_title() == "Made from 1 input samples each"
+    assert figure.get_suptitle() == "three: ripple of the power 0.0%"
+    with pytest.raises(ValueError, match="Received a layer with 3 spatial axes"):
+        plots.overlap(np.ones((3, 3, 3, 1, 1)), 2)
+
+
+def test_the_audit_is_drawn_as_it_is():
+    found = audit(autoencoder())
+    figure = plots.audit(found)
+    assert figure.get_suptitle() in str(found)
+    titles = ["Layers that enlarge", "Gradients of layers that make maps smaller"]
+    assert [ax.get_title() for ax in figure.axes] == titles
+    for ax, enlarges in zip(figure.axes, (True, False), strict=True):
+        expected = [one for one in found.layers if one.enlarges == enlarges]
+        names = [text.get_text().splitlines()[0] for text in ax.get_yticklabels()]
+        assert names == [one.layer for one in expected]
+        for bars, ripple in zip(ax.containers, ("gain", "ramp", "power"), strict=True):
+            drawn = [bar.get_width() / 100 for bar in bars]
+            figures = [getattr(one.ripple, ripple) if one.ripple else 0 for one in expected]
+            np.testing.assert_allclose(drawn, figures)
+    assert figure.axes[1].get_xlabel() == "ripple, in percent of the mean"
+
+
+def test_what_has_no_number_is_drawn_as_a_word():
+    model = linear_decoder()
+    kernel = np.zeros((4, 4, 1, 1))
+    kernel[0, :2] = kernel[1, :2] = [[[1.0]], [[-1.0]]]
+    model.set_weights([kernel, kernel])
+    figure = plots.audit(audit(model))
+    assert "no mean" in [text.get_text() for text in figure.axes[0].texts]
+    nothing = plots.audit(audit(keras.Sequential([keras.Input((8,)), layers.Dense(2)])))
+    assert not nothing.axes
+    assert "not measured" in nothing.get_suptitle()
