@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_upsampling.auditing.flow import Found
+from keras_upsampling.auditing.flow import SizeChange
 from keras_upsampling.auditing.kernels import INTERPOLATIONS, TRANSPOSED, takes_maximum
 from keras_upsampling.constraints import CheckerboardFree
 from keras_upsampling.layers.blur_pooling import BlurPool
@@ -17,7 +17,7 @@ from keras_upsampling.layers.subpixel_convolution import SubpixelConv
 _RIPPLE = 0.01
 
 
-def _is(*types: type) -> Callable[[Found], bool]:
+def _is(*types: type) -> Callable[[SizeChange], bool]:
     return lambda one: isinstance(one.call.operation, types)
 
 
@@ -26,35 +26,35 @@ def is_seen(ripple: float) -> bool:
     return not ripple <= _RIPPLE
 
 
-def _ripples(figure: str) -> Callable[[Found], bool]:
+def _ripples(figure: str) -> Callable[[SizeChange], bool]:
     return lambda one: one.ripple is not None and is_seen(getattr(one.ripple, figure))
 
 
-def _interpolates(one: Found) -> bool:
+def _interpolates(one: SizeChange) -> bool:
     operation = one.call.operation
     return isinstance(operation, INTERPOLATIONS) or type(operation).__name__ in _RESIZING
 
 
-def _is_function(name: str) -> Callable[[Found], bool]:
+def _is_function(name: str) -> Callable[[SizeChange], bool]:
     return lambda one: type(one.call.operation).__name__ == name
 
 
-def _is_uneven(one: Found) -> bool:
+def _is_uneven(one: SizeChange) -> bool:
     return one.ripple is not None and int(np.ptp(one.ripple.overlap)) > 0
 
 
-def _has_taps_for_one_sample(one: Found) -> bool:
+def _has_taps_for_one_sample(one: SizeChange) -> bool:
     return tuple(one.call.operation.kernel_size) == one.own_size
 
 
-def _has_phases_first(one: Found) -> bool:
+def _has_phases_first(one: SizeChange) -> bool:
     """Whether a sub-pixel convolution's channels are in the order that the constraint takes."""
     if one.order is None:
         return False
     return np.array_equal(one.order, np.arange(one.order.size).reshape(one.order.shape))
 
 
-def _may_come_apart(one: Found) -> bool:
+def _may_come_apart(one: SizeChange) -> bool:
     """Whether nothing keeps the phases together that a layer may have started alike."""
     layer = one.call.operation
     constraints = [layer.kernel_constraint, *[layer.bias_constraint] * layer.use_bias]
@@ -72,7 +72,7 @@ _IN_PLACE = "use UpsampleConv{rank}D({filters}, {taps}, size={size}{format}) in 
 # The first line of which all is true of a layer says what to do. {rank} is its number of axes,
 # {size} how much it enlarges, {sizes} the same for every axis, {filters} its own, {taps} those of
 # the layer in its place, and {format} its data format where that is not Keras's setting.
-_ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
+_ADVICE: tuple[tuple[bool, tuple[Callable[[SizeChange], bool], ...], str], ...] = (
     (
         True,
         (_is_function("ConvTranspose"), _ripples("gain")),
@@ -157,7 +157,7 @@ _ADVICE: tuple[tuple[bool, tuple[Callable[[Found], bool], ...], str], ...] = (
 )
 
 
-def advice(one: Found) -> str:
+def advice(one: SizeChange) -> str:
     """Return in a line what to do about a layer; nothing where there is nothing to mend."""
     layer, size = one.call.operation, one.own_size
     filters = getattr(layer, "filters", 0) if one.order is None else one.order.shape[-1]

@@ -14,7 +14,7 @@ import keras
 
 from keras_upsampling._tables import reason_of
 from keras_upsampling.auditing.functions import Function
-from keras_upsampling.auditing.trace import Call, calls, is_functional
+from keras_upsampling.auditing.trace import Call, all_calls, is_functional
 from keras_upsampling.auditing.twins import paired
 from keras_upsampling.auditing.wrappers import opened
 
@@ -30,7 +30,9 @@ def copied(model: keras.Model, call: Call) -> keras.Model:
         ValueError: it cannot be copied; the message names the classes that are in the way.
     """
     operations = list(
-        {id(one.operation): one.operation for one in [*calls(call), *calls(opened(call))]}.values()
+        {
+            id(one.operation): one.operation for one in [*all_calls(call), *all_calls(opened(call))]
+        }.values()
     )
     with _NAMING, _known(operations, model), warnings.catch_warnings():
         # An optimizer that has not begun has nothing to load.

@@ -33,7 +33,7 @@ AT_THE_BORDER = (
 Lengths = tuple[Fraction, ...]
 
 
-class Found(NamedTuple):
+class SizeChange(NamedTuple):
     """A layer that enlarges maps, or makes them smaller.
 
     Attributes:
@@ -76,15 +76,15 @@ def lengths_of(shape: Shape, data_format: str) -> tuple[int, ...]:
     return tuple(shape[axis] or 0 for axis in axes)
 
 
-def of_maps(step: Call, data_format: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def map_lengths(step: Call, data_format: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return how long the maps are that a step is given and makes; nothing for what is no map."""
     given, made = (lengths_of(shapes[0], data_format) if shapes else () for shapes in step[2:4])
     return (given, made) if len(given) == len(made) else ((), ())
 
 
-def change_of(step: Call, data_format: str) -> int:
+def direction_of(step: Call, data_format: str) -> int:
     """Return 1 for a step that enlarges its map, -1 for one that makes it smaller, else 0."""
-    given, made = of_maps(step, data_format)
+    given, made = map_lengths(step, data_format)
     # The axes of a map may change places. A single sample is a mean over the map, not a smaller
     # one.
     if sorted(given) == sorted(made) or max(made) == 1 or _only_the_border(step):
@@ -109,21 +109,21 @@ def _only_the_border(step: Call) -> bool:
     return outputs_for(step, twice) == longer
 
 
-def joined(steps: list[Call], call: Call) -> dict[int, int]:
+def aliases(steps: list[Call], call: Call) -> dict[int, int]:
     """Return which tensor each tensor is, that no step made: a cast leaves none of its own.
 
     What has the same shape, and was made last.
     """
     same: dict[int, int] = {}
-    latest = dict(zip(call.inputs, call.given, strict=True))
-    known = set(call.given)
+    latest = dict(zip(call.inputs, call.input_ids, strict=True))
+    known = set(call.input_ids)
     for step in steps:
-        for shape, tensor in zip(step.inputs, step.given, strict=True):
+        for shape, tensor in zip(step.inputs, step.input_ids, strict=True):
             if tensor not in known and shape in latest:
                 same[tensor] = latest[shape]
-        known.update(step.made)
-        latest.update(zip(step.outputs, step.made, strict=True))
-    for shape, tensor in zip(call.outputs, call.made, strict=True):
+        known.update(step.output_ids)
+        latest.update(zip(step.outputs, step.output_ids, strict=True))
+    for shape, tensor in zip(call.outputs, call.output_ids, strict=True):
         if tensor not in known and shape in latest:
             same[tensor] = latest[shape]
     return same
@@ -134,15 +134,15 @@ def convolved_after(call: Call, steps: list[Call]) -> list[bool]:
 
     True too where what it makes goes on in a way that is not known.
     """
-    same = joined(steps, call)
-    ends = {same.get(tensor, tensor) for tensor in call.made}
+    same = aliases(steps, call)
+    ends = {same.get(tensor, tensor) for tensor in call.output_ids}
     used: set[int] = set()
     convolved: set[int] = set()
     after = []
     for step in steps[::-1]:
-        lost = any(tensor not in used | ends for tensor in step.made)
-        after.append(lost or any(tensor in convolved for tensor in step.made))
-        given = {same.get(tensor, tensor) for tensor in step.given}
+        lost = any(tensor not in used | ends for tensor in step.output_ids)
+        after.append(lost or any(tensor in convolved for tensor in step.output_ids))
+        given = {same.get(tensor, tensor) for tensor in step.input_ids}
         used |= given
         if after[-1] or max(getattr(step.operation, "kernel_size", None) or (1,)) > 1:
             convolved |= given
@@ -150,7 +150,7 @@ def convolved_after(call: Call, steps: list[Call]) -> list[bool]:
 
 
 def periods(
-    call: Call, steps: list[Call], found: dict[int, Found], data_format: str
+    call: Call, steps: list[Call], found: dict[int, SizeChange], data_format: str
 ) -> list[tuple[int, ...]]:
     """Return the period of each layer's pattern where the model ends, or for gradients begins.
 
@@ -159,7 +159,7 @@ def periods(
     """
     known: dict[int, Lengths] = {}
     turned: dict[int, tuple[int, ...]] = {}  # which of the first map's axes each axis is
-    same = joined(steps, call)
+    same = aliases(steps, call)
 
     def order(tensor: int, rank: int) -> tuple[int, ...]:
         found = turned.get(same.get(tensor, tensor), ())
@@ -173,32 +173,32 @@ def periods(
         return tuple(map(Fraction, lengths))
 
     for index, step in enumerate(steps):
-        given, made = of_maps(step, data_format)
-        start = nominal(step.given[0], step.inputs[0]) if step.given else ()
+        given, made = map_lengths(step, data_format)
+        start = nominal(step.input_ids[0], step.inputs[0]) if step.input_ids else ()
         one = found.get(index)
         if not given or len(start) != len(made) or 0 in given or max(made) == 1 < max(given):
             continue  # what it makes begins a map of its own, as a mean over all does
         axes = _places(given, made)
         start = tuple(start[axis] for axis in axes)
-        before = order(step.given[0], len(axes))
-        turned[step.made[0]] = tuple(before[axis] for axis in axes)
+        before = order(step.input_ids[0], len(axes))
+        turned[step.output_ids[0]] = tuple(before[axis] for axis in axes)
         if one is not None:
             factors = [Fraction(s) if one.enlarges else Fraction(1, s) for s in one.size]
-        elif change_of(step, data_format) == 0 or kind_of(step.operation) is not None:
+        elif direction_of(step, data_format) == 0 or kind_of(step.operation) is not None:
             factors = [Fraction(1)] * len(given)
         else:
             factors = [Fraction(m, n) for n, m in zip(given, made, strict=True)]
-        known[step.made[0]] = tuple(n * f for n, f in zip(start, factors, strict=True))
+        known[step.output_ids[0]] = tuple(n * f for n, f in zip(start, factors, strict=True))
 
     found_periods = []
     for one in found.values():
         step = one.step
         if one.enlarges:
-            tensor, here = step.made[0], nominal(step.made[0], step.outputs[0])
-            pairs = zip(call.made, call.outputs, strict=True)
+            tensor, here = step.output_ids[0], nominal(step.output_ids[0], step.outputs[0])
+            pairs = zip(call.output_ids, call.outputs, strict=True)
             ends = [(n, order(t, len(n))) for n, t in ((nominal(*p), p[0]) for p in pairs)]
         else:
-            tensor, here = step.given[0], nominal(step.given[0], step.inputs[0])
+            tensor, here = step.input_ids[0], nominal(step.input_ids[0], step.inputs[0])
             lengths = [tuple(map(Fraction, lengths_of(x, data_format))) for x in call.inputs]
             ends = [(end, tuple(range(len(end)))) for end in lengths]
         places = order(tensor, len(here))
@@ -223,17 +223,17 @@ def _places(given: tuple[int, ...], made: tuple[int, ...]) -> tuple[int, ...]:
     return next(p for p in itertools.permutations(axes) if tuple(given[i] for i in p) == made)
 
 
-def ways(call: Call, steps: list[Call], found: dict[int, Found]) -> list[list[Found]]:
+def chains(call: Call, steps: list[Call], found: dict[int, SizeChange]) -> list[list[SizeChange]]:
     """Return the layers whose patterns come through each layer, the longest way, and itself."""
-    same = joined(steps, call)
-    known: dict[int, list[Found]] = {}
+    same = aliases(steps, call)
+    known: dict[int, list[SizeChange]] = {}
     for enlarges in (True, False):
         # Patterns of the output go on to the layers behind, those of the gradient to those before.
         order = list(enumerate(steps))
-        through: dict[int, list[Found]] = {}
+        through: dict[int, list[SizeChange]] = {}
         for index, step in order if enlarges else order[::-1]:
-            given = tuple(same.get(tensor, tensor) for tensor in step.given)
-            sources, targets = (given, step.made) if enlarges else (step.made, given)
+            given = tuple(same.get(tensor, tensor) for tensor in step.input_ids)
+            sources, targets = (given, step.output_ids) if enlarges else (step.output_ids, given)
             way = max((through.get(tensor, []) for tensor in sources), key=len, default=[])
             one = found.get(index)
             if one is not None and one.enlarges == enlarges:

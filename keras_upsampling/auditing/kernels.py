@@ -71,7 +71,7 @@ def audit_kernel(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Rip
     return found.ripple()
 
 
-class Enlarging(NamedTuple):
+class UpsamplingKernel(NamedTuple):
     """A layer, or the gradient of one, as the transposed convolution that does the same.
 
     Attributes:
@@ -93,7 +93,7 @@ class Enlarging(NamedTuple):
         return ripple(self.kernel, self.size, bias=self.bias, reached=self.reached)
 
 
-def subpixel(layer: keras.Layer, size: tuple[int, ...], order: np.ndarray) -> Enlarging:
+def subpixel(layer: keras.Layer, size: tuple[int, ...], order: np.ndarray) -> UpsamplingKernel:
     """Describe a convolution that depth-to-space follows.
 
     Args:
@@ -108,7 +108,7 @@ def subpixel(layer: keras.Layer, size: tuple[int, ...], order: np.ndarray) -> En
         taps = np.arange(kernel.shape[axis]) % dilation == 0
         reached.append(np.repeat(taps, s))  # from end to end, and the same backwards
     bias = _numpy(layer.bias)[order] if layer.use_bias else None
-    return Enlarging(subpixel_kernel(kernel[..., order], size), size, bias, reached, order)
+    return UpsamplingKernel(subpixel_kernel(kernel[..., order], size), size, bias, reached, order)
 
 
 def _with_holes(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
@@ -119,7 +119,7 @@ def _with_holes(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
     return np.moveaxis(wide, 0, axis)
 
 
-def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> Enlarging:
+def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> UpsamplingKernel:
     try:
         values = np.asarray(ops.convert_to_numpy(kernel))
         kernel = values if np.iscomplexobj(values) else values.astype(float)
@@ -140,10 +140,10 @@ def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> Enlarging:
         )
     if strides is None:
         raise ValueError("A kernel does not tell its stride; pass it, for example strides=2.")
-    return Enlarging(kernel, positive_ints(strides, kernel.ndim - 2, "strides"))
+    return UpsamplingKernel(kernel, positive_ints(strides, kernel.ndim - 2, "strides"))
 
 
-def _of_layer(layer: keras.Layer, strides: IntPerAxis | None) -> Enlarging:
+def _of_layer(layer: keras.Layer, strides: IntPerAxis | None) -> UpsamplingKernel:
     kind = kind_of(layer)
     if kind is None:
         raise TypeError(
@@ -198,7 +198,7 @@ class Kind(NamedTuple):
 
     types: tuple[type[keras.Layer], ...]
     enlarges: bool
-    read: Callable[[keras.Layer], Enlarging]
+    read: Callable[[keras.Layer], UpsamplingKernel]
 
 
 def kind_of(layer: Any) -> Kind | None:
@@ -210,45 +210,47 @@ def _numpy(weights: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(weights), dtype=float)
 
 
-def _conv(layer: keras.Layer) -> Enlarging:
+def _conv(layer: keras.Layer) -> UpsamplingKernel:
     # Of a strided convolution's gradient, the filters are what it takes and the channels what it
     # makes: its kernel (*taps, channels, filters) is a transposed convolution's as it is.
-    return Enlarging(_numpy(layer.kernel), tuple(layer.strides))
+    return UpsamplingKernel(_numpy(layer.kernel), tuple(layer.strides))
 
 
-def _separable(layer: keras.Layer) -> Enlarging:
+def _separable(layer: keras.Layer) -> UpsamplingKernel:
     depthwise, pointwise = _numpy(layer.depthwise_kernel), _numpy(layer.pointwise_kernel)
     pointwise = pointwise.reshape(*depthwise.shape[-2:], -1)
-    return Enlarging(np.einsum("...cm,cmf->...cf", depthwise, pointwise), tuple(layer.strides))
+    return UpsamplingKernel(
+        np.einsum("...cm,cmf->...cf", depthwise, pointwise), tuple(layer.strides)
+    )
 
 
-def _average(layer: keras.Layer) -> Enlarging:
-    return Enlarging(np.ones((*layer.pool_size, 1, 1)), tuple(layer.strides))
+def _average(layer: keras.Layer) -> UpsamplingKernel:
+    return UpsamplingKernel(np.ones((*layer.pool_size, 1, 1)), tuple(layer.strides))
 
 
-def _blur(layer: keras.Layer) -> Enlarging:
+def _blur(layer: keras.Layer) -> UpsamplingKernel:
     taps = [np.array(blur_taps(size, layer.order)) for size in layer.size]
-    return Enlarging(functools.reduce(np.multiply.outer, taps)[..., None, None], layer.size)
+    return UpsamplingKernel(functools.reduce(np.multiply.outer, taps)[..., None, None], layer.size)
 
 
-def interpolated(size: tuple[int, ...], interpolation: str) -> Enlarging:
+def interpolated(size: tuple[int, ...], interpolation: str) -> UpsamplingKernel:
     """Describe an interpolation, by the name that it has in every rank."""
     rank = len(size)
     filters = [np.array(axis_filter(s, interpolation).weights) for s in size]
     kernel, reached = enlarged_and_convolved(np.ones((1,) * (rank + 2)), filters, (1,) * rank)
-    return Enlarging(kernel, size, reached=reached)
+    return UpsamplingKernel(kernel, size, reached=reached)
 
 
-def _interpolation(layer: keras.Layer) -> Enlarging:
+def _interpolation(layer: keras.Layer) -> UpsamplingKernel:
     rank = layer.input_spec.ndim - 2
     name = interpolation_name(getattr(layer, "interpolation", "nearest"), rank)
     return interpolated(positive_ints(layer.size, rank, "size"), name)
 
 
-def _upsample_conv(layer: keras.Layer) -> Enlarging:
+def _upsample_conv(layer: keras.Layer) -> UpsamplingKernel:
     filters = [np.array(axis_filter(s, layer.interpolation).weights) for s in layer.size]
     kernel, reached = enlarged_and_convolved(_numpy(layer.kernel), filters, layer.dilation_rate)
-    return Enlarging(kernel, layer.size, reached=reached)
+    return UpsamplingKernel(kernel, layer.size, reached=reached)
 
 
 def _phases_first(size: tuple[int, ...], filters: int) -> np.ndarray:
@@ -256,7 +258,7 @@ def _phases_first(size: tuple[int, ...], filters: int) -> np.ndarray:
     return np.arange(math.prod(size) * filters).reshape(*size, filters)
 
 
-def _subpixel_conv(layer: keras.Layer) -> Enlarging:
+def _subpixel_conv(layer: keras.Layer) -> UpsamplingKernel:
     return subpixel(layer, layer.size, _phases_first(layer.size, layer.filters))
 
 

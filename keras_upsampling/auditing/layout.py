@@ -12,10 +12,10 @@ from keras import tree
 from keras_upsampling._types import DataFormat, Shape
 from keras_upsampling.auditing.trace import (
     Call,
-    calls,
+    all_calls,
     data_format_of,
     is_functional,
-    leaves,
+    leaf_calls,
     shapes_of,
 )
 
@@ -48,19 +48,19 @@ def formats_of(call: Call) -> dict[int, str]:
     the first layer that has one, or Keras's setting.
     """
     formats: dict[int, str] = {}
-    for one in reversed(list(calls(call))):  # the innermost know best
+    for one in reversed(list(all_calls(call))):  # the innermost know best
         own = str(getattr(one.operation, "data_format", ""))
         if own in _FORMATS:
-            ends = [*zip(one.given[:1], one.inputs[:1], strict=True)]
-            ends += zip(one.made, one.outputs, strict=True)
+            ends = [*zip(one.input_ids[:1], one.inputs[:1], strict=True)]
+            ends += zip(one.output_ids, one.outputs, strict=True)
             for tensor, shape in ends:
                 if _is_map(shape):
                     formats.setdefault(tensor, own)
     relations = list(_relations(call))
     _spread(formats, relations)
-    usual = data_format_of(one.operation for one in leaves(call))
-    for one in calls(call):
-        for tensor in (*one.given, *one.made):
+    usual = data_format_of(one.operation for one in leaf_calls(call))
+    for one in all_calls(call):
+        for tensor in (*one.input_ids, *one.output_ids):
             if tensor not in formats:
                 formats[tensor] = usual
                 _spread(formats, relations)
@@ -78,7 +78,7 @@ def _spread(formats: dict[int, str], relations: Sequence[_Relation]) -> None:
             _carry(formats, target, source, back)
 
 
-def channels_last(call: Call, formats: dict[int, str]) -> Call:
+def with_channels_last(call: Call, formats: dict[int, str]) -> Call:
     """Return a call with the shapes of all its maps as if their channels were the last axis."""
 
     def moved(shapes: tuple[Shape, ...], tensors: tuple[int, ...]) -> tuple[Shape, ...]:
@@ -88,10 +88,10 @@ def channels_last(call: Call, formats: dict[int, str]) -> Call:
         )
 
     return call._replace(
-        inputs=moved(call.inputs, call.given),
-        outputs=moved(call.outputs, call.made),
-        children=tuple(channels_last(child, formats) for child in call.children),
-        data_formats=tuple(formats[tensor] for tensor in call.given),
+        inputs=moved(call.inputs, call.input_ids),
+        outputs=moved(call.outputs, call.output_ids),
+        children=tuple(with_channels_last(child, formats) for child in call.children),
+        data_formats=tuple(formats[tensor] for tensor in call.input_ids),
     )
 
 
@@ -114,7 +114,7 @@ def input_format(model: keras.Model) -> str:
     if not is_functional(model) or not model.built:
         return data_format_of([model])
     call = graph_of(model)
-    return formats_of(call)[call.given[0]]
+    return formats_of(call)[call.input_ids[0]]
 
 
 def graph_of(model: keras.Model) -> Call:
@@ -177,18 +177,20 @@ def _relations(call: Call) -> Iterator[_Relation]:
         if len(shape) in by_rank:
             yield _Relation(by_rank[len(shape)], tensor, tuple(range(len(shape))))
 
-    keep(call.inputs, call.given)
-    for step in leaves(call):
-        for shape, tensor in zip(step.inputs, step.given, strict=True):
+    keep(call.inputs, call.input_ids)
+    for step in leaf_calls(call):
+        for shape, tensor in zip(step.inputs, step.input_ids, strict=True):
             yield from link(shape, tensor)
-        for start, source in zip(step.inputs, step.given, strict=True):
-            for shape, target in zip(step.outputs, step.made, strict=True):
+        for start, source in zip(step.inputs, step.input_ids, strict=True):
+            for shape, target in zip(step.outputs, step.output_ids, strict=True):
                 if _is_map(shape) and len(shape) == len(start) and source != target:
-                    axes = permutation_of(step) if source == step.given[0] else range(len(shape))
+                    axes = (
+                        permutation_of(step) if source == step.input_ids[0] else range(len(shape))
+                    )
                     yield _Relation(source, target, tuple(axes))
-        keep(step.inputs, step.given)
-        keep(step.outputs, step.made)
-    for shape, tensor in zip(call.outputs, call.made, strict=True):
+        keep(step.inputs, step.input_ids)
+        keep(step.outputs, step.output_ids)
+    for shape, tensor in zip(call.outputs, call.output_ids, strict=True):
         yield from link(shape, tensor)
 
 

@@ -12,10 +12,10 @@ from keras import ops, tree
 
 from keras_upsampling._tables import by, reason_of, table
 from keras_upsampling.auditing.copying import copied
-from keras_upsampling.auditing.flow import Found
+from keras_upsampling.auditing.flow import SizeChange
 from keras_upsampling.auditing.functions import Function
 from keras_upsampling.auditing.kernels import TRANSPOSED, audit_kernel, subpixel
-from keras_upsampling.auditing.survey import Survey, name_of, noise, survey
+from keras_upsampling.auditing.survey import Survey, name_of, noise, survey_model
 from keras_upsampling.auditing.trace import random_state_kept
 from keras_upsampling.constraints import CheckerboardFree
 from keras_upsampling.maths.harmonics import shortest_length
@@ -103,11 +103,11 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
         drawn = [inputs]
         if isinstance(model, keras.Model) and inputs is None:
             drawn = _one_by_one(noise(model, batch=_EXAMPLES))
-        seen = survey(model, drawn[0])
-        again = copied(model, seen.call)
-        twins = survey(again, drawn[0])
+        survey = survey_model(model, drawn[0])
+        again = copied(model, survey.call)
+        twins = survey_model(again, drawn[0])
     moves, left = [], []
-    for name, one in _each_layer_once(seen, twins):
+    for name, one in _each_layer_once(survey, twins):
         if isinstance(one.call.operation, Function):
             left.append(f"{name}: it is a function, whose kernel is no weight of a layer")
         elif one.has_gaps:
@@ -117,7 +117,7 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
         else:
             moves.append(_move(name, one))
     scores = _scores(twins, model, again, drawn)
-    return Repaired(again, tuple(moves), (*left, *seen.unknown), *scores)
+    return Repaired(again, tuple(moves), (*left, *survey.unknown_upsampling), *scores)
 
 
 def _outputs(model: keras.Model, inputs: Any) -> Any:
@@ -125,13 +125,13 @@ def _outputs(model: keras.Model, inputs: Any) -> Any:
         return model(inputs, training=False)
 
 
-def _each_layer_once(seen: Survey, twins: Survey) -> Iterator[tuple[str, Found]]:
+def _each_layer_once(survey: Survey, twins: Survey) -> Iterator[tuple[str, SizeChange]]:
     """Yield what can be projected of a copy, by its name in the model.
 
     Layers that are called more than once come only once.
     """
     done = set()
-    for original, one in zip(seen.found, twins.found, strict=True):
+    for original, one in zip(survey.changes, twins.changes, strict=True):
         layer = one.call.operation
         transposes = isinstance(layer, TRANSPOSED) or type(layer).__name__ == "ConvTranspose"
         if id(layer) not in done and (one.order is not None or transposes):
@@ -139,7 +139,7 @@ def _each_layer_once(seen: Survey, twins: Survey) -> Iterator[tuple[str, Found]]
             yield name_of(original.call), one
 
 
-def _move(name: str, one: Found) -> Move:
+def _move(name: str, one: SizeChange) -> Move:
     layer = one.call.operation
     before = ops.convert_to_numpy(layer.kernel)
     gain = _gain(one)
@@ -157,7 +157,7 @@ def _move(name: str, one: Found) -> Move:
     return Move(name, gain, _gain(one), moved)
 
 
-def _gain(one: Found) -> float:
+def _gain(one: SizeChange) -> float:
     layer = one.call.operation
     if one.order is None:
         return audit_kernel(layer).gain
@@ -187,21 +187,23 @@ def _one_by_one(inputs: Any) -> list[Any]:
     return [tree.map_structure(lambda x, i=i: x[i : i + 1], inputs) for i in range(_EXAMPLES)]
 
 
-def _scores(seen: Survey, model: keras.Model, again: keras.Model, drawn: Sequence[Any]) -> _Scores:
+def _scores(
+    survey: Survey, model: keras.Model, again: keras.Model, drawn: Sequence[Any]
+) -> _Scores:
     """Score what a model and its copy make, with the longest period of its patterns that fits."""
-    found = zip(seen.found, seen.periods, strict=True)
+    found = zip(survey.changes, survey.periods, strict=True)
     periods = {period for one, period in found if one.enlarges}
     if not periods:
         return _Scores(None, None, None, "")
     try:
-        shape = _images(model, drawn[0], seen.data_format).shape
+        shape = _images(model, drawn[0], survey.data_format).shape
         size = _longest(periods, shape)
         if size is None:
             named = ", ".join(by(period) for period in sorted(periods))
             why = f"nothing long enough for a period of {named}, its shape is {shape}"
             return _Scores(None, None, None, why)
         middles = [
-            [_middle(_images(each, inputs, seen.data_format), size) for inputs in drawn]
+            [_middle(_images(each, inputs, survey.data_format), size) for inputs in drawn]
             for each in (model, again)
         ]
         db_before, db_after = (_mean_score(np.concatenate(one), size) for one in middles)

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_upsampling._tables import by, table
 from keras_upsampling.auditing.advice import advice, is_seen
-from keras_upsampling.auditing.flow import Found
+from keras_upsampling.auditing.flow import SizeChange
 from keras_upsampling.auditing.parts import first_parts, last_parts
 from keras_upsampling.auditing.response import (
     Response,
@@ -20,7 +20,7 @@ from keras_upsampling.auditing.response import (
     gradient_response,
     output_response,
 )
-from keras_upsampling.auditing.survey import Survey, name_of, survey
+from keras_upsampling.auditing.survey import Survey, name_of, survey_model
 from keras_upsampling.auditing.trace import random_state_kept
 from keras_upsampling.maths.ripple import Ripple, compound
 
@@ -97,7 +97,7 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
     that borders do not matter, and what repeats in the middle of the output is measured; and
     noise is sent back to the input for the gradient. That takes at most about a gigabyte beyond
     the model's own call: where large maps do not fit, or the model does not take them, it is
-    measured in its own size, and what cannot be seen there is named with the reason.
+    measured in its own size, and what cannot be survey there is named with the reason.
 
     Args:
         model: Any model that has been built: functional, sequential or subclassed.
@@ -126,17 +126,17 @@ def audit(model: keras.Model, inputs: Any = None) -> Audit:
         Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the answer to a constant).
     """
     with random_state_kept():
-        seen = survey(model, inputs)
-        response = output_response(last_parts(seen.call), seen)
-        gradient = gradient_response(first_parts(seen.call), seen)
-    first = "the outputs but the first" if len(seen.call.outputs) > 1 else ""
+        survey = survey_model(model, inputs)
+        response = output_response(last_parts(survey.call), survey)
+        gradient = gradient_response(first_parts(survey.call), survey)
+    first = "the outputs but the first" if len(survey.call.outputs) > 1 else ""
     return Audit(
-        layers=tuple(_layer_audits(seen)),
+        layers=tuple(_layer_audits(survey)),
         response=response if isinstance(response, Response) else None,
         gradient=gradient if isinstance(gradient, Response) else None,
         not_looked_at=(
-            *seen.unknown,
-            *seen.missed,
+            *survey.unknown_upsampling,
+            *survey.notes,
             *_unmeasured("the answer to constants", response),
             *_unmeasured("the gradient", gradient),
             *filter(None, [first]),
@@ -151,9 +151,9 @@ def _unmeasured(what: str, measured: Response | Unmeasured) -> list[str]:
     return part + [f"{what}: {line}" for line in measured.left]
 
 
-def _layer_audits(seen: Survey) -> list[LayerAudit]:
+def _layer_audits(survey: Survey) -> list[LayerAudit]:
     audits = []
-    for one, period, way in zip(seen.found, seen.periods, seen.ways, strict=True):
+    for one, period, way in zip(survey.changes, survey.periods, survey.chains, strict=True):
         ripples = [_figure(other) for other in way]
         known = [ripple for ripple in ripples if ripple is not None]
         audits.append(
@@ -171,7 +171,7 @@ def _layer_audits(seen: Survey) -> list[LayerAudit]:
     return audits
 
 
-def _figure(one: Found) -> float | None:
+def _figure(one: SizeChange) -> float | None:
     if one.ripple is None:
         return None
     return one.ripple.gain if one.enlarges else one.ripple.power

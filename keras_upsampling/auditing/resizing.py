@@ -12,9 +12,9 @@ import numpy as np
 from keras import ops
 
 from keras_upsampling._arguments import interpolation_name, positive_ints
-from keras_upsampling.auditing.flow import Found, of_maps
+from keras_upsampling.auditing.flow import SizeChange, map_lengths
 from keras_upsampling.auditing.functions import Function
-from keras_upsampling.auditing.kernels import Enlarging, interpolated, kind_of
+from keras_upsampling.auditing.kernels import UpsamplingKernel, interpolated, kind_of
 from keras_upsampling.auditing.scaled import resizes
 from keras_upsampling.auditing.trace import Call
 from keras_upsampling.layers.blur_pooling import BlurPool1D, BlurPool2D, BlurPool3D
@@ -32,13 +32,13 @@ from keras_upsampling.layers.upsample_convolution import (
 from keras_upsampling.layers.upsampling import Upsample1D, Upsample2D, Upsample3D
 
 
-def resized(step: Call, data_format: str) -> Found | None:
+def resized(step: Call, data_format: str) -> SizeChange | None:
     """Return what is known of a step that resizes, repeats, convolves or pools by a function.
 
     The kernel of an enlargement by whole factors is that of the interpolation. By other factors
     every sample has weights of its own, and images made smaller have what is left of them.
     """
-    given, made = of_maps(step, data_format)
+    given, made = map_lengths(step, data_format)
     if not given or 0 in given or max(given) == 1:  # a single sample is a map of its own
         return None
     operation, name = step.operation, type(step.operation).__name__
@@ -70,7 +70,7 @@ _OWN: dict[str, tuple[type[keras.Layer], ...]] = {
 }
 
 
-def _own(step: Call, operation: Function, rank: int) -> Found | None:
+def _own(step: Call, operation: Function, rank: int) -> SizeChange | None:
     """Return what is known of a function of this package: what is known of its layer."""
     make = _OWN[type(operation).__name__][rank - 1]
     options = {name: value for name, value in operation.arguments.items() if name != "method"}
@@ -106,13 +106,13 @@ def _shape(weights: list[Any], size: Any, rank: int, make: type[keras.Layer]) ->
 
 
 def _found(
-    step: Call, enlarges: bool, size: tuple[int | Fraction, ...], kernel: Enlarging | None
-) -> Found | None:
+    step: Call, enlarges: bool, size: tuple[int | Fraction, ...], kernel: UpsamplingKernel | None
+) -> SizeChange | None:
     if all(s == 1 for s in size):
         return None
     whole = tuple(int(s) if s == int(s) else s for s in size)
     ripple = kernel.ripple() if kernel else None
-    return Found(step, step, type(step.operation).__name__, enlarges, whole, ripple)
+    return SizeChange(step, step, type(step.operation).__name__, enlarges, whole, ripple)
 
 
 class _Function(NamedTuple):
@@ -145,10 +145,10 @@ _FUNCTIONS = {
 }
 
 
-def _read(function: _Function, operation: Any, size: tuple[int, ...]) -> Enlarging | None:
+def _read(function: _Function, operation: Any, size: tuple[int, ...]) -> UpsamplingKernel | None:
     if function.kernel is None:
         return None
     try:
-        return Enlarging(function.kernel(operation, len(size)), size)
+        return UpsamplingKernel(function.kernel(operation, len(size)), size)
     except Exception:  # while JAX traces, a kernel that depends on the input has no numbers yet
         return None

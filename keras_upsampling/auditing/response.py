@@ -31,7 +31,7 @@ from keras_upsampling.auditing.sizes import (
     unknown_ratio,
 )
 from keras_upsampling.auditing.survey import Survey
-from keras_upsampling.auditing.trace import leaves
+from keras_upsampling.auditing.trace import leaf_calls
 
 
 class Response(NamedTuple):
@@ -67,28 +67,28 @@ class Unmeasured(NamedTuple):
     reason: str
 
 
-def output_response(parts: Iterator[Part], seen: Survey) -> Response | Unmeasured:
+def output_response(parts: Iterator[Part], survey: Survey) -> Response | Unmeasured:
     """Measure the answer to constants of the part that takes large maps and shows most layers.
 
     Args:
         parts: Of a model, from the longest to the shortest.
-        seen: What a call of the whole model has shown.
+        survey: What a call of the whole model has shown.
     """
-    return _best(parts, seen, enlarges=True)
+    return _best(parts, survey, enlarges=True)
 
 
-def gradient_response(parts: Iterator[Part], seen: Survey) -> Response | Unmeasured:
+def gradient_response(parts: Iterator[Part], survey: Survey) -> Response | Unmeasured:
     """Measure the gradient at the input of such a part."""
-    return _best(parts, seen, enlarges=False)
+    return _best(parts, survey, enlarges=False)
 
 
-def _best(parts: Iterator[Part], seen: Survey, *, enlarges: bool) -> Response | Unmeasured:
+def _best(parts: Iterator[Part], survey: Survey, *, enlarges: bool) -> Response | Unmeasured:
     reason = "no part of the model takes maps"
     best, count = None, 0
     refusals: list[tuple[Subject, str]] = []
     for part in parts:
         try:
-            subject = subject_of(part, seen)
+            subject = subject_of(part, survey)
             best, refused = _in_larger_maps(subject, enlarges)
         except MemoryError:
             raise
@@ -104,10 +104,10 @@ def _best(parts: Iterator[Part], seen: Survey, *, enlarges: bool) -> Response | 
     # What takes no larger maps is worth its own size where that shows more of the layers.
     for subject, refused in refusals:
         shown = len(_shown(subject, middle_lengths(subject, enlarges), enlarges))
-        if _makes_maps_of_codes(subject.seen) or shown <= count:
+        if _makes_maps_of_codes(subject.survey) or shown <= count:
             continue
         try:
-            return _measure(subject, subject.own, enlarges, refused)
+            return _measure(subject, subject.own_lengths, enlarges, refused)
         except MemoryError:
             raise
         except Exception as error:
@@ -180,11 +180,11 @@ def _shown(subject: Subject, lengths: Sequence[int], enlarges: bool) -> list[Pat
     return [one for one in found if not one.hidden and repeats(lengths, one.period)]
 
 
-def _makes_maps_of_codes(seen: Survey) -> bool:
+def _makes_maps_of_codes(survey: Survey) -> bool:
     """Return whether maps come from numbers without axes: then no input makes them constant."""
     return any(
         len(given) < 3 and max(lengths_of(made, "channels_last"), default=1) > 1
-        for one in leaves(seen.call)
+        for one in leaf_calls(survey.call)
         for given, made in zip(one.inputs[:1], one.outputs[:1], strict=False)
     )
 

@@ -24,8 +24,8 @@ from keras_upsampling.auditing.sizes import (
     own_shapes,
     shapes_at,
 )
-from keras_upsampling.auditing.survey import Survey, look
-from keras_upsampling.auditing.trace import calls_of, leaves
+from keras_upsampling.auditing.survey import Survey, survey_call
+from keras_upsampling.auditing.trace import leaf_calls, record_call
 from keras_upsampling.ops.gradient import input_gradient
 from keras_upsampling.ops.tables import compiled_on_jax
 
@@ -40,13 +40,13 @@ _MIDDLE = {True: 1 / 3, False: 2 / 3}
 
 def subject_of(part: Part, whole: Survey) -> Subject:
     """Return a part with the survey of a call of it in the model's own size."""
-    seen = whole
+    survey = whole
     if part.place:
         zeros = _tensors(part, [np.zeros(shape) for shape in own_shapes(part)])
-        _, call = calls_of(_function(part), tree.pack_sequence_as(part.inputs, zeros))
-        seen = look(call)
-    rank = len(seen.call.outputs[0]) - 2
-    return Subject(part, seen, own_lengths(part, rank))
+        _, call = record_call(_function(part), tree.pack_sequence_as(part.inputs, zeros))
+        survey = survey_call(call)
+    rank = len(survey.call.outputs[0]) - 2
+    return Subject(part, survey, own_lengths(part, rank))
 
 
 def in_size(subject: Subject, lengths: Lengths) -> Subject:
@@ -62,8 +62,8 @@ def in_size(subject: Subject, lengths: Lengths) -> Subject:
 
 def middle_lengths(subject: Subject, enlarges: bool) -> Lengths:
     """Return the lengths of the middle of what is measured, in the model's own size."""
-    call = subject.seen.call
-    lengths = lengths_of(call.outputs[0], "channels_last") if enlarges else subject.own
+    call = subject.survey.call
+    lengths = lengths_of(call.outputs[0], "channels_last") if enlarges else subject.own_lengths
     return tuple(n - 2 * _cut(n, _MIDDLE[enlarges]) for n in lengths)
 
 
@@ -84,7 +84,7 @@ def gradients_of_noise(subject: Subject, lengths: Lengths) -> np.ndarray:
     part = subject.part
 
     tensors = tree.flatten(part.inputs)
-    sizes = [math.prod(lengths_of(shape, "channels_last")) for shape in subject.seen.call.inputs]
+    sizes = [math.prod(lengths_of(shape, "channels_last")) for shape in subject.survey.call.inputs]
     inputs = _drawn(subject, lengths, lambda shape: rng.normal(size=shape), rng)
     main = sizes.index(max(sizes))
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensors[main].dtype)):
@@ -97,7 +97,7 @@ def gradients_of_noise(subject: Subject, lengths: Lengths) -> np.ndarray:
         with keras.StatelessScope():
             outputs = tree.flatten(part.model(given, training=False))[0]
         weights = ops.cast(weights, outputs.dtype)
-        if subject.seen.data_format == "channels_first":
+        if subject.survey.data_format == "channels_first":
             weights = ops.moveaxis(weights, -1, 1)
         return ops.sum(ops.cast(outputs * weights, "float32"))
 
@@ -171,12 +171,12 @@ def _outputs(subject: Subject, lengths: Lengths, draws: list[np.ndarray]) -> Ite
         if index:
             outputs = function(given, training=False)
         else:
-            outputs, call = calls_of(function, given)
-            if any(0 in shape for one in leaves(call) for shape in one.outputs):
+            outputs, call = record_call(function, given)
+            if any(0 in shape for one in leaf_calls(call) for shape in one.outputs):
                 raise ValueError(f"maps of {by(lengths)} are too small for it")
         y = ops.convert_to_numpy(ops.cast(tree.flatten(outputs)[0], "float32"))
         outputs = None  # PyTorch keeps all that it was made from
-        yield _channels_last(y, subject.seen.data_format)
+        yield _channels_last(y, subject.survey.data_format)
 
 
 def _function(part: Part) -> Callable[..., Any]:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from keras import layers
 
 from keras_upsampling._types import Shape
-from keras_upsampling.auditing.flow import joined, lengths_of
+from keras_upsampling.auditing.flow import aliases, lengths_of
 from keras_upsampling.auditing.layout import channels_last_shape
 from keras_upsampling.auditing.parts import Part
 from keras_upsampling.auditing.survey import Survey, name_of
-from keras_upsampling.auditing.trace import Call, calls, leaves, shapes_of
+from keras_upsampling.auditing.trace import Call, all_calls, leaf_calls, shapes_of
 
 # What a measurement may take beyond the model's own forward pass, in bytes.
 MOST_BYTES = 2**30
@@ -46,7 +46,7 @@ class Pattern(NamedTuple):
     Attributes:
         layer: The layer's name.
         period: In samples, along every axis.
-        hidden: Why it is not seen in maps of any size; empty if it is.
+        hidden: Why it is not survey in maps of any size; empty if it is.
     """
 
     layer: str
@@ -59,18 +59,18 @@ class Subject(NamedTuple):
 
     Attributes:
         part: The part.
-        seen: The survey of that call.
-        own: The lengths of the largest map that it takes, in the model's own size.
+        survey: The survey of that call.
+        own_lengths: The lengths of the largest map that it takes, in the model's own size.
     """
 
     part: Part
-    seen: Survey
-    own: Lengths
+    survey: Survey
+    own_lengths: Lengths
 
     @property
     def rank(self) -> int:
         """The number of axes of its maps."""
-        return len(self.own)
+        return len(self.own_lengths)
 
 
 def own_shapes(part: Part) -> list[Lengths]:
@@ -110,36 +110,38 @@ def shapes_at(subject: Subject, lengths: Lengths) -> list[Lengths]:
     for shape in own_shapes(subject.part):
         here = shape[1:-1] if len(shape) == subject.rank + 2 else ()
         # A single sample beside a map, such as an embedding, belongs to all of the map.
-        if not here or max(here) == 1 < max(subject.own):
+        if not here or max(here) == 1 < max(subject.own_lengths):
             shapes.append(shape)
             continue
         scaled = [
             Fraction(n * length, own)
-            for n, length, own in zip(here, lengths, subject.own, strict=True)
+            for n, length, own in zip(here, lengths, subject.own_lengths, strict=True)
         ]
         if any(n.denominator > 1 for n in scaled):
-            raise ValueError(f"its inputs, of {here} and {subject.own}, cannot be scaled alike")
+            raise ValueError(
+                f"its inputs, of {here} and {subject.own_lengths}, cannot be scaled alike"
+            )
         shapes.append((1, *map(int, scaled), shape[-1]))
     return shapes
 
 
 def patterns(subject: Subject, *, enlarges: bool) -> list[Pattern]:
     """Return the patterns of all layers of a part that enlarge, or of the gradients of others."""
-    seen = subject.seen
-    measured = _origins(seen.call, seen.call.made[:1])
-    elsewhere = _origins(seen.call, seen.call.made[1:]) - measured
+    survey = subject.survey
+    measured = _origins(survey.call, survey.call.output_ids[:1])
+    elsewhere = _origins(survey.call, survey.call.output_ids[1:]) - measured
     found = []
-    for one, period in zip(seen.found, seen.periods, strict=True):
+    for one, period in zip(survey.changes, survey.periods, strict=True):
         if one.enlarges != enlarges or len(period) != subject.rank:
             continue
         step = one.step
         small = step.inputs[0] if enlarges else step.outputs[0]
         # Where sizes are not fixed, a single sample is only what this size left of a map.
-        single = max(lengths_of(small, "channels_last")) == 1 < max(subject.own)
+        single = max(lengths_of(small, "channels_last")) == 1 < max(subject.own_lengths)
         hidden = ""
         if single and not subject.part.any_size:
             hidden = "its map is a single sample, of which nothing repeats"
-        elif elsewhere.intersection(step.made):
+        elif elsewhere.intersection(step.output_ids):
             hidden = "it leads to other outputs, and the first is measured"
         found.append(Pattern(name_of(one.call), period, hidden))
     return found
@@ -147,28 +149,28 @@ def patterns(subject: Subject, *, enlarges: bool) -> list[Pattern]:
 
 def _origins(call: Call, outputs: tuple[int, ...]) -> set[int]:
     """Return the numbers of all tensors that some outputs are made from, and their own."""
-    steps = [one for one in calls(call) if one is not call]
-    same = joined(list(leaves(call)), call)
+    steps = [one for one in all_calls(call) if one is not call]
+    same = aliases(list(leaf_calls(call)), call)
     known = set(outputs)
     before = 0
     while before < len(known):
         before = len(known)
         known |= {same[tensor] for tensor in known & same.keys()}
         for step in reversed(steps):
-            if known.intersection(step.made):
-                known.update(step.given)
+            if known.intersection(step.output_ids):
+                known.update(step.input_ids)
     return known
 
 
 def unknown_ratio(subject: Subject, *, enlarges: bool) -> Lengths:
     """Return by how much what is not known may enlarge: the smallest map tells."""
-    seen = subject.seen
-    if not seen.unknown and not seen.missed:
+    survey = subject.survey
+    if not survey.unknown_upsampling and not survey.notes:
         return (1,) * subject.rank
-    ends = lengths_of(seen.call.outputs[0], "channels_last") if enlarges else subject.own
+    ends = lengths_of(survey.call.outputs[0], "channels_last") if enlarges else subject.own_lengths
     maps = [
         lengths
-        for one in leaves(seen.call)
+        for one in leaf_calls(survey.call)
         for lengths in (lengths_of(other, "channels_last") for other in one.inputs + one.outputs)
         if len(lengths) == len(ends)
     ]
@@ -183,7 +185,7 @@ def larger_sizes(subject: Subject) -> Iterator[Lengths]:
     Some models take any multiple of what their layers divide by; others only multiples of their
     own size.
     """
-    rank, own = subject.rank, subject.own
+    rank, own = subject.rank, subject.own_lengths
     larger, smaller = (
         max(
             max(unknown_ratio(subject, enlarges=enlarges)),
@@ -207,12 +209,12 @@ def fits(subject: Subject, lengths: Lengths, batch: int = 1) -> bool:
 
 def bytes_for(subject: Subject, lengths: Lengths) -> int:
     """Return how much memory one sample of that size would take, from what its own size takes."""
-    call = subject.seen.call
-    ratio = math.prod(lengths) / math.prod(subject.own)
+    call = subject.survey.call
+    ratio = math.prod(lengths) / math.prod(subject.own_lengths)
     count = max(1, call.inputs[0][0] or 1)
     maps = {
         lengths_of(shape, "channels_last")
-        for one in calls(call)
+        for one in all_calls(call)
         for shape in (*one.inputs, *one.outputs)
         if len(shape) == subject.rank + 2
     }
@@ -229,7 +231,7 @@ def _held(call: Call, rank: int, maps: set[Lengths], ratio: float) -> float:
         # Each sample is compared with each, whether by layers or inside of one operation.
         tokens = math.prod(n or 1 for n in call.inputs[0][1:-1])
         heads = getattr(call.operation, "num_heads", 1)
-        inside = sum(one.size for one in calls(call)) + 4 * heads * tokens**2
+        inside = sum(one.size for one in all_calls(call)) + 4 * heads * tokens**2
         return inside * ratio**2
     held = sum(size * ratio ** _growth(shape, maps) for shape, size in call.inside)
     if not call.children:
@@ -237,11 +239,11 @@ def _held(call: Call, rank: int, maps: set[Lengths], ratio: float) -> float:
         tokens_only = not made_maps and any(len(shape) > 2 for shape in call.outputs)
         return held + call.size * (ratio**2 if tokens_only else ratio if made_maps else 1)
     # What none of its children made, its own code did.
-    known = {tensor for child in call.children for tensor in child.made}.union(call.given)
+    known = {tensor for child in call.children for tensor in child.output_ids}.union(call.input_ids)
     numbers = sum(map(_numbers, call.outputs)) or 1
     held += sum(
         call.size * _numbers(shape) / numbers * ratio ** _growth(shape, maps)
-        for shape, tensor in zip(call.outputs, call.made, strict=True)
+        for shape, tensor in zip(call.outputs, call.output_ids, strict=True)
         if tensor not in known
     )
     return held + sum(_held(child, rank, maps, ratio) for child in call.children)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from keras_upsampling.auditing.flow import Found, of_maps
+from keras_upsampling.auditing.flow import SizeChange, map_lengths
 from keras_upsampling.auditing.kernels import CONVOLUTIONS, subpixel
 from keras_upsampling.auditing.trace import Call
 
@@ -35,19 +35,23 @@ _ELEMENTWISE_ACTIVATIONS = {name.lower() for name in _ELEMENTWISE_NAMES} | {"lea
 
 def subpixel_convolution(
     step: Call, steps: list[Call], whole: Call, data_format: str
-) -> Found | None:
+) -> SizeChange | None:
     """Return what is known of a convolution, if this step is the depth-to-space behind it."""
     size = _whole_factors(step, data_format)
     if size is None:
         return None
     before = step
     while before is step or _is_elementwise(before.operation):
-        tensor = before.given[0] if len(before.given) == 1 else None
+        tensor = before.input_ids[0] if len(before.input_ids) == 1 else None
         # Some layers hand on what they are given: they neither make nor use it.
-        makers = [other for other in steps if tensor in other.made and tensor not in other.given]
-        users = [other for other in steps if tensor in other.given and tensor not in other.made]
+        makers = [
+            other for other in steps if tensor in other.output_ids and tensor not in other.input_ids
+        ]
+        users = [
+            other for other in steps if tensor in other.input_ids and tensor not in other.output_ids
+        ]
         # What others use as well is not a sub-pixel convolution's alone.
-        if not makers or len(users) > 1 or tensor in whole.made:
+        if not makers or len(users) > 1 or tensor in whole.output_ids:
             return None
         before = makers[-1]
     layer = before.operation
@@ -63,11 +67,11 @@ def subpixel_convolution(
     if order is None:
         return None
     name = f"{type(layer).__name__} + {type(step.operation).__name__}"
-    return Found(before, step, name, True, size, subpixel(layer, size, order).ripple(), order)
+    return SizeChange(before, step, name, True, size, subpixel(layer, size, order).ripple(), order)
 
 
 def _whole_factors(step: Call, data_format: str) -> tuple[int, ...] | None:
-    given, made = of_maps(step, data_format)
+    given, made = map_lengths(step, data_format)
     if not given or any(n == 0 or m % n for n, m in zip(given, made, strict=True)):
         return None
     size = tuple(m // n for n, m in zip(given, made, strict=True))

@@ -12,12 +12,12 @@ from keras import layers, ops, tree
 from keras_upsampling._shapes import spatial_axes
 from keras_upsampling._tables import reason_of
 from keras_upsampling.auditing.flow import (
-    Found,
-    change_of,
+    SizeChange,
+    chains,
     convolved_after,
+    direction_of,
     lengths_of,
     periods,
-    ways,
 )
 from keras_upsampling.auditing.functions import Function
 from keras_upsampling.auditing.kernels import (
@@ -26,20 +26,20 @@ from keras_upsampling.auditing.kernels import (
     takes_maximum,
 )
 from keras_upsampling.auditing.layout import (
-    channels_last,
     channels_last_shape,
     formats_of,
     in_format,
     input_format,
+    with_channels_last,
 )
 from keras_upsampling.auditing.resizing import resized
 from keras_upsampling.auditing.subpixels import is_depth_to_space, subpixel_convolution
 from keras_upsampling.auditing.trace import (
     Call,
-    calls,
-    calls_of,
+    all_calls,
     inputs_of,
     is_functional,
+    record_call,
     shapes_of,
 )
 from keras_upsampling.auditing.uncalled import refuse_without_call
@@ -54,20 +54,20 @@ class Survey(NamedTuple):
 
     Attributes:
         call: The model's call, its shapes as if all maps had their channels last.
-        found: The layers, in the order of their calls.
+        changes: The layers, in the order of their calls.
         periods: Of each one's pattern, where the model ends; of a gradient's, where it begins.
-        ways: For each, those whose patterns come through it, and itself.
-        unknown: Sentences on what enlarges maps and is not known.
-        missed: Sentences on what else is not known.
+        chains: For each, those whose patterns come through it, and itself.
+        unknown_upsampling: Sentences on what enlarges maps and is not known.
+        notes: Sentences on what else is not known.
         data_format: Of the maps that the model makes.
     """
 
     call: Call
-    found: list[Found]
+    changes: list[SizeChange]
     periods: list[tuple[int, ...]]
-    ways: list[list[Found]]
-    unknown: list[str]
-    missed: list[str]
+    chains: list[list[SizeChange]]
+    unknown_upsampling: list[str]
+    notes: list[str]
     data_format: str
 
 
@@ -76,7 +76,7 @@ def name_of(call: Call) -> str:
     return "/".join(call.path[1:] or call.path)
 
 
-def survey(model: keras.Model, inputs: Any = None) -> Survey:
+def survey_model(model: keras.Model, inputs: Any = None) -> Survey:
     """Call a model, and look at every layer that it calls.
 
     Raises:
@@ -93,7 +93,7 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
     drawn = noise(model) if inputs is None else inputs
     state = [(one, ops.convert_to_numpy(one)) for one in model.non_trainable_variables]
     try:
-        _, call = calls_of(model, drawn)
+        _, call = record_call(model, drawn)
     except Exception as error:
         if inputs is not None:
             raise
@@ -104,14 +104,14 @@ def survey(model: keras.Model, inputs: Any = None) -> Survey:
     finally:
         for variable, value in state:  # counters and seeds have gone on
             variable.assign(value)
-    seen = look(call)
-    called = {id(one.operation) for one in calls(call)}
-    seen.missed.extend(
+    survey = survey_call(call)
+    called = {id(one.operation) for one in all_calls(call)}
+    survey.notes.extend(
         f"{layer.name}: it was not called"
         for layer in model.layers
         if id(layer) not in called and not isinstance(layer, layers.InputLayer)
     )
-    return seen
+    return survey
 
 
 def noise(model: keras.Model, batch: int = 1) -> Any:
@@ -150,15 +150,15 @@ def noise(model: keras.Model, batch: int = 1) -> Any:
     return tree.map_structure(drawn, known)
 
 
-def look(call: Call) -> Survey:
+def survey_call(call: Call) -> Survey:
     """Return what a model's call has done to the size of maps."""
     formats = formats_of(call)
-    made = next((formats[tensor] for tensor in call.made), "channels_last")
-    whole, data_format = channels_last(call, formats), "channels_last"
+    made = next((formats[tensor] for tensor in call.output_ids), "channels_last")
+    whole, data_format = with_channels_last(call, formats), "channels_last"
     called = opened(whole)
     steps = list(_steps(called, data_format))
     convolved = convolved_after(called, steps)
-    found: dict[int, Found] = {}
+    found: dict[int, SizeChange] = {}
     unknown: list[str] = []
     missed: list[str] = []
     for index, step in enumerate(steps):
@@ -167,7 +167,7 @@ def look(call: Call) -> Survey:
             found[index] = one._replace(convolved=convolved[index])
         if kind_of(step.operation) is None and (one is None or _has_no_kernel(one)):
             name = f"{name_of(step)}: no kernel of a {type(step.operation).__name__}"
-            change = change_of(step, data_format)
+            change = direction_of(step, data_format)
             ranks = [len(shapes[0]) if shapes else 0 for shapes in (step.inputs, step.outputs)]
             if min(ranks) > 2 and ranks[0] != ranks[1] and ranks[1] in (3, 4, 5):
                 unknown.append(f"{name_of(step)}: it makes maps of what has other axes")
@@ -180,7 +180,7 @@ def look(call: Call) -> Survey:
         whole,
         list(found.values()),
         periods(called, steps, found, data_format),
-        ways(called, steps, found),
+        chains(called, steps, found),
         list(dict.fromkeys(unknown)),
         list(dict.fromkeys(missed)),
         made,
@@ -203,17 +203,17 @@ def _steps(call: Call, data_format: str) -> Iterator[Call]:
         yield from _steps(child, data_format)
 
 
-def _known(step: Call, data_format: str) -> Found | None:
+def _known(step: Call, data_format: str) -> SizeChange | None:
     """Return what is known of a layer that changes the size of maps by itself."""
     operation = step.operation
     name = type(operation).__name__
     kind = kind_of(operation)
     if isinstance(operation, MAXIMUM):
-        found = Found(step, step, name, False, tuple(operation.strides), None)
+        found = SizeChange(step, step, name, False, tuple(operation.strides), None)
     elif kind is not None:
         kernel = kind.read(operation)
         ripple = kernel.ripple() if max(kernel.size) > 1 else None
-        found = Found(step, step, name, kind.enlarges, kernel.size, ripple, kernel.order)
+        found = SizeChange(step, step, name, kind.enlarges, kernel.size, ripple, kernel.order)
     else:
         return resized(step, data_format)
     if max(found.size) == 1:
@@ -222,7 +222,7 @@ def _known(step: Call, data_format: str) -> Found | None:
     return found._replace(size=(1,) * added + found.size, added=added)
 
 
-def _has_no_kernel(one: Found) -> bool:
+def _has_no_kernel(one: SizeChange) -> bool:
     return one.ripple is None and not takes_maximum(one.call.operation)
 
 

@@ -28,8 +28,8 @@ class Call(NamedTuple):
         path: The names of the models and layers that it was called in, and its own.
         inputs: The shapes of the tensors that it was given.
         outputs: The shapes of those that it gave.
-        given: What tells the former apart from other tensors of the same run.
-        made: What tells the latter apart.
+        input_ids: A number for each of the former, the same wherever that tensor occurs in the run.
+        output_ids: A number for each of the latter.
         children: What it called itself.
         arguments: All that it was given, `(args, kwargs)`, with `keras.KerasTensor`s for tensors.
         size: How many bytes the tensors that it gave take.
@@ -41,8 +41,8 @@ class Call(NamedTuple):
     path: tuple[str, ...]
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
-    given: tuple[int, ...]
-    made: tuple[int, ...]
+    input_ids: tuple[int, ...]
+    output_ids: tuple[int, ...]
     children: tuple[Call, ...]
     arguments: tuple[Any, Any] = ((), {})
     size: int = 0
@@ -50,23 +50,23 @@ class Call(NamedTuple):
     data_formats: tuple[str, ...] = ()
 
 
-def calls_of(model: Callable[..., Any], inputs: Any) -> tuple[Any, Call]:
+def record_call(model: Callable[..., Any], inputs: Any) -> tuple[Any, Call]:
     """Return what `model(inputs)` gives, and every call in it."""
     with _recorded() as made:
         outputs = model(inputs, training=False)
     return outputs, made[-1]
 
 
-def calls(call: Call) -> Iterator[Call]:
+def all_calls(call: Call) -> Iterator[Call]:
     """Yield a call, and all that were made in it."""
     yield call
     for child in call.children:
-        yield from calls(child)
+        yield from all_calls(child)
 
 
-def leaves(call: Call) -> Iterator[Call]:
+def leaf_calls(call: Call) -> Iterator[Call]:
     """Yield the calls in which no other was made, in their order."""
-    return (one for one in calls(call) if not one.children)
+    return (one for one in all_calls(call) if not one.children)
 
 
 def shapes_of(tensors: Any) -> tuple[Shape, ...]:
@@ -161,8 +161,8 @@ def _recorded() -> Iterator[list[Call]]:
                     path=path,
                     inputs=shapes_of(given),
                     outputs=shapes_of(made),
-                    given=numbered,
-                    made=numbers.of(made),
+                    input_ids=numbered,
+                    output_ids=numbers.of(made),
                     children=children,
                     arguments=tree.map_structure(_symbolic, (args, kwargs)),
                     size=sum(map(bytes_of, made)),

@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_upsampling import Upsample1D, UpsampleConv1D, UpsampleConv2D, audit
 from keras_upsampling.auditing.advice import advice
-from keras_upsampling.auditing.survey import survey
+from keras_upsampling.auditing.survey import survey_model
 from tests.backends import to_numpy
 
 SAME = {"padding": "same", "data_format": "channels_last"}
@@ -19,7 +19,7 @@ LAST = {"data_format": "channels_last"}
 def advised(*stack, channels=4, rank=2):
     """Return the advice on the first layer of a stack that changes sizes."""
     model = keras.Sequential([keras.Input((*(8,) * rank, channels)), *stack])
-    return advice(survey(model).found[0])
+    return advice(survey_model(model).changes[0])
 
 
 def advised_taps(taps, size):
@@ -81,7 +81,7 @@ def test_steps_of_nearest_are_spoken_of_where_they_stay():
     x = keras.Input((8, 2))
     y = Upsample1D(2, **LAST)(x)
     both = layers.Concatenate()([y, layers.Conv1D(2, 3, **SAME)(y)])
-    assert advice(survey(keras.Model(x, both)).found[0]) == ""
+    assert advice(survey_model(keras.Model(x, both)).changes[0]) == ""
 
 
 def test_steps_are_explained_once():

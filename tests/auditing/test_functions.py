@@ -12,7 +12,7 @@ from keras_upsampling import Upsample2D, UpsampleConv2D, audit, audit_kernel, re
 from keras_upsampling import ops as own
 from keras_upsampling.auditing.advice import advice
 from keras_upsampling.auditing.functions import functions_as_operations
-from keras_upsampling.auditing.survey import survey
+from keras_upsampling.auditing.survey import survey_model
 from tests.backends import to_numpy
 
 LAST = {"data_format": "channels_last"}
@@ -43,7 +43,7 @@ def spread(y):
 
 def test_what_runs_at_every_time_is_one_layer_and_one_move():
     model = film(up())
-    (found,) = survey(model).found
+    (found,) = survey_model(model).changes
     assert found.call.path[-2:] == ("times0", "up")
     assert (found.kind, found.size) == ("Conv2DTranspose", (1, 2, 2))
     layer = model.get_layer("times0").layer
@@ -60,23 +60,23 @@ def test_what_runs_at_every_time_is_one_layer_and_one_move():
 
 
 def test_patterns_go_on_from_one_time_distributed_layer_to_the_next():
-    seen = survey(film(up("first"), layers.MaxPooling2D(2, **LAST), up("second", 4)))
+    survey = survey_model(film(up("first"), layers.MaxPooling2D(2, **LAST), up("second", 4)))
     kinds = ["Conv2DTranspose", "MaxPooling2D", "Conv2DTranspose"]
-    assert [one.kind for one in seen.found] == kinds
-    assert seen.periods == [(1, 2, 2), (1, 2, 2), (1, 2, 2)]
-    assert "BlurPool2D(2)" in advice(seen.found[1])
-    assert not seen.unknown
-    assert not seen.missed
+    assert [one.kind for one in survey.changes] == kinds
+    assert survey.periods == [(1, 2, 2), (1, 2, 2), (1, 2, 2)]
+    assert "BlurPool2D(2)" in advice(survey.changes[1])
+    assert not survey.unknown_upsampling
+    assert not survey.notes
 
 
 def test_models_that_run_at_every_time_are_looked_into():
     inner = keras.Sequential([keras.Input((6, 6, 2)), up("first"), layers.ReLU(), up("second", 4)])
     model = film(inner)
-    seen = survey(model)
-    assert [one.call.path[-1] for one in seen.found] == ["first", "second"]
-    assert seen.periods == [(1, 4, 4), (1, 2, 2)]
-    assert [len(way) for way in seen.ways] == [1, 2]
-    assert not seen.unknown
+    survey = survey_model(model)
+    assert [one.call.path[-1] for one in survey.changes] == ["first", "second"]
+    assert survey.periods == [(1, 4, 4), (1, 2, 2)]
+    assert [len(way) for way in survey.chains] == [1, 2]
+    assert not survey.unknown_upsampling
     assert [move.layer.split("/")[-1] for move in repair(model).moves] == ["first", "second"]
 
 
@@ -90,7 +90,7 @@ class Scaling(layers.Wrapper):
 @pytest.mark.parametrize("wrapper", [Scaling, layers.SpectralNormalization])
 def test_wrappers_are_looked_into(wrapper):
     model = keras.Sequential([keras.Input((4, 4, 2)), wrapper(up(), name="wrapper")])
-    (found,) = survey(model).found
+    (found,) = survey_model(model).changes
     assert found.call.path[-2:] == ("wrapper", "up")
     assert [move.layer for move in repair(model).moves] == ["wrapper/up"]
 
@@ -153,25 +153,25 @@ def in_lambda(function):
     ],
 )
 def test_resizing_by_whole_factors_is_an_interpolation(place, interpolation):
-    seen = survey(place(resize(interpolation)), np.zeros((1, 8, 8, 2), "float32"))
-    check_interpolation(seen, interpolation)
-    assert [one.kind for one in seen.found] == ["Resize"]
+    survey = survey_model(place(resize(interpolation)), np.zeros((1, 8, 8, 2), "float32"))
+    check_interpolation(survey, interpolation)
+    assert [one.kind for one in survey.changes] == ["Resize"]
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 def test_layers_that_resize_by_whole_factors_are_interpolations(interpolation):
-    seen = survey(in_model(resizing(interpolation)))
-    check_interpolation(seen, interpolation)
-    assert [one.kind for one in seen.found] == ["Resizing"]
+    survey = survey_model(in_model(resizing(interpolation)))
+    check_interpolation(survey, interpolation)
+    assert [one.kind for one in survey.changes] == ["Resizing"]
 
 
-def check_interpolation(seen, interpolation):
+def check_interpolation(survey, interpolation):
     ours = Upsample2D((2, 3), interpolation=interpolation, **LAST)
     ours.build((None, 8, 8, 2))
-    (found,) = seen.found
+    (found,) = survey.changes
     assert (found.size, found.enlarges) == ((2, 3), True)
     np.testing.assert_equal(found.ripple, audit_kernel(ours))
-    assert not seen.unknown
+    assert not survey.unknown_upsampling
     steps = 'Upsample2D((2, 3), interpolation="linear")' in advice(found)
     assert steps == (interpolation == "nearest")
 
@@ -181,14 +181,14 @@ def test_repeating_is_nearest_interpolation():
         return ops.repeat(ops.repeat(x, 2, axis=1), 3, axis=2)
 
     for place in (in_model, in_layer, in_lambda, Model):
-        seen = survey(place(repeated), np.zeros((1, 8, 8, 2), "float32"))
-        assert [one.size for one in seen.found] == [(2, 1), (1, 3)]
-        assert seen.periods == [(2, 3), (1, 3)]
-        for one in seen.found:
+        survey = survey_model(place(repeated), np.zeros((1, 8, 8, 2), "float32"))
+        assert [one.size for one in survey.changes] == [(2, 1), (1, 3)]
+        assert survey.periods == [(2, 3), (1, 3)]
+        for one in survey.changes:
             ours = Upsample2D(one.size, **LAST)
             ours.build((None, 8, 8, 2))
             np.testing.assert_equal(one.ripple, audit_kernel(ours))
-        assert not seen.unknown
+        assert not survey.unknown_upsampling
 
 
 def test_resizing_to_a_fixed_size_is_measured_by_its_factors():
@@ -229,9 +229,9 @@ def test_resizing_by_a_fraction_has_a_row_without_a_kernel():
 def test_resizing_with_a_frame_is_only_named():
     x = keras.Input((8, 8, 2))
     framed = layers.Resizing(16, 24, pad_to_aspect_ratio=True, name="framed", **LAST)
-    seen = survey(keras.Model(x, framed(x)))
-    assert not seen.found
-    assert seen.unknown == ["framed: no kernel of a Resizing is known"]
+    survey = survey_model(keras.Model(x, framed(x)))
+    assert not survey.changes
+    assert survey.unknown_upsampling == ["framed: no kernel of a Resizing is known"]
 
 
 class Functions(keras.Model):
@@ -254,13 +254,13 @@ class Functions(keras.Model):
 
 def test_functions_in_a_model_are_looked_at():
     model, x = Functions(), np.random.default_rng(0).random((1, 8, 8, 2), "float32")
-    seen = survey(model, x)
+    survey = survey_model(model, x)
     kinds = ["Conv2D + DepthToSpace", "ConvTranspose", "AveragePool", "MaxPool"]
-    assert [one.kind for one in seen.found] == kinds
-    assert [one.enlarges for one in seen.found] == [True, True, False, False]
-    assert not seen.unknown
-    assert not seen.missed
-    shuffled, transposed, average, maximum = seen.found
+    assert [one.kind for one in survey.changes] == kinds
+    assert [one.enlarges for one in survey.changes] == [True, True, False, False]
+    assert not survey.unknown_upsampling
+    assert not survey.notes
+    shuffled, transposed, average, maximum = survey.changes
     np.testing.assert_equal(shuffled.ripple, audit_kernel(model.conv, 2))
     np.testing.assert_equal(transposed.ripple, audit_kernel(to_numpy(model.kernel), 2))
     assert average.ripple.power == 0
@@ -276,11 +276,11 @@ def test_functions_in_a_model_are_looked_at():
 
 def test_functions_are_left_as_they_were():
     before = ops.repeat, ops.image.resize, ops.depth_to_space, ops.nn.depth_to_space
-    seen = []
+    survey = []
 
     def other():
-        seen.append(type(ops.repeat(np.ones(3), 2)))
-        seen.append(ops.repeat(keras.Input((3,)), 2, axis=1).shape)
+        survey.append(type(ops.repeat(np.ones(3), 2)))
+        survey.append(ops.repeat(keras.Input((3,)), 2, axis=1).shape)
 
     with functions_as_operations(lambda _: None):
         assert ops.repeat is not before[0]
@@ -291,14 +291,14 @@ def test_functions_are_left_as_they_were():
         thread.start()
         thread.join()
     assert (ops.repeat, ops.image.resize, ops.depth_to_space, ops.nn.depth_to_space) == before
-    assert seen[1] == (None, 6)
+    assert survey[1] == (None, 6)
 
 
 def test_a_function_of_fixed_size_does_not_hide_what_comes_before():
     x = keras.Input((8, 8, 2))
     fixed = layers.Lambda(lambda y: 2 * ops.reshape(y, (-1, 16, 16, 2)), output_shape=(16, 16, 2))
     model = keras.Model(x, fixed(up()(x)))
-    assert [one.call.path[-1] for one in survey(model).found] == ["up"]
+    assert [one.call.path[-1] for one in survey_model(model).changes] == ["up"]
     repaired = repair(model)
     assert [move.layer for move in repaired.moves] == ["up"]
     assert repaired.db_after < repaired.db_before
@@ -326,18 +326,18 @@ def test_functions_of_this_package_are_known_as_its_layers_are():
         x = own.upsample_conv(x, kernel, 2, **LAST)
         return own.blur_pool(own.subpixel_conv(x, shuffled, 2, bias=np.ones(8), **LAST), 2, **LAST)
 
-    seen = survey(in_layer(stack))
+    survey = survey_model(in_layer(stack))
     conv = layers.Conv2D(8, 3, **SAME)
     conv.build((None, 8, 8, 2))
     conv.set_weights([shuffled, np.ones(8)])
     upsampled = UpsampleConv2D(2, 3, use_bias=False, **LAST)
     upsampled.build((None, 8, 8, 2))
     upsampled.set_weights([kernel])
-    assert [one.size for one in seen.found] == [(2, 1), (2, 2), (2, 2), (2, 2)]
-    assert [one.enlarges for one in seen.found] == [True, True, True, False]
-    np.testing.assert_equal(seen.found[1].ripple, audit_kernel(upsampled))
-    np.testing.assert_equal(seen.found[2].ripple, audit_kernel(conv, 2))
-    assert not seen.unknown
+    assert [one.size for one in survey.changes] == [(2, 1), (2, 2), (2, 2), (2, 2)]
+    assert [one.enlarges for one in survey.changes] == [True, True, True, False]
+    np.testing.assert_equal(survey.changes[1].ripple, audit_kernel(upsampled))
+    np.testing.assert_equal(survey.changes[2].ripple, audit_kernel(conv, 2))
+    assert not survey.unknown_upsampling
 
 
 def test_functions_of_ones_own_are_copied_inside_of_wrappers():

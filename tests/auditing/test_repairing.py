@@ -240,12 +240,12 @@ class Adversaries(keras.Model):
         return {}
 
 
-@pytest.mark.parametrize("look", [audit, repair])
+@pytest.mark.parametrize("question", [audit, repair])
 @pytest.mark.parametrize("inputs", [None, np.zeros((1, 8, 8, 2), "float32")], ids=["", "inputs"])
-def test_a_model_without_a_call_names_its_parts(look, inputs):
+def test_a_model_without_a_call_names_its_parts(question, inputs):
     parts = r"`\.generator`, `\.others\[0\]`, `\.others\[1\]`"
     with pytest.raises(ValueError, match=rf"'adversaries' has no `call`.* Adversaries; .*{parts}"):
-        look(Adversaries(), inputs)
+        question(Adversaries(), inputs)
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), ValueError("a bad day")])

@@ -14,7 +14,7 @@ from keras_upsampling import (
     audit_kernel,
 )
 from keras_upsampling.auditing.advice import advice
-from keras_upsampling.auditing.survey import survey
+from keras_upsampling.auditing.survey import survey_model
 from keras_upsampling.constraints import CheckerboardFree
 
 LAST = {"data_format": "channels_last"}
@@ -270,7 +270,7 @@ def test_advice_says_what_to_use_in_place():
 def test_advice_on_subpixel_convolutions():
     def said(*stack):
         # Nothing is measured: to compile that takes JAX a while.
-        (one,) = survey(keras.Sequential([keras.Input((8, 8, 4)), *stack])).found
+        (one,) = survey_model(keras.Sequential([keras.Input((8, 8, 4)), *stack])).changes
         return advice(one)
 
     def subpixel(**options):
@@ -300,14 +300,17 @@ def test_subpixel_layers_are_found_in_models():
     x = keras.Input((8, 8, 3))
     y = SubpixelConv2D(8, 3, name="subpixel", bias_initializer="normal", **LAST)(x)
     y = BilinearAdditiveUpsampling2D(2, name="additive", **LAST)(y)
-    seen = survey(keras.Model(x, y))
-    assert [one.kind for one in seen.found] == ["SubpixelConv2D", "BilinearAdditiveUpsampling2D"]
-    assert seen.periods == [(4, 4), (2, 2)]
+    survey = survey_model(keras.Model(x, y))
+    assert [one.kind for one in survey.changes] == [
+        "SubpixelConv2D",
+        "BilinearAdditiveUpsampling2D",
+    ]
+    assert survey.periods == [(4, 4), (2, 2)]
     # Its bias alone makes a checkerboard.
-    assert seen.found[0].ripple.gain > 0.005
-    assert seen.found[1].ripple.gain < 1e-12
-    assert not seen.unknown
-    assert not seen.missed
+    assert survey.changes[0].ripple.gain > 0.005
+    assert survey.changes[1].ripple.gain < 1e-12
+    assert not survey.unknown_upsampling
+    assert not survey.notes
 
 
 def test_it_prints_and_exports():

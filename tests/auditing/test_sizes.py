@@ -12,8 +12,8 @@ from keras_upsampling import audit
 from keras_upsampling.auditing import sizes
 from keras_upsampling.auditing.parts import last_parts
 from keras_upsampling.auditing.runs import subject_of
-from keras_upsampling.auditing.survey import survey
-from keras_upsampling.auditing.trace import bytes_of, calls_of
+from keras_upsampling.auditing.survey import survey_model
+from keras_upsampling.auditing.trace import bytes_of, record_call
 
 LAST = {"data_format": "channels_last"}
 SAME = {"padding": "same", **LAST}
@@ -57,8 +57,8 @@ def test_one_sample_at_a_time_gives_the_same_figures(monkeypatch):
 
 
 def subjects(model):
-    seen = survey(model)
-    return [subject_of(part, seen) for part in last_parts(seen.call)]
+    survey = survey_model(model)
+    return [subject_of(part, survey) for part in last_parts(survey.call)]
 
 
 def test_smaller_maps_give_the_same_answer(monkeypatch):
@@ -163,13 +163,13 @@ def test_tensors_are_not_kept_while_calls_are_recorded():
 
     model = keras.Sequential([keras.Input((4, 4, 1)), layers.ReLU(), Noting(), Noting()])
     kept.clear()  # those of the graph
-    _, call = calls_of(model, ops.ones((1, 4, 4, 1)))
+    _, call = record_call(model, ops.ones((1, 4, 4, 1)))
     gc.collect()
     assert len(kept) == 2
     assert all(reference() is None for reference in kept)
     relu, first, second = call.children if len(call.children) == 3 else call.children[-3:]
-    assert relu.made == first.given
-    assert first.made == second.given
+    assert relu.output_ids == first.input_ids
+    assert first.output_ids == second.input_ids
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_what_code_makes_by_functions_is_counted(subclassed):
     x = keras.Input((16, 16, 4))
     if subclassed:
         model = AttendingModel()
-        seen = survey(model, np.zeros((1, 16, 16, 4), "float32"))
-        subject = subject_of(next(last_parts(seen.call)), seen)
+        survey = survey_model(model, np.zeros((1, 16, 16, 4), "float32"))
+        subject = subject_of(next(last_parts(survey.call)), survey)
     else:
         up = layers.Conv2DTranspose(4, 3, strides=2, **SAME)
         (subject,) = subjects(keras.Model(x, up(Attending()(x))))

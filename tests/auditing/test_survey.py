@@ -182,10 +182,10 @@ def test_random_numbers_go_on_as_without_it():
         [keras.Input((8, 8, 2)), layers.Conv2DTranspose(2, 3, strides=2, **SAME)]
     )
     drawn = []
-    for look in (None, audit, repair):
+    for question in (None, audit, repair):
         keras.utils.set_random_seed(5)
-        if look:
-            look(model)
+        if question:
+            question(model)
         drawn.append((random.random(), float(keras.random.normal(()))))
     assert drawn[0] == drawn[1] == drawn[2]
 
