@@ -5,6 +5,7 @@ import nox
 nox.needs_version = ">=2025.2.9"  # dependency groups
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["demo", "tests", "lint", "types", "docs"]
 
 BACKENDS = ("tensorflow", "jax", "torch")
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -36,6 +37,15 @@ def tests(session: nox.Session, backend: str) -> None:
     install(session, backend, "test")
     use(session, backend)
     session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("backend", BACKENDS, ids=BACKENDS)
+def saved_models(session: nox.Session, backend: str) -> None:
+    """Save the models of contracts that have none yet, for the tests of loading."""
+    install(session, backend, "test")
+    use(session, backend)
+    session.run("python", "-m", "tests.saved_models", *session.posargs)
 
 
 @nox.session

@@ -5,13 +5,10 @@ hold. `tests/test_contract.py` crosses the two, and refuses a public layer witho
 """
 
 import inspect
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -28,9 +25,7 @@ from tests.backends import (
     whole,
 )
 from tests.exporters import exported
-
-DATA = Path(__file__).parent / "data"
-BACKENDS = ("tensorflow", "jax", "torch")
+from tests.saved_models import BACKENDS, saved_model
 
 
 @dataclass(frozen=True)
@@ -255,11 +250,10 @@ def saves_and_loads(contract, tmp_path):
 
 def loads_what_any_backend_saved(contract, tmp_path):
     """`python -m tests.saved_models` writes what is read here."""
-    for saved_on in BACKENDS:
-        with zipfile.ZipFile(DATA / f"saved_on_{saved_on}.zip") as archive:
-            archive.extract(f"{contract.name}.keras", tmp_path)
-            expected = np.load(io.BytesIO(archive.read(f"{contract.name}.npy")))
-        model = keras.saving.load_model(tmp_path / f"{contract.name}.keras", safe_mode=True)
+    for backend in BACKENDS:
+        model_bytes, expected = saved_model(contract.name, backend)
+        (tmp_path / "model.keras").write_bytes(model_bytes)
+        model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
         np.testing.assert_allclose(to_numpy(model(contract.input())), expected, atol=1e-5)
 
 

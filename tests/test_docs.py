@@ -1,13 +1,14 @@
+import importlib.util
 import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 import keras_upsampling
-import keras_upsampling.ops
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("README.md"), *(ROOT / "docs").rglob("*.md")])
@@ -64,26 +65,29 @@ def test_code_fences_are_closed():
         assert len(fences) % 2 == 0, page
 
 
-PUBLIC = {
-    **{name: f"keras_upsampling.{name}" for name in keras_upsampling.__all__},
-    # The function shares its name with the module that holds it, and the module would win.
-    **{
-        f"ops.{name}": f"keras_upsampling.ops.{name}.{name}"
-        for name in keras_upsampling.ops.__all__
-    },
-    # And so do these.
-    "audit": "keras_upsampling.audit.audit",
-    "autoencoder": "keras_upsampling.models.autoencoder.autoencoder",
-    "repair": "keras_upsampling.repair.repair",
-    "constraints.CheckerboardFree": "keras_upsampling.constraints.CheckerboardFree",
-    "initializers.ICNR": "keras_upsampling.initializers.ICNR",
-    "models.Autoencoder": "keras_upsampling.models.Autoencoder",
-    "models.VariationalAutoencoder": "keras_upsampling.models.VariationalAutoencoder",
-    "metrics.Checkerboard": "keras_upsampling.metrics.Checkerboard",
-    "plots.audit": "keras_upsampling.plots.audit",
-    "plots.image": "keras_upsampling.plots.image",
-    "plots.overlap": "keras_upsampling.plots.overlap",
-}
+def api_pages():
+    """Return the module that writes the pages of the reference."""
+    spec = importlib.util.spec_from_file_location("api_pages", ROOT / "docs" / "api_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def public_objects():
+    """Return every public object by the title of its page."""
+    from keras_upsampling import plots
+
+    objects = {name: getattr(keras_upsampling, name) for name in keras_upsampling.__all__}
+    top = {id(value) for value in objects.values()}
+    namespaces = {**vars(keras_upsampling), "plots": plots}
+    for namespace, module in namespaces.items():
+        if isinstance(module, types.ModuleType) and hasattr(module, "__all__"):
+            objects |= {
+                f"{namespace}.{name}": getattr(module, name)
+                for name in module.__all__
+                if id(getattr(module, name)) not in top
+            }
+    return objects
 
 
 def nav():
@@ -92,15 +96,26 @@ def nav():
     return dict(re.findall(r"^[ ]+- ([^:\n]+): (\S+)$", section, re.MULTILINE))
 
 
-@pytest.mark.parametrize(("name", "path"), PUBLIC.items())
-def test_every_public_name_has_a_page_in_the_navigation(name, path):
-    page = ROOT / "docs" / nav()[name]
-    assert f"::: {path}\n" in page.read_text(encoding="utf-8")
+def test_every_public_name_has_a_page_of_its_own():
+    pages = {
+        title: text for section in api_pages().pages().values() for title, text in section.items()
+    }
+    assert pages.keys() == public_objects().keys()
+    for title, text in pages.items():
+        assert text.startswith(f"::: keras_upsampling.{title}\n")
+        assert "options:" in text
 
 
-def test_every_api_page_is_of_a_public_name():
-    pages = {page.stem for page in (ROOT / "docs/api").glob("*.md")}
-    assert pages == set(PUBLIC)
+def test_the_reference_shows_methods_that_there_are():
+    objects = public_objects()
+    for title, methods in api_pages().METHODS.items():
+        assert all(callable(getattr(objects[title], method)) for method in methods)
+
+
+def test_every_note_is_on_a_page():
+    module = api_pages()
+    text = "".join(text for section in module.pages().values() for text in section.values())
+    assert all(note in text for note in module.NOTES.values())
 
 
 def test_the_navigation_names_files_that_exist():
