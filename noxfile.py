@@ -20,6 +20,12 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
 def use(session: nox.Session, backend: str) -> None:
     """Choose Keras's backend, and quiet TensorFlow's start-up notes."""
     session.env.update(KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="2", MPLBACKEND="agg")
+    # What one test or process has compiled, the others load: most of JAX's time is compiling.
+    session.env.update(
+        JAX_COMPILATION_CACHE_DIR=str((session.cache_dir / "jax").resolve()),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+    )
 
 
 @nox.session
@@ -36,7 +42,7 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the whole suite, in an environment that holds one backend only."""
     install(session, backend, "test")
     use(session, backend)
-    session.run("pytest", "-n", "2", *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session
