@@ -66,8 +66,8 @@ class CropLike(keras.Layer):
 
 def build_unet(filters: Sequence[int] = FILTERS) -> keras.Model:
     """Build a U-Net for grey images of any size; `filters` has one entry per size of map."""
-    last = {"data_format": "channels_last"}
-    options = {"activation": "relu", "kernel_initializer": "he_uniform", **last}
+    channels_last = {"data_format": "channels_last"}
+    options = {"activation": "relu", "kernel_initializer": "he_uniform", **channels_last}
     convolution = {"padding": "same", **options}
     # Edge padding avoids a rim of zeros around the upsampled map.
     upsampling = {"interpolation": "linear", "padding": "edge", **options}
@@ -76,13 +76,13 @@ def build_unet(filters: Sequence[int] = FILTERS) -> keras.Model:
     for count in filters[:-1]:
         x = Conv2D(count, 3, **convolution)(x)
         skips.append(x)
-        x = BlurPool2D(2, **last)(x)
+        x = BlurPool2D(2, **channels_last)(x)
     x = Conv2D(filters[-1], 3, **convolution)(x)
     for count, skip in zip(filters[-2::-1], skips[::-1], strict=True):
         x = UpsampleConv2D(count, 3, **upsampling)(x)
         x = Concatenate()([skip, CropLike()([x, skip])])
         x = Conv2D(count, 3, **convolution)(x)
-    return keras.Model(images, Conv2D(1, 1, activation="sigmoid", **last)(x), name="unet")
+    return keras.Model(images, Conv2D(1, 1, activation="sigmoid", **channels_last)(x), name="unet")
 
 
 def split(digits: Digits, seed: int) -> list[Part]:

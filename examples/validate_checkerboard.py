@@ -172,7 +172,7 @@ COUNT, SIDE = 64, 256
 
 
 def batches(count: int) -> list[slice]:
-    """Return slices of at most 200 images, which keep memory small."""
+    """Return slices of at most 200 images, small enough to be quick."""
     return [slice(start, start + 200) for start in range(0, count, 200)]
 
 

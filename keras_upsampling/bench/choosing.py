@@ -141,13 +141,16 @@ def _from_record(record: dict[str, Any]) -> Choice:
     return Choice(Case(**fields), record["pass"], record["chosen"], seconds)
 
 
-_DRAWN = ("nearest", "linear")
+_COMMON_INTERPOLATIONS = ("nearest", "linear")
 # Rows of the summary: a name, and which cases belong to it.
 _GROUPS: tuple[tuple[str, Callable[[Case], bool]], ...] = (
     ("2-D", lambda case: len(case.spatial) == 2),
     ("2-D, nearest", lambda case: len(case.spatial) == 2 and case.interpolation == "nearest"),
     ("2-D, linear", lambda case: len(case.spatial) == 2 and case.interpolation == "linear"),
-    ("2-D, others", lambda case: len(case.spatial) == 2 and case.interpolation not in _DRAWN),
+    (
+        "2-D, others",
+        lambda case: len(case.spatial) == 2 and case.interpolation not in _COMMON_INTERPOLATIONS,
+    ),
     ("1-D", lambda case: len(case.spatial) == 1),
     ("3-D", lambda case: len(case.spatial) == 3),
     ("all", lambda _: True),

@@ -121,13 +121,17 @@ def contenders(
         against: Keys of `BASELINES`.
     """
     rank, size, kernel_size, filters = len(case.spatial), case.size, case.kernel_size, case.filters
-    last = {"data_format": "channels_last", "dtype": _policy(case)}
-    same = {"padding": "same", **last}
+    channels_last = {"data_format": "channels_last", "dtype": _policy(case)}
+    same = {"padding": "same", **channels_last}
     taps = {"dilation_rate": case.dilation_rate, "groups": case.groups, **same}
     conv, transpose = getattr(layers, f"Conv{rank}D"), getattr(layers, f"Conv{rank}DTranspose")
     upsampling = getattr(layers, f"UpSampling{rank}D")
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(case.interpolation, case.interpolation)
-    options = {1: {"dtype": _policy(case)}, 2: {"interpolation": mode, **last}, 3: last}[rank]
+    options = {
+        1: {"dtype": _policy(case)},
+        2: {"interpolation": mode, **channels_last},
+        3: channels_last,
+    }[rank]
     supported = possible(case.task, case.task_shape)
     stacks = {
         OURS: [upsample_conv_layer(case)],

@@ -47,9 +47,8 @@ def fit_rates(choices: Sequence[Choice]) -> dict[str, Rates]:
         )
     works, is_step, durations = [], [], []
     for choice in choices:
-        for name in filter(
-            choice.seconds.__contains__, METHODS
-        ):  # a fixed order makes results repeatable
+        # A fixed order makes results repeatable.
+        for name in filter(choice.seconds.__contains__, METHODS):
             works.append(METHODS[name].work(choice.case.task, choice.case.task_shape))
             is_step.append(choice.pass_name == STEP)
             durations.append(choice.seconds[name])

@@ -77,14 +77,14 @@ def _peak_of_graph(graph: Any) -> int:
             view = operation.type in _VIEWS
             owner[tensor.name] = owner.get(operation.inputs[i].name) if view else tensor.name
             size[tensor.name] = (tensor.shape.num_elements() or 0) * tensor.dtype.size
-    kept = {owner.get(tensor.name) for tensor in graph.outputs}
+    outputs = {owner.get(tensor.name) for tensor in graph.outputs}
     alive = peak = 0
     for moment, operation in enumerate(operations):
         created = [t.name for t in operation.outputs if owner[t.name] == t.name]
         alive += sum(size[name] for name in created)
         peak = max(peak, alive)
         touched = {owner.get(t.name) for t in operation.inputs} | set(created)
-        freed = [n for n in touched - kept if n and last_use.get(n, moment) == moment]
+        freed = [n for n in touched - outputs if n and last_use.get(n, moment) == moment]
         alive -= sum(size[name] for name in freed)
     return peak
 

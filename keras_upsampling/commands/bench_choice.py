@@ -83,7 +83,7 @@ def option_error(options: argparse.Namespace) -> str | None:
     if options.fit is not None and not options.fit and _count(options) < minimum_cases():
         return (
             f"--fit needs at least {minimum_cases()} cases, one per rate. "
-            f"Received: --random {options.random}. Use more."
+            f"Received: --random {options.random}. Use a larger number."
         )
     if random and len(dtypes) > 1:
         return (
