@@ -116,15 +116,19 @@ plt.show()
 # pattern.
 
 # %%
-from compare_decoders import WAYS
+from compare_decoders import BLOCKS
 
 constant = np.ones((1, 16, 16, 8), "float32")
 models = {}
 print(f"{'':22}parameters  pattern in a constant")
-for name, way in WAYS.items():
+for name, block in BLOCKS.items():
     keras.utils.set_random_seed(0)
-    models[name] = autoencoder((28, 28, 1), filters=(8, 16, 8), upsampling=way)
-    anywhere = autoencoder((None, None, 1), filters=(8, 16, 8), upsampling=way)
+    models[name] = autoencoder(
+        (28, 28, 1), filters=(8, 16, 8), upsampling=block
+    )
+    anywhere = autoencoder(
+        (None, None, 1), filters=(8, 16, 8), upsampling=block
+    )
     anywhere.set_weights(models[name].get_weights())
     answer = ops.convert_to_numpy(anywhere.decode(constant))[0, 32:-32, 32:-32]
     pattern = answer.std() / answer.mean()

@@ -1,18 +1,18 @@
-"""Train autoencoders on MNIST that differ in nothing but how the decoder enlarges.
+"""Train autoencoders on MNIST that differ only in how the decoder upsamples.
 
 A tutorial reports a binary cross-entropy of about 0.11 for an autoencoder whose decoder
-upsamples and about 0.05 for one with transposed convolutions, and blames upsampling. Those
-numbers cannot say that. Grey pixels keep the loss above zero whatever a model does, and on
-MNIST 0.05 lies at that floor. Only a network that hands every pixel through reaches it, so the
-comparison was between a network with a bottleneck and one without.
+upsamples and about 0.05 for one with transposed convolutions, and blames upsampling. The
+numbers do not support that. Grey pixels keep the loss above zero for any model, and on MNIST
+0.05 is this lower bound. Only a network that copies every pixel reaches it. The comparison was
+therefore between a network with a bottleneck and a network without one.
 
-Here all networks have the same encoder, bottleneck, depth, epochs and digits in the same order,
-start with the same encoder weights, and have decoders of at most as many parameters as that of
-the first; where a way of enlarging needs more for a channel, it gets fewer channels. Chance
-remains in the start of each decoder, so each is trained from several seeds.
+Here all networks have the same encoder, bottleneck, depth, epochs and order of digits, and start
+with the same encoder weights. No decoder has more parameters than the first; where a block needs
+more parameters per channel, it gets fewer channels. The initial weights of a decoder are random,
+so each is trained from several seeds.
 
-Look at the pictures as well as at the losses, and at the score: it says how strong a pattern of
-two pixels is in the reconstructions, in decibels; 0 is none.
+Look at the pictures as well as at the losses. The score measures how strong a pattern of two
+pixels is in the reconstructions, in decibels; 0 means no pattern.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SCORED = 1000
 
 
 def linear(filters: int, size: int, name: str) -> keras.Layer:
-    """Enlarge by linear interpolation and convolve: a way that the factory has no name for."""
+    """Return a block that `autoencoder` has no name for: linear interpolation and convolution."""
     return UpsampleConv2D(
         filters,
         3,
@@ -60,8 +60,8 @@ def linear(filters: int, size: int, name: str) -> keras.Layer:
     )
 
 
-# The first sets the budget of parameters.
-WAYS = {
+# The first block sets the budget of parameters.
+BLOCKS = {
     "upsample_conv": "upsample_conv",
     "upsample_conv_linear": linear,
     "subpixel_conv": "subpixel_conv",
@@ -73,45 +73,45 @@ WAYS = {
 
 
 class Result(NamedTuple):
-    """What one training gave."""
+    """The result of one training."""
 
-    loss: float  # on the test digits
-    score: float  # of its reconstructions, in decibels
-    step: float  # seconds
+    loss: float  # of the test digits
+    score: float  # of the reconstructions, in decibels
+    step: float  # seconds per training step
     pictures: np.ndarray
 
 
 class Clock(keras.callbacks.Callback):
-    """Notes how long every epoch takes."""
+    """Records the time at the end of every epoch."""
 
     def on_train_begin(self, logs: object = None) -> None:  # noqa: ARG002
-        """Start."""
+        """Record the start time."""
         self.ends = [time.perf_counter()]
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
-        """Note the time."""
+        """Record the end time of an epoch."""
         self.ends.append(time.perf_counter())
 
 
-def build(way: str, filters: Sequence[int], seed: int) -> Autoencoder:
-    """Build the network with the named decoder; the seed decides its weights."""
+def build(block: str, filters: Sequence[int], seed: int) -> Autoencoder:
+    """Build the network with the named block; the seed decides its weights."""
     options = {"normalization": "batch", "data_format": "channels_last"}
-    # The encoder is made first, so that one seed gives it the same weights in every network.
+    # The encoder is built first, so that a seed gives the same encoder weights in every network.
     keras.utils.set_random_seed(seed)
     encoder = autoencoder((28, 28, 1), filters=filters, **options).encoder
     budget = autoencoder((28, 28, 1), filters=filters, **options).decoder.count_params()
-    # All but the code's channels are scaled down together until the budget holds.
+    # Channels, except those of the code, are reduced in proportion until the budget is kept.
     for channels in range(filters[0], 0, -1):
         scaled = [max(1, count * channels // filters[0]) for count in filters[:-1]]
         keras.utils.set_random_seed(seed)
         decoder = autoencoder(
-            (28, 28, 1), filters=[*scaled, filters[-1]], upsampling=WAYS[way], **options
+            (28, 28, 1), filters=[*scaled, filters[-1]], upsampling=BLOCKS[block], **options
         ).decoder
         if decoder.count_params() <= budget:
             break
     else:
         raise SystemExit(
-            f"No decoder of {budget:,} parameters or fewer enlarges by {way}: give more "
+            f"No decoder of {budget:,} parameters or fewer uses the block {block}. Use more "
             "--filters, or leave it out of --ways."
         )
     return Autoencoder(encoder, decoder, data_format="channels_last", name="autoencoder")
@@ -138,13 +138,13 @@ def train(model: keras.Model, digits: Digits, epochs: int) -> Result:
 
 
 def score_of(pictures: np.ndarray) -> float:
-    """Return the mean score of the first pictures, for patterns of two pixels."""
+    """Return the mean score of the first `SCORED` pictures, for patterns of two pixels."""
     scores = checkerboard_score(pictures[:SCORED], 2, data_format="channels_last")
     return float(scores.db.mean())
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Write the mean of some numbers, and how far apart they are."""
+    """Format the mean of some values, and their standard deviation if there are several."""
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
@@ -165,11 +165,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs=3,
         default=[16, 32, 8],
         metavar="N",
-        help="channels of the encoder's three blocks, the last of them the bottleneck's of 4x4 "
+        help="channels of the encoder's three stages, the last of which is the 4x4 bottleneck "
         "(default: 16 32 8)",
     )
     parser.add_argument(
-        "--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help=", ".join(WAYS)
+        "--ways",
+        dest="blocks",
+        nargs="+",
+        choices=BLOCKS,
+        default=list(BLOCKS),
+        metavar="BLOCK",
+        help=f"blocks to compare (default: all): {', '.join(BLOCKS)}",
     )
     arguments = parser.parse_args(argv)
     check_output(
@@ -184,28 +190,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
 
     channels = {}
-    for way in arguments.ways:  # before any work: not every way has room in a small network
-        decoder = build(way, arguments.filters, arguments.seed).decoder
-        blocks = [decoder.get_layer(f"up_{number}_activation") for number in (1, 2, 3)]
-        channels[way] = " ".join(str(block.output.shape[-1]) for block in blocks)
+    for block in arguments.blocks:  # fail before any training if a block exceeds the budget
+        decoder = build(block, arguments.filters, arguments.seed).decoder
+        activations = [decoder.get_layer(f"up_{number}_activation") for number in (1, 2, 3)]
+        channels[block] = " ".join(str(layer.output.shape[-1]) for layer in activations)
 
     shown = {"test digits": digits.test[:SHOWN]}
     rows = []
-    for way in arguments.ways:
+    for block in arguments.blocks:
         results = []
         for seed in seeds:
-            model = build(way, arguments.filters, seed)
+            model = build(block, arguments.filters, seed)
             results.append(train(model, digits, arguments.epochs))
             print(
-                f"{way}, seed {seed}: test loss {results[-1].loss:.4f}, "
+                f"{block}, seed {seed}: test loss {results[-1].loss:.4f}, "
                 f"score {results[-1].score:.1f} dB",
                 flush=True,
             )
         losses, scores, times, pictures = zip(*results, strict=True)
         rows.append(
             [
-                way,
-                channels[way],
+                block,
+                channels[block],
                 f"{model.count_params():,}",
                 spread(losses, 4),
                 spread([loss - floor for loss in losses], 4),
@@ -213,9 +219,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{1000 * np.median(times):.1f}",
             ]
         )
-        shown[f"{way}\ntest loss {losses[0]:.4f}"] = pictures[0]
+        shown[f"{block}\ntest loss {losses[0]:.4f}"] = pictures[0]
 
-    head = [
+    header = [
         "decoder",
         "channels",
         "parameters",
@@ -226,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     report = "\n".join(
         [
-            markdown(head, rows),
+            markdown(header, rows),
             "",
             f"Test loss: binary cross-entropy after {arguments.epochs} epochs in batches of "
             f"{BATCH_SIZE}, "

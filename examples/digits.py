@@ -1,4 +1,4 @@
-"""What the example programs share: digits, reference losses, tables and pictures."""
+"""Functions that the examples share: digits, reference losses, tables and pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE = Path(__file__).parent / "data" / "mnist_sample.npz"
 
 
 class Digits(NamedTuple):
-    """Digits as `(n, 28, 28, 1)` float32 from 0 to 1, and a line that says which they are."""
+    """Digits, `(n, 28, 28, 1)` float32 from 0 to 1, and a one-line description of them."""
 
     train: np.ndarray
     test: np.ndarray
@@ -29,19 +29,19 @@ class Digits(NamedTuple):
 
 
 class DigitsError(Exception):
-    """The digits that were asked for cannot be had; the message says why and what to do."""
+    """The requested digits cannot be loaded. The message gives the reason and a remedy."""
 
 
 def load(source: str) -> Digits:
-    """Load the digits that `source` names, those or none.
+    """Load the digits that `source` names.
 
     Args:
-        source: `"sample"` for the digits beside this file, `"keras"` for
-            `keras.datasets.mnist` (downloaded when Keras does not have them yet), or the path
-            of a .npz file with `x_train` and `x_test`.
+        source: `"sample"` for the digits in the folder of this file, `"keras"` for
+            `keras.datasets.mnist` (downloaded if Keras does not have it yet), or the path of a
+            .npz file with `x_train` and `x_test`.
 
     Raises:
-        DigitsError: the download failed, or the file is missing or not such a file.
+        DigitsError: If the download fails, or the file is missing or of another format.
     """
     if source == "sample":
         x_train, x_test = _read(SAMPLE)
@@ -54,14 +54,16 @@ def load(source: str) -> Digits:
         origin = f"digits, from {source}"
     train, test = (_prepare(name, x) for name, x in (("x_train", x_train), ("x_test", x_test)))
     if len(train) < 2:
-        raise DigitsError("x_train holds one digit: validation needs another.")
+        raise DigitsError(
+            "x_train must have at least two digits, for training and validation. Received: 1."
+        )
     return Digits(train, test, f"{len(train):,} training and {len(test):,} test {origin}")
 
 
 def _download() -> tuple[np.ndarray, np.ndarray]:
     try:
         (x_train, _), (x_test, _) = keras.datasets.mnist.load_data()
-    except Exception as error:  # Keras raises plain ones
+    except Exception as error:  # Keras raises plain `Exception`
         raise DigitsError(
             f"keras.datasets.mnist could not be loaded: {error}\n"
             "Use --data sample for the digits that come with the examples, or --data PATH for "
@@ -71,35 +73,35 @@ def _download() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    wanted = "a .npz file with x_train and x_test"
+    expected = "a .npz file with x_train and x_test"
     if not path.is_file():
-        raise DigitsError(f"There is no file {path}. --data takes sample, keras or {wanted}.")
+        raise DigitsError(f"There is no file {path}. Use --data with sample, keras or {expected}.")
     try:
         with np.load(path) as arrays:
             return arrays["x_train"], arrays["x_test"]
-    except Exception as error:  # of many kinds, by what the file holds instead
-        raise DigitsError(f"{path} is not {wanted}: {error}") from error
+    except Exception as error:  # the type depends on the content of the file
+        raise DigitsError(f"{path} is not {expected}: {error}") from error
 
 
 def _prepare(name: str, images: np.ndarray) -> np.ndarray:
     if images.ndim != 3 or images.shape[1:] != (28, 28) or images.dtype != np.uint8:
         raise DigitsError(
-            f"{name} must hold digits of shape (n, 28, 28) and dtype uint8, from 0 to 255. "
-            f"It has shape {images.shape} and dtype {images.dtype}."
+            f"{name} must have shape (n, 28, 28) and dtype uint8, with values from 0 to 255. "
+            f"Received: shape={images.shape}, dtype={images.dtype}."
         )
     if not len(images):
-        raise DigitsError(f"{name} holds no digits.")
+        raise DigitsError(f"{name} must have at least one digit. Received: 0.")
     return images[..., np.newaxis].astype("float32") / 255
 
 
 def entropy(targets: np.ndarray) -> float:
-    """Lowest binary cross-entropy that any model can reach on these targets.
+    """Return the lowest binary cross-entropy that any model can reach on these targets.
 
-    A grey pixel t costs `-t log p - (1 - t) log(1 - p)`, least at p = t and even there above
-    zero. The mean of that least cost is what remains when every pixel is predicted exactly.
+    A grey pixel t costs `-t log p - (1 - t) log(1 - p)`. The minimum is at p = t, and is above
+    zero. The mean of the minimum is the loss if every pixel is predicted exactly.
     """
     total = 0.0
-    for image in targets:  # one by one: the full set in float64 would take gigabytes
+    for image in targets:  # not all at once: the full set in float64 needs gigabytes
         t = image.astype("float64")
         t = t[(t > 0) & (t < 1)]  # black and white pixels cost nothing
         total -= np.sum(t * np.log(t) + (1 - t) * np.log1p(-t))
@@ -107,15 +109,15 @@ def entropy(targets: np.ndarray) -> float:
 
 
 def constant_loss(train: np.ndarray, targets: np.ndarray) -> float:
-    """Binary cross-entropy on `targets` of the mean pixel of `train` as the only prediction."""
-    # Kept off 0 and 1 as Keras does, or entirely black digits would cost infinitely much.
+    """Return the binary cross-entropy on `targets` if the mean pixel of `train` is predicted."""
+    # Clipped as in Keras: the loss of entirely black digits would be infinite otherwise.
     p = np.clip(train.mean(dtype="float64"), 1e-7, 1 - 1e-7)
     t = targets.mean(dtype="float64")
     return float(-t * np.log(p) - (1 - t) * np.log1p(-p))
 
 
 def table(header: Sequence[str], rows: Mapping[str, Sequence[float | str]]) -> str:
-    """Lay out named rows of losses under a header; strings are shown as they are."""
+    """Return named rows of losses as text under a header; strings are not formatted."""
     cells = {
         name: [value if isinstance(value, str) else f"{value:.4f}" for value in values]
         for name, values in rows.items()
@@ -131,19 +133,21 @@ def table(header: Sequence[str], rows: Mapping[str, Sequence[float | str]]) -> s
     return "\n".join(lines)
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows of cells under a head, as a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells under a header as a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def draw_rows(rows: Mapping[str, np.ndarray], title: str) -> Figure:
-    """Draw rows of equally many digits, each with its name to the left, under a title."""
-    from matplotlib.figure import Figure  # only here: the rest works without
+    """Draw rows of digits of equal length, each with its name to the left, under a title."""
+    from matplotlib.figure import Figure  # Matplotlib is optional
 
     columns = len(next(iter(rows.values())))
-    # Long lines, a path for example, are wrapped to what fits above the figure.
-    title = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, 110))
+    # Long lines, such as paths, are wrapped to the width of the figure.
+    title = "\n".join(
+        wrapped for line in title.splitlines() for wrapped in textwrap.wrap(line, 110)
+    )
     figure = Figure(figsize=(9.6, 0.9 + 1.05 * len(rows)), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -162,7 +166,7 @@ def save_picture(figure: Figure, path: Path) -> None:
 
 
 def save_text(text: str, path: Path) -> None:
-    """Write a text."""
+    """Write text to a file."""
     replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
     print(f"Table: {path}")
 
@@ -174,7 +178,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         type=named_path,
         default=Path("output"),
         metavar="DIR",
-        help="folder for what is written, made if missing (default: %(default)s)",
+        help="folder for the results, created if missing (default: %(default)s)",
     )
 
 
@@ -184,8 +188,8 @@ def add_training(parser: argparse.ArgumentParser, epochs: int = 25) -> None:
         "--data",
         default="sample",
         metavar="sample|keras|PATH",
-        help="digits to use: the sample that comes with the examples, the full MNIST as Keras "
-        "downloads it, or a .npz with x_train and x_test (default: %(default)s)",
+        help="digits to use: the sample in the examples, the full MNIST that Keras downloads, or "
+        "the path of a .npz file with x_train and x_test (default: %(default)s)",
     )
     parser.add_argument(
         "--epochs", type=at_least(1), default=epochs, metavar="N", help="default: %(default)s"
@@ -195,16 +199,16 @@ def add_training(parser: argparse.ArgumentParser, epochs: int = 25) -> None:
     )
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Return what reads an integer from `least` up, for `add_argument`."""
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return a function that reads an integer of at least `minimum`, for `add_argument`."""
 
     def integer(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or not least <= value < 2**32:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer from {least} up")
+        if value is None or not minimum <= value < 2**32:
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {minimum}")
         return value
 
     return integer
@@ -213,16 +217,16 @@ def at_least(least: int) -> Callable[[str], int]:
 def check_output(
     parser: argparse.ArgumentParser, output: Path, *names: str, data: str | None = None
 ) -> None:
-    """Make the folder for what is written, or end the program before it has done any work.
+    """Create the folder for the results, or end the program before any work.
 
     Args:
-        parser: Says what is wrong.
+        parser: The parser that reports an error.
         output: The folder.
-        names: Of the files to be written there.
-        data: A file that is read, and must not be overwritten.
+        names: Names of the files to write there.
+        data: Path of an input file, which must not be overwritten.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        parser.error("the picture needs matplotlib: python -m pip install matplotlib")
+        parser.error("the picture needs Matplotlib. Use: python -m pip install matplotlib")
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name in names:
@@ -232,7 +236,7 @@ def check_output(
 
 
 def load_or_exit(parser: argparse.ArgumentParser, source: str) -> Digits:
-    """Load the digits and say which they are, or end the program with the reason."""
+    """Load the digits and print their description, or end the program with an error."""
     try:
         digits = load(source)
     except DigitsError as error:

@@ -1,9 +1,8 @@
-"""Train a small convolutional autoencoder on MNIST, its decoder made of UpsampleConv2D.
+"""Train a small convolutional autoencoder on MNIST whose decoder uses UpsampleConv2D.
 
-The encoder squeezes 28x28 pixels through a bottleneck of 4x4x8 numbers; the decoder enlarges
-these step by step until they are a digit again. Beside the losses of the network stand the
-lowest that is possible, which grey pixels keep above zero, and that of predicting the mean
-pixel everywhere.
+The encoder reduces 28x28 pixels to a bottleneck of 4x4x8 values; the decoder upsamples them in
+three layers to a digit. Two losses are printed for comparison: the lowest possible one, which is
+above zero because of grey pixels, and the loss of predicting the mean pixel everywhere.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ SHOWN = 8
 
 
 def encoder() -> list[keras.Layer]:
-    """Layers from 28x28x1 to the bottleneck, 4x4x8."""
+    """Return the layers from 28x28x1 to the bottleneck, 4x4x8."""
     options = {"padding": "same", "activation": "relu", "kernel_initializer": "he_uniform"}
     return [
         Conv2D(8, 2, **options),  # 28x28
@@ -49,10 +48,10 @@ def encoder() -> list[keras.Layer]:
 
 
 def upsampling_decoder() -> list[keras.Layer]:
-    """Layers from the bottleneck back to 28x28x1, each of which enlarges and convolves."""
+    """Return the layers from the bottleneck to 28x28x1; each upsamples and convolves."""
     options = {"interpolation": "linear", "kernel_initializer": "he_uniform"}
     return [
-        # 4 -> 8 -> 7: "valid" drops the row and column that 28 = 4 * 7 has no use for.
+        # 4 -> 8 -> 7: "valid" drops one row and column, because 28 = 4 * 7.
         UpsampleConv2D(8, 2, padding="valid", activation="relu", **options),
         UpsampleConv2D(8, 2, activation="relu", **options),  # 14x14
         UpsampleConv2D(1, 2, activation="sigmoid", **options),  # 28x28
@@ -62,7 +61,7 @@ def upsampling_decoder() -> list[keras.Layer]:
 def build_autoencoder(
     decoder: Callable[[], list[keras.Layer]] = upsampling_decoder,
 ) -> keras.Model:
-    """Build the network out of the encoder and what `decoder` makes."""
+    """Build the network from the encoder and the layers that `decoder` returns."""
     layers = [keras.Input((28, 28, 1)), *encoder(), *decoder()]
     return keras.Sequential(layers, name="autoencoder")
 
@@ -81,11 +80,11 @@ def train(
     Args:
         model: An autoencoder of 28x28x1 digits.
         parts: Training, validation and test digits.
-        epochs: How often the training digits are gone through.
-        seed: Decides the order they are gone through in.
+        epochs: Number of passes over the training digits.
+        seed: Seed of the order of the training digits.
 
     Returns:
-        The finished model's binary cross-entropy on each part.
+        Binary cross-entropy of the trained model on each part.
     """
     training, validation, _ = parts
     keras.utils.set_random_seed(seed)
@@ -96,13 +95,13 @@ def train(
         batch_size=BATCH_SIZE,
         epochs=epochs,
         validation_data=(validation, validation),
-        verbose=1 if sys.stdout.isatty() else 2,  # no moving bar in a log
+        verbose=1 if sys.stdout.isatty() else 2,  # no progress bar in a log
     )
     return [model.evaluate(part, part, batch_size=250, verbose=0) for part in parts]
 
 
 def references(parts: Sequence[np.ndarray]) -> dict[str, list[float]]:
-    """Losses to compare a model's with, on each part."""
+    """Return losses to compare with those of a model, on each part."""
     return {
         "lowest possible": [entropy(part) for part in parts],
         "constant prediction": [constant_loss(parts[0], part) for part in parts],
@@ -123,18 +122,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = build_autoencoder()
     model.summary()
     losses = train(model, parts, epochs=arguments.epochs, seed=arguments.seed)
-    known = references(parts)
+    reference_losses = references(parts)
 
     print(f"\nBinary cross-entropy after {arguments.epochs} epochs, batches of {BATCH_SIZE}")
     print(f"Digits: {digits.description}")
-    print(table(["training", "validation", "test"], {"autoencoder": losses, **known}), end="\n\n")
+    rows = {"autoencoder": losses, **reference_losses}
+    print(table(["training", "validation", "test"], rows), end="\n\n")
 
     shown = digits.test[:SHOWN]
     reconstructed = model.predict(shown, verbose=0)
     figure = draw_rows(
         {"test digits": shown, "reconstructions": reconstructed},
         f"Autoencoder of {model.count_params():,} parameters: training loss {losses[0]:.4f}, "
-        f"test loss {losses[2]:.4f} (lowest possible {known['lowest possible'][2]:.4f})\n"
+        f"test loss {losses[2]:.4f} (lowest possible {rows['lowest possible'][2]:.4f})\n"
         f"{digits.description}",
     )
     save_picture(figure, arguments.output / "mnist_autoencoder.png")

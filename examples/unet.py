@@ -1,10 +1,11 @@
-"""Train a small U-Net to take noise off digits: BlurPool2D on the way down, UpsampleConv2D back up.
+"""Train a small U-Net to remove noise from digits, with BlurPool2D and UpsampleConv2D.
 
-The maps go from 28x28 pixels to 14x14, 7x7 and 4x4, and 7 is odd: its half is enlarged to 8, and
-cropped to the 7 of the map that it is joined with. Both layers take the first two samples for the
-first of the smaller map, so nothing is shifted by that, at this size or at any other.
+The encoder downsamples with BlurPool2D, from 28x28 pixels to 14x14, 7x7 and 4x4. The decoder
+upsamples with UpsampleConv2D. 7 is odd: the 4x4 map is upsampled to 8x8, and cropped to the 7x7 of
+the skip connection. Both layers align the first sample of the smaller map with the first two
+samples of the larger one, so cropping shifts nothing, at any size.
 
-Beside the errors of the network stand those of the noisy digits themselves, of the best linear
+Three errors are printed for comparison: those of the noisy digits themselves, of the best linear
 filter of 5x5 pixels, and of predicting the mean pixel everywhere.
 """
 
@@ -35,13 +36,13 @@ from keras_upsampling import BlurPool2D, UpsampleConv2D
 BATCH_SIZE = 25
 EPOCHS = 4
 FILTERS = (8, 16, 16, 16)  # at 28x28, 14x14, 7x7 and 4x4
-NOISE = 0.5  # standard deviation; black is 0, and white 1
+NOISE = 0.5  # standard deviation; black is 0, white is 1
 SHOWN = 8
 VALIDATION_SPLIT = 0.2
 
 
 class Part(NamedTuple):
-    """Digits with noise, and without."""
+    """Digits with and without noise."""
 
     noisy: np.ndarray
     clean: np.ndarray
@@ -49,47 +50,47 @@ class Part(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="unet")
 class CropLike(keras.Layer):
-    """Crop a map behind its end to the height and width of another: `(map, other)` to `map`."""
+    """Crop the end of a map to the height and width of another map, `(map, reference)`."""
 
     def call(self, inputs):
-        """Return the first of two maps, cropped."""
-        x, other = inputs
-        height, width = ops.shape(other)[1:3]
+        """Return the first map, cropped."""
+        x, reference = inputs
+        height, width = ops.shape(reference)[1:3]
         return x[:, :height, :width]
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of the first, with the lengths of the second."""
-        x, other = input_shape
-        return (x[0], *other[1:3], x[3])
+        """Return the shape of the first map with the height and width of the second."""
+        x, reference = input_shape
+        return (x[0], *reference[1:3], x[3])
 
 
 def build_unet(filters: Sequence[int] = FILTERS) -> keras.Model:
-    """Build a U-Net for grey images of any size, with as many sizes of maps as `filters`."""
-    last = {"data_format": "channels_last"}
-    options = {"activation": "relu", "kernel_initializer": "he_uniform", **last}
+    """Build a U-Net for grey images of any size; `filters` has one entry per size of map."""
+    channels_last = {"data_format": "channels_last"}
+    options = {"activation": "relu", "kernel_initializer": "he_uniform", **channels_last}
     convolution = {"padding": "same", **options}
-    # Past the border of an enlarged map stands its edge: no rim of zeros is learned around.
-    enlarging = {"interpolation": "linear", "padding": "edge", **options}
+    # Edge padding avoids a rim of zeros around the upsampled map.
+    upsampling = {"interpolation": "linear", "padding": "edge", **options}
     images = keras.Input((None, None, 1))
     x, skips = images, []
     for count in filters[:-1]:
         x = Conv2D(count, 3, **convolution)(x)
         skips.append(x)
-        x = BlurPool2D(2, **last)(x)
+        x = BlurPool2D(2, **channels_last)(x)
     x = Conv2D(filters[-1], 3, **convolution)(x)
     for count, skip in zip(filters[-2::-1], skips[::-1], strict=True):
-        x = UpsampleConv2D(count, 3, **enlarging)(x)
+        x = UpsampleConv2D(count, 3, **upsampling)(x)
         x = Concatenate()([skip, CropLike()([x, skip])])
         x = Conv2D(count, 3, **convolution)(x)
-    return keras.Model(images, Conv2D(1, 1, activation="sigmoid", **last)(x), name="unet")
+    return keras.Model(images, Conv2D(1, 1, activation="sigmoid", **channels_last)(x), name="unet")
 
 
 def split(digits: Digits, seed: int) -> list[Part]:
     """Split into training, validation (the end of the training digits) and test digits.
 
     Args:
-        digits: Without noise.
-        seed: Decides the noise.
+        digits: Digits without noise.
+        seed: Seed of the noise.
     """
     cut = int(len(digits.train) * (1 - VALIDATION_SPLIT))
     rng = np.random.default_rng(seed)
@@ -100,20 +101,20 @@ def split(digits: Digits, seed: int) -> list[Part]:
 
 
 def train(model: keras.Model, parts: Sequence[Part], *, epochs: int, seed: int) -> list[float]:
-    """Train the model to take the noise off.
+    """Train the model to remove the noise.
 
     Args:
-        model: What takes images and makes images.
+        model: A model from images to images of the same shape.
         parts: Training, validation and test digits.
-        epochs: How often the training digits are gone through.
-        seed: Decides the order they are gone through in.
+        epochs: Number of passes over the training digits.
+        seed: Seed of the order of the training digits.
 
     Returns:
-        The finished model's mean squared error on each part.
+        Mean squared error of the trained model on each part.
     """
     training, validation, _ = parts
     keras.utils.set_random_seed(seed)
-    # Least at the same images as the squared error, but with a gradient where a sigmoid has none.
+    # Same minimum as the squared error, but the gradient of a saturated sigmoid does not vanish.
     model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["mse"])
     model.fit(
         training.noisy,
@@ -121,33 +122,33 @@ def train(model: keras.Model, parts: Sequence[Part], *, epochs: int, seed: int) 
         batch_size=BATCH_SIZE,
         epochs=epochs,
         validation_data=validation,
-        verbose=1 if sys.stdout.isatty() else 2,  # no moving bar in a log
+        verbose=1 if sys.stdout.isatty() else 2,  # no progress bar in a log
     )
     return [model.evaluate(*part, batch_size=250, verbose=0)[1] for part in parts]
 
 
 def mean_squared_error(images: np.ndarray | float, clean: np.ndarray) -> float:
-    """Return the mean of the squared differences of all pixels."""
+    """Return the mean squared difference of all pixels."""
     return float(np.mean((images - clean) ** 2, dtype="float64"))
 
 
 def neighbours(images: np.ndarray, width: int = 5) -> np.ndarray:
-    """Return every pixel's neighbourhood and a one: `(pixels, width**2 + 1)`."""
-    around = [(0, 0), *[(width // 2, width // 2)] * 2]
-    padded = np.pad(images[..., 0], around, "edge")
+    """Return the neighbourhood of every pixel and a constant 1, `(pixels, width**2 + 1)`."""
+    margins = [(0, 0), *[(width // 2, width // 2)] * 2]
+    padded = np.pad(images[..., 0], margins, "edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (width, width), axis=(1, 2))
     windows = windows.reshape(-1, width**2)
     return np.concatenate([windows, np.ones_like(windows[:, :1])], axis=1)
 
 
 def references(parts: Sequence[Part]) -> dict[str, list[float]]:
-    """Return errors to compare a model's with, on each part."""
+    """Return errors to compare with those of a model, on each part."""
     training = parts[0]
-    some = slice(500)  # digits enough for the 26 numbers of a filter
-    filtering = np.linalg.lstsq(neighbours(training.noisy[some]), training.clean[some].ravel())[0]
+    fitted = slice(500)  # enough digits for the 26 weights of a filter
+    weights = np.linalg.lstsq(neighbours(training.noisy[fitted]), training.clean[fitted].ravel())[0]
     return {
         "best 5x5 filter": [
-            mean_squared_error((neighbours(part.noisy) @ filtering), part.clean.ravel())
+            mean_squared_error((neighbours(part.noisy) @ weights), part.clean.ravel())
             for part in parts
         ],
         "mean pixel": [mean_squared_error(training.clean.mean(), part.clean) for part in parts],

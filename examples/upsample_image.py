@@ -1,4 +1,4 @@
-"""Enlarge a 2x2 image 32 times, and look at what the interpolation makes of it."""
+"""Upsample a 2x2 image by 32, and draw the result of each interpolation."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ INTERPOLATIONS = ("nearest", "linear", "cubic", "lanczos3", "lanczos5")
 
 
 def image() -> np.ndarray:
-    """Four numbers as one image of two rows, two columns and one channel."""
+    """Return four values as one image of two rows, two columns and one channel."""
     return np.array([0, 0.5, 1, 1.5], dtype="float32").reshape(1, 2, 2, 1)
 
 
-def enlarge(images: np.ndarray, interpolation: str) -> np.ndarray:
-    """Enlarge images 32 times."""
+def upsample(images: np.ndarray, interpolation: str) -> np.ndarray:
+    """Upsample images by 32."""
     return np.array(Upsample2D(32, interpolation=interpolation)(images))
 
 
 def draw(pictures: Mapping[str, np.ndarray]) -> Figure:
-    """Draw single-channel images side by side, on one colour scale and with its bar."""
+    """Draw single-channel images side by side, with one colour scale and its bar."""
     from matplotlib.figure import Figure
 
     columns = min(len(pictures), 3)
     rows = -(-len(pictures) // columns)
-    # Cubic and Lanczos go beyond the numbers they are given, so the scale covers all results.
+    # Cubic and Lanczos overshoot the input values, so the scale covers all results.
     low = min(picture.min() for picture in pictures.values())
     high = max(picture.max() for picture in pictures.values())
     figure = Figure(figsize=(0.8 + 3.4 * columns, 0.2 + 3.5 * rows), layout="constrained")
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--interpolation",
         choices=(*INTERPOLATIONS, "all"),
         default="linear",
-        help="how to fill in between the pixels (default: %(default)s)",
+        help="interpolation to use (default: %(default)s)",
     )
     add_output(parser)
     arguments = parser.parse_args(argv)
@@ -64,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = arguments.interpolation
     pictures = {"original, 2x2": original}
     for interpolation in INTERPOLATIONS if chosen == "all" else (chosen,):
-        enlarged = enlarge(original, interpolation)
-        print(f"{interpolation}: {original.shape} -> {enlarged.shape}")
-        height, width = enlarged.shape[1:3]
-        pictures[f"{interpolation}, {height}x{width}"] = enlarged
+        upsampled = upsample(original, interpolation)
+        print(f"{interpolation}: {original.shape} -> {upsampled.shape}")
+        height, width = upsampled.shape[1:3]
+        pictures[f"{interpolation}, {height}x{width}"] = upsampled
     save_picture(draw(pictures), arguments.output / "upsample_image.png")
 
 

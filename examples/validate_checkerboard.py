@@ -1,17 +1,17 @@
-"""Check the checkerboard score against patterns that were put into photographs by hand.
+"""Check the checkerboard score on photographs with and without added patterns.
 
 The photographs are those that scikit-image, scikit-learn and PyWavelets install (`pip install
-scikit-image scikit-learn PyWavelets`). Some carry patterns of their own, from the camera or from
-JPEG, and a score that finds those is right. So that they do not count as false alarms, the
-photographs are made smaller first, by 0.7, which leaves no pattern of a whole period.
+scikit-image scikit-learn PyWavelets`). Some contain patterns from the camera or from JPEG, which
+a score detects rightly. To keep these from counting as false alarms, the photographs are first
+downsampled by 0.7, which leaves no pattern with an integer period.
 
-Crops at random places are scored as they are and with a pattern added: a plain checkerboard, the
-overlaps of a transposed convolution, or random numbers, repeated each `size` samples. The area
-under the curve (AUC) says how well the score tells the two apart: 0.5 is chance, 1 is without a
-mistake. Amplitudes are root mean squares, as shares of the range.
+Random crops are scored without and with an added pattern: a plain checkerboard, the overlaps of a
+transposed convolution, or random values, repeated every `size` samples. The area under the curve
+(AUC) measures how well the score separates the two: 0.5 is chance, 1 is perfect. Amplitudes are
+root mean squares, relative to the range.
 
-White noise shows how exact the amplitude of a pattern is, and what the score is where there is
-none, down to the smallest images.
+White noise shows the error of the measured amplitude, and the score without a pattern, down to
+the smallest images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling.commands.files import check_writable, named_path, replace_file
 from keras_upsampling.ops._checkerboard.score import CheckerboardScore
 
-# The form of the high-pass was tried on these before it was on synthetic images.
+# The form of the high-pass was first tried on these, then on synthetic images.
 TRIED = [
     "astronaut",
     "brick",
@@ -48,15 +48,14 @@ TRIED = [
     "rocket",
 ]
 
-# No constant was chosen by these. False alarms of the first two had been seen once when the
-# high-pass got the form it has; the others were first scored when the score was as it is. Of the
-# same libraries PyWavelets's aero is left out, since it has a pattern: rows of a scanner, 4.3 apart
-# and so 3.0 once it is made smaller, 19 dB above what is around them in the spectrum.
+# No constant was chosen on these. False alarms of the first two were known when the high-pass got
+# its form; the others were scored afterwards only. PyWavelets's aero is left out: after
+# downsampling, the rows of its scanner are a pattern of period 3.
 HELD_OUT = ["clock", "stereo_motorcycle", "china", "flower", "ascent"]
 
 
 def photographs(names: Sequence[str]) -> list[np.ndarray]:
-    """Grey photographs in [0, 1], without patterns of their own."""
+    """Return grey photographs in [0, 1] without patterns."""
     try:
         import pywt.data
         import skimage
@@ -64,42 +63,42 @@ def photographs(names: Sequence[str]) -> list[np.ndarray]:
         from sklearn.datasets import load_sample_image
     except ImportError as error:
         raise SystemExit(
-            "The photographs are missing: pip install scikit-image scikit-learn PyWavelets"
+            "The photographs need packages. Use: pip install scikit-image scikit-learn PyWavelets"
         ) from error
-    elsewhere = {
+    loaders = {
         "china": lambda: load_sample_image("china.jpg"),
         "flower": lambda: load_sample_image("flower.jpg"),
         "ascent": pywt.data.ascent,
     }
-    found = []
+    photos = []
     for name in names:
         try:
-            image = elsewhere[name]() if name in elsewhere else getattr(data, name)()
-            image = image[0] if isinstance(image, tuple) else image  # the left of a pair
+            image = loaders[name]() if name in loaders else getattr(data, name)()
+            image = image[0] if isinstance(image, tuple) else image  # the left image of a pair
             image = skimage.util.img_as_float32(image)
-        except Exception as error:  # not installed with this version, and not to be fetched
-            print(f"left out: {name} ({error})")
+        except Exception as error:  # not in this version, or cannot be downloaded
+            print(f"Left out: {name} ({error})")
             continue
         grey = color.rgb2gray(image) if image.ndim == 3 else image
-        found.append(transform.rescale(grey, 0.7, anti_aliasing=True).astype("float32"))
-    return found
+        photos.append(transform.rescale(grey, 0.7, anti_aliasing=True).astype("float32"))
+    return photos
 
 
 def crops(photos: Sequence[np.ndarray], count: int, length: int, seed: int) -> np.ndarray:
-    """Square crops `(count, length, length, 1)`, from all photographs in turn."""
+    """Return square crops `(count, length, length, 1)`, from all photographs in turn."""
     rng = np.random.default_rng(seed)
-    found = []
+    images = []
     for i in range(count):
         photo = photos[i % len(photos)]
         top, left = (int(rng.integers(n - length + 1)) for n in photo.shape)
-        found.append(photo[top : top + length, left : left + length])
-    return np.stack(found)[..., None]
+        images.append(photo[top : top + length, left : left + length])
+    return np.stack(images)[..., None]
 
 
 def patterns(count: int, length: int, size: int, seed: int) -> np.ndarray:
-    """Patterns of period `size`, of root mean square 1, each with a phase of its own."""
+    """Return patterns of period `size` and root mean square 1, each with a random phase."""
     rng = np.random.default_rng(seed)
-    found = []
+    images = []
     for i in range(count):
         rows, columns = np.indices((size, size))
         overlap = np.where(np.arange(size) == 0, 2.0, 1.0)
@@ -111,56 +110,56 @@ def patterns(count: int, length: int, size: int, seed: int) -> np.ndarray:
         tile = kinds[i % 3]()
         tile = np.roll((tile - tile.mean()) / tile.std(), rng.integers(size, size=2), (0, 1))
         repeats = -(-length // size)
-        found.append(np.tile(tile, (repeats, repeats))[:length, :length])
-    return np.stack(found)[..., None]
+        images.append(np.tile(tile, (repeats, repeats))[:length, :length])
+    return np.stack(images)[..., None]
 
 
 def waves(count: int, length: int, seed: int) -> np.ndarray:
-    """Slow waves of mean 0 and root mean square 1, to make patterns stronger and weaker with."""
+    """Return slow waves of mean 0 and root mean square 1, to modulate patterns with."""
     rng = np.random.default_rng(seed)
-    place = np.arange(length) / length
-    angle = 2 * np.pi * (place + rng.random((count, 1)))
-    one = np.sin(angle)[:, :, None] * np.ones(length)
-    turned = np.where(rng.random((count, 1, 1)) < 0.5, one, np.swapaxes(one, 1, 2))
-    return (turned / turned.std(axis=(1, 2), keepdims=True))[..., None]
+    position = np.arange(length) / length
+    angle = 2 * np.pi * (position + rng.random((count, 1)))
+    vertical = np.sin(angle)[:, :, None] * np.ones(length)
+    images = np.where(rng.random((count, 1, 1)) < 0.5, vertical, np.swapaxes(vertical, 1, 2))
+    return (images / images.std(axis=(1, 2), keepdims=True))[..., None]
 
 
 def compressed(images: np.ndarray, quality: int) -> np.ndarray:
-    """What JPEG makes of images."""
+    """Return images after JPEG compression."""
     from PIL import Image
 
-    found = []
+    decoded = []
     for image in images:
         file = io.BytesIO()
         levels = (image[..., 0].clip(0, 1) * 255).round().astype("uint8")
         Image.fromarray(levels).save(file, "jpeg", quality=quality)
-        found.append(np.asarray(Image.open(file), dtype="float32") / 255)
-    return np.stack(found)[..., None]
+        decoded.append(np.asarray(Image.open(file), dtype="float32") / 255)
+    return np.stack(decoded)[..., None]
 
 
 def blurred(images: np.ndarray) -> np.ndarray:
-    """What a decoder makes of images: a little blurred, and with some noise."""
-    wide = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    rows = 0.2 * wide[:, :-2] + 0.6 * wide[:, 1:-1] + 0.2 * wide[:, 2:]
+    """Return images as a decoder would output them: slightly blurred, with some noise."""
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = 0.2 * padded[:, :-2] + 0.6 * padded[:, 1:-1] + 0.2 * padded[:, 2:]
     soft = 0.2 * rows[:, :, :-2] + 0.6 * rows[:, :, 1:-1] + 0.2 * rows[:, :, 2:]
     return soft + np.random.default_rng(9).normal(0, 0.004, soft.shape)
 
 
 def auc(clean: np.ndarray, dirty: np.ndarray) -> float:
-    """Share of the pairs in which the dirty one scores higher."""
+    """Return the share of pairs in which the dirty image scores higher than the clean one."""
     ranks = np.concatenate([clean, dirty]).argsort().argsort()[len(clean) :]
     return float((ranks.sum() - len(dirty) * (len(dirty) - 1) / 2) / (len(clean) * len(dirty)))
 
 
 def pooled(db: np.ndarray, pool: int) -> np.ndarray:
-    """Mean score of every `pool` images."""
-    whole = db[: len(db) // pool * pool].reshape(-1, pool)
-    return 10 * np.log10(np.mean(10 ** (whole / 10), axis=1))
+    """Return the mean score of every `pool` images."""
+    pools = db[: len(db) // pool * pool].reshape(-1, pool)
+    return 10 * np.log10(np.mean(10 ** (pools / 10), axis=1))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -168,81 +167,93 @@ SIZES = (2, 3, 4)
 LENGTHS = (32, 64)
 AMPLITUDES = (0.001, 0.002, 0.005, 0.01)
 QUALITIES = (95, 75, 50)
-# What the cost is measured on: images, and samples along an axis.
+# Images for the measurement of time: their number, and their height and width.
 COUNT, SIDE = 64, 256
 
 
-def parts(count: int) -> list[slice]:
-    """Slices of a batch that are small enough to be quick."""
+def batches(count: int) -> list[slice]:
+    """Return slices of at most 200 images, small enough to be quick."""
     return [slice(start, start + 200) for start in range(0, count, 200)]
 
 
 def score(
     images: np.ndarray, size: int, reference: np.ndarray | None = None, rank: int = 2
 ) -> CheckerboardScore:
-    """The score of images with channels last."""
-    found = [
+    """Return the score of images with channels last."""
+    scores = [
         checkerboard_score(
-            images[part],
+            images[batch],
             (size,) * rank,
-            reference=None if reference is None else reference[part],
+            reference=None if reference is None else reference[batch],
             data_format="channels_last",
         )
-        for part in parts(len(images))
+        for batch in batches(len(images))
     ]
-    return CheckerboardScore(*map(np.concatenate, zip(*found, strict=True)))
+    return CheckerboardScore(*map(np.concatenate, zip(*scores, strict=True)))
 
 
 def periods_of(images: np.ndarray) -> np.ndarray:
-    """The periods that are found in images with channels last."""
-    found = [
-        detect_stride(images[part], data_format="channels_last").stride
-        for part in parts(len(images))
+    """Return the detected periods of images with channels last."""
+    periods = [
+        detect_stride(images[batch], data_format="channels_last").stride
+        for batch in batches(len(images))
     ]
-    return np.concatenate(found)
+    return np.concatenate(periods)
 
 
 def tables(photos: Sequence[np.ndarray], count: int, seed: int, advance: Callable[[], None]) -> str:
-    """All that is measured on so many crops of each kind; `advance` is called now and then."""
-    found, alarms, special = [], [], []
+    """Return the tables of all measurements on crops of photographs.
+
+    Args:
+        photos: Grey photographs.
+        count: Number of crops of each kind.
+        seed: Seed of the crops and the patterns.
+        advance: Called after each pair of length and size, to show progress.
+    """
+    areas, alarms, special = [], [], []
     periods_found: dict[int, list[float]] = {length: [] for length in LENGTHS}
     for length, size in itertools.product(LENGTHS, SIZES):
         case = [f"{length}x{length}", str(size)]
         clean = crops(photos, count, length, seed)
-        other = crops(photos, count, length, seed + 1)
+        background = crops(photos, count, length, seed + 1)
         added = patterns(count, length, size, seed)
-        base = score(clean, size)
-        found.append(
-            case + [f"{auc(base.db, score(other + a * added, size).db):.3f}" for a in AMPLITUDES]
+        clean_score = score(clean, size)
+        areas.append(
+            case
+            + [
+                f"{auc(clean_score.db, score(background + amplitude * added, size).db):.3f}"
+                for amplitude in AMPLITUDES
+            ]
         )
-        modulated = score(other + 0.01 * added * waves(count, length, seed), size)
-        soft, soft_other = blurred(clean), blurred(other)
+        modulated = score(background + 0.01 * added * waves(count, length, seed), size)
         with_reference = [
-            score(soft, size, reference=clean),
-            score(soft_other + 0.001 * added, size, reference=other),
+            score(blurred(clean), size, reference=clean),
+            score(blurred(background) + 0.001 * added, size, reference=background),
         ]
-        pools = [pooled(one.db, 32) for one in (base, score(other + 0.0005 * added, size))]
-        right = periods_of(other + 0.005 * added) == size
-        periods_found[length].append(100 * float(np.mean(right)))
+        weak = score(background + 0.0005 * added, size)
+        pools = [pooled(scores.db, 32) for scores in (clean_score, weak)]
+        correct = periods_of(background + 0.005 * added) == size
+        periods_found[length].append(100 * float(np.mean(correct)))
         special.append(
             [
                 *case,
-                f"{auc(base.band_db, modulated.band_db):.3f}",
-                f"{auc(*(one.db for one in with_reference)):.3f}",
+                f"{auc(clean_score.band_db, modulated.band_db):.3f}",
+                f"{auc(*(scores.db for scores in with_reference)):.3f}",
                 f"{auc(*pools):.3f}",
                 f"{periods_found[length][-1]:.1f} %",
             ]
         )
-        kinds = {"none": base}
-        kinds |= {f"JPEG {q}": score(compressed(clean, q), size) for q in QUALITIES}
-        for name, one in kinds.items():
-            shares = [100 * np.mean(part) for part in (one.p_value < 0.01, one.detected)]
+        kinds = {"none": clean_score}
+        for quality in QUALITIES:
+            kinds[f"JPEG {quality}"] = score(compressed(clean, quality), size)
+        for name, scores in kinds.items():
+            shares = [100 * np.mean(flags) for flags in (scores.p_value < 0.01, scores.detected)]
             alarms.append([*case, name, *(f"{share:.1f} %" for share in shares)])
         advance()
     return "\n\n".join(
         [
-            "Area under the curve of `db`, by the amplitude of what was added:",
-            table(["crops", "size", *map(str, AMPLITUDES)], found),
+            "Area under the curve of `db`, by the amplitude of the added pattern:",
+            table(["crops", "size", *map(str, AMPLITUDES)], areas),
             "Other tasks: patterns that change sign across the image, at 0.01, by `band_db`; "
             "patterns of 0.001 in a blurred and noisy copy, with a reference; pools of 32 crops "
             "at 0.0005; and the period found by `detect_stride` at 0.005:",
@@ -253,14 +264,14 @@ def tables(photos: Sequence[np.ndarray], count: int, seed: int, advance: Callabl
                 for length, share in periods_found.items()
             )
             + ".",
-            "False alarms: how many clean crops have a p-value below 0.01, and how many are "
-            "`detected`:",
+            "False alarms: the share of clean crops with a p-value below 0.01, and the share that "
+            "is `detected`:",
             table(["crops", "size", "compression", "p < 0.01", "detected"], alarms),
         ]
     )
 
 
-# Lengths and size of what noise is drawn in, from the smallest that are taken.
+# Lengths of the images of noise, from the smallest that the score accepts, and the size.
 SHAPES = (
     ((26,), 2),
     ((64,), 2),
@@ -281,47 +292,46 @@ NOISES = (0.005, 0.01, 0.02, 0.05)
 AMPLITUDE = 0.01
 
 
-def in_noise(count: int, seed: int, advance: Callable[[], None]) -> str:
-    """What is measured in white noise, with and without a pattern; `advance` as in `tables`."""
+def noise_tables(count: int, seed: int, advance: Callable[[], None]) -> str:
+    """Return the tables of white noise with and without a pattern; arguments as in `tables`."""
     rng = np.random.default_rng(seed)
-    exact, nothing = [], []
+    amplitude_rows, alarm_rows = [], []
     for lengths, size in SHAPES:
-        drawn = max(64, min(count, 400_000 // math.prod(lengths)))
+        draws = max(64, min(count, 400_000 // math.prod(lengths)))
         case = ["x".join(map(str, lengths)), str(size)]
-        noise = rng.standard_normal((drawn, *lengths, 1), dtype="float32")
-        tiles = rng.standard_normal((drawn, *[size] * len(lengths)))
+        noise = rng.standard_normal((draws, *lengths, 1), dtype="float32")
+        tiles = rng.standard_normal((draws, *[size] * len(lengths)))
         axes = tuple(range(1, tiles.ndim))
         tiles -= tiles.mean(axis=axes, keepdims=True)
         tiles /= tiles.std(axis=axes, keepdims=True)
         added = tiles[(slice(None), *np.ix_(*(np.arange(n) % size for n in lengths)))][..., None]
         cells = []
         for amount in NOISES:
-            found = score(0.5 + amount * noise + AMPLITUDE * added, size, rank=len(lengths))
-            detected = np.mean(found.detected)
-            off = np.mean(found.amplitude) / AMPLITUDE - 1
-            cells.append(f"{100 * off:+.1f} %" if detected >= 0.99 else f"({detected:.0%} found)")
-        exact.append(case + cells)
+            noisy = score(0.5 + amount * noise + AMPLITUDE * added, size, rank=len(lengths))
+            detected = np.mean(noisy.detected)
+            error = np.mean(noisy.amplitude) / AMPLITUDE - 1
+            cells.append(f"{100 * error:+.1f} %" if detected >= 0.99 else f"({detected:.0%} found)")
+        amplitude_rows.append(case + cells)
         clean = score(0.5 + 0.1 * noise, size, rank=len(lengths))
         means = [10 * np.log10(np.mean(10 ** (db / 10))) for db in (clean.db, clean.band_db)]
-        alarms = [100 * np.mean(part) for part in (clean.p_value < 0.01, clean.detected)]
-        nothing.append(
-            [*case, *(f"{mean:+.1f} dB" for mean in means), *(f"{a:.1f} %" for a in alarms)]
-        )
+        alarms = [100 * np.mean(flags) for flags in (clean.p_value < 0.01, clean.detected)]
+        cells = [f"{mean:+.1f} dB" for mean in means]
+        alarm_rows.append([*case, *cells, *(f"{share:.1f} %" for share in alarms)])
         advance()
     return "\n\n".join(
         [
-            f"How far the mean amplitude of patterns of {AMPLITUDE} is off, by the noise, where at "
-            "least 99 % of the draws are `detected`:",
-            table(["lengths", "size", *map(str, NOISES)], exact),
-            "The mean of `db` and `band_db` without a pattern, as the metric takes it, and how "
-            "many draws have a p-value below 0.01, and are `detected`:",
-            table(["lengths", "size", "db", "band_db", "p < 0.01", "detected"], nothing),
+            f"Relative error of the mean amplitude of patterns of {AMPLITUDE}, by the standard "
+            "deviation of the noise, where at least 99 % of the draws are `detected`:",
+            table(["lengths", "size", *map(str, NOISES)], amplitude_rows),
+            "Means of `db` and `band_db` without a pattern, averaged as in the metric; the share "
+            "of draws with a p-value below 0.01, and the share that is `detected`:",
+            table(["lengths", "size", "db", "band_db", "p < 0.01", "detected"], alarm_rows),
         ]
     )
 
 
 def cost() -> str:
-    """How long the score takes, beside a forward pass of a small decoder of such images."""
+    """Return the time of the score, beside the forward pass of a small decoder."""
     layers = keras.layers
     decoder = keras.Sequential(
         [
@@ -345,12 +355,12 @@ def cost() -> str:
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
-    # The first time, things are compiled.
-    median = {name: float(np.median(found[1:])) for name, found in seconds.items()}
+    # The first run includes compilation.
+    median = {name: float(np.median(durations[1:])) for name, durations in seconds.items()}
     return (
-        f"The score of {COUNT} images of {SIDE}x{SIDE} takes {median['score']:.2f} s, of half as "
-        f"many {median['half']:.2f} s. A decoder of three layers of 32 filters makes the {COUNT} "
-        f"in {median['decoder']:.2f} s ({keras.backend.backend()})."
+        f"The score of {COUNT} images of {SIDE}x{SIDE} takes {median['score']:.2f} s, and of half "
+        f"of them {median['half']:.2f} s. A decoder of three layers with 32 filters computes the "
+        f"{COUNT} images in {median['decoder']:.2f} s ({keras.backend.backend()})."
     )
 
 
@@ -361,33 +371,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--crops",
         type=int,
         default=3000,
-        help="of each kind; 0 leaves photographs out (default: 3000)",
+        help="number of crops of each kind; 0 leaves the photographs out (default: 3000)",
     )
     parser.add_argument(
-        "--draws", type=int, default=2000, help="of white noise, at most (default: 2000)"
+        "--draws",
+        type=int,
+        default=2000,
+        help="largest number of draws of white noise (default: 2000)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the crops (default: 0)")
-    parser.add_argument("--output", type=named_path, help="write the tables to this file as well")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the crops (default: 0)")
+    parser.add_argument("--output", type=named_path, help="file to write the tables to as well")
     options = parser.parse_args(arguments)
     if 0 < options.crops < 64:
-        parser.error("--crops must be 64 or more, for pools of 32, or 0")
+        parser.error(f"--crops must be 0, or 64 or more for pools of 32. Received: {options.crops}")
     if options.output:
         try:
             check_writable(options.output)
         except ValueError as error:
             parser.error(f"argument --output: {error}")
-    held_out = "{} crops of {} photographs by which no constant was chosen"
-    tried = "{} crops of {} photographs on which the filter's form was tried"
-    # Without crops nobody needs the photographs.
-    names = {held_out: HELD_OUT, tried: TRIED} if options.crops else {}
-    sets = {title: photographs(known) for title, known in names.items()}
+    held_out = "{} crops of {} photographs on which no constant was chosen"
+    tried = "{} crops of {} photographs on which the form of the high-pass was tried"
+    # Without crops the photographs are not loaded.
+    names_by_title = {held_out: HELD_OUT, tried: TRIED} if options.crops else {}
+    sets = {title: photographs(names) for title, names in names_by_title.items()}
     progress = keras.utils.Progbar(len(sets) * len(LENGTHS) * len(SIZES) + len(SHAPES))
     sections = [
         f"**{title.format(options.crops, len(photos))}**\n\n"
         + tables(photos, options.crops, options.seed, lambda: progress.add(1))
         for title, photos in sets.items()
     ]
-    noise = in_noise(options.draws, options.seed, lambda: progress.add(1))
+    noise = noise_tables(options.draws, options.seed, lambda: progress.add(1))
     sections.append(f"**White noise, {options.draws} draws at most**\n\n{noise}")
     text = "\n\n".join([*sections, "**Cost**", cost()])
     print(text)

@@ -20,13 +20,13 @@ PROGRAMS_ON_DIGITS = [*TRAINING_PROGRAMS, "unet"]
 
 @pytest.fixture
 def example(monkeypatch):
-    """Import an example as `python examples/NAME.py` would find it."""
+    """Import an example as `python examples/NAME.py` imports it."""
     monkeypatch.syspath_prepend(EXAMPLES)
     return importlib.import_module
 
 
 def random_digits(count, seed):
-    """Noise with black, white and grey pixels in the layout of MNIST."""
+    """Return noise with black, white and grey pixels, in the layout of MNIST."""
     rng = np.random.default_rng(seed)
     return np.clip(rng.integers(-150, 400, (count, 28, 28)), 0, 255).astype("uint8")
 
@@ -44,7 +44,7 @@ def data(tmp_path, arrays):
 
 
 def picture(path):
-    """Read a PNG, and make sure that it shows something."""
+    """Read a PNG, and check that it is not empty."""
     from matplotlib.image import imread
 
     pixels = imread(path)
@@ -56,7 +56,7 @@ def picture(path):
 
 
 def slow_cross_entropy(targets, predictions):
-    """Mean of -t log p - (1 - t) log(1 - p), pixel by pixel."""
+    """Return the mean of -t log p - (1 - t) log(1 - p), computed pixel by pixel."""
     losses = []
     for t, p in zip(targets.ravel().tolist(), predictions.ravel().tolist(), strict=True):
         loss = 0.0
@@ -108,10 +108,10 @@ def test_autoencoder_equals_plain_keras_with_the_same_weights(example):
             Conv2D(1, 2, padding="same", activation="sigmoid"),
         ]
     )
-    enlarged = [layer.output.shape[1:] for layer in plain.layers if "up_sampling" in layer.name]
-    assert enlarged == [(8, 8, 8), (14, 14, 8), (28, 28, 8)]
+    upsampled = [layer.output.shape[1:] for layer in plain.layers if "up_sampling" in layer.name]
+    assert upsampled == [(8, 8, 8), (14, 14, 8), (28, 28, 8)]
     rng = np.random.default_rng(0)
-    # Biases too, which start at zero, and small enough that neither relu nor sigmoid saturates.
+    # Biases start at zero, so they are set too. Small weights saturate neither relu nor sigmoid.
     weights = [rng.uniform(-0.3, 0.4, weight.shape) for weight in model.get_weights()]
     model.set_weights(weights)
     plain.set_weights(weights)
@@ -125,50 +125,51 @@ def test_autoencoder_equals_plain_keras_with_the_same_weights(example):
 
 def test_compared_networks_differ_in_the_decoder_only(example):
     compare = example("compare_decoders")
-    models = {way: compare.build(way, [16, 32, 8], seed=3) for way in compare.WAYS}
+    models = {block: compare.build(block, [16, 32, 8], seed=3) for block in compare.BLOCKS}
 
     first, *others = models.values()
     assert first.encoder.output_shape == (None, 4, 4, 8)
     assert first.output_shape == (None, 28, 28, 1)
-    for other in others:
-        assert other.output_shape == first.output_shape
-        assert 0.3 * first.count_params() < other.count_params() <= first.count_params()
-        for layer, twin in zip(first.encoder.layers[1:], other.encoder.layers[1:], strict=True):
+    for model in others:
+        assert model.output_shape == first.output_shape
+        assert 0.3 * first.count_params() < model.count_params() <= first.count_params()
+        for layer, twin in zip(first.encoder.layers[1:], model.encoder.layers[1:], strict=True):
             assert layer.get_config() == twin.get_config()
             for weight, same in zip(layer.get_weights(), twin.get_weights(), strict=True):
                 np.testing.assert_array_equal(weight, same)
     kinds = {
-        way: type(model.decoder.get_layer("up_1_conv")).__name__ for way, model in models.items()
+        block: type(model.decoder.get_layer("up_1_conv")).__name__
+        for block, model in models.items()
     }
     assert kinds["upsample_conv"] == "UpsampleConv2D"
     assert kinds["subpixel_conv"] == "SubpixelConv2D"
     assert kinds["transposed"] == "Conv2DTranspose"
 
 
-def test_no_budget_for_a_way_is_said(example, monkeypatch):
+def test_a_block_that_exceeds_the_budget_is_an_error(example, monkeypatch):
     compare = example("compare_decoders")
     monkeypatch.setitem(
-        compare.WAYS,
+        compare.BLOCKS,
         "large",
         lambda filters, size, name: Conv2DTranspose(
             filters, 99, strides=size, padding="same", name=f"{name}_conv"
         ),
     )
     with pytest.raises(
-        SystemExit, match=r"No decoder of \d+ parameters or fewer enlarges by large"
+        SystemExit, match=r"No decoder of \d+ parameters or fewer uses the block large"
     ):
         compare.build("large", [2, 2, 2], seed=0)
 
 
-def test_seed_decides_the_start(example):
+def test_the_seed_decides_the_initial_weights(example):
     compare = example("compare_decoders")
-    first, again, other = (
+    first, repeated, different = (
         compare.build("upsample_conv", [2, 4, 2], seed).get_weights() for seed in (0, 0, 1)
     )
 
-    for weight, same in zip(first, again, strict=True):
+    for weight, same in zip(first, repeated, strict=True):
         np.testing.assert_array_equal(weight, same)
-    assert all(np.any(a != b) for a, b in zip(first, other, strict=True) if a.ndim == 4)
+    assert all(np.any(a != b) for a, b in zip(first, different, strict=True) if a.ndim == 4)
 
 
 def test_the_decoders_are_compared(example, data, tmp_path, capsys):
@@ -188,22 +189,23 @@ def test_the_decoders_are_compared(example, data, tmp_path, capsys):
     test = example("digits").load(str(data)).test
     floor = slow_cross_entropy(test, test)
     assert f"the floor is {floor:.4f}" in table
-    for way in chosen[1:]:
-        each = [float(n) for n in re.findall(rf"^{way}, seed \d: test loss (\S+),", printed, re.M)]
+    for block in chosen[1:]:
+        pattern = rf"^{block}, seed \d: test loss (\S+),"
+        losses_by_seed = [float(number) for number in re.findall(pattern, printed, re.M)]
         numbers = r"\| [ 0-9]+ \| \S+ \| (\S+) ± (\S+) \| (\S+) ± "
-        (row,) = re.findall(rf"^\| {way} {numbers}", table, re.M)
-        found = [float(number) for number in row]
-        expected = [np.mean(each), np.std(each, ddof=1), np.mean(each) - floor]
-        np.testing.assert_allclose(found, expected, atol=2e-4)
+        (row,) = re.findall(rf"^\| {block} {numbers}", table, re.M)
+        mean = np.mean(losses_by_seed)
+        expected = [mean, np.std(losses_by_seed, ddof=1), mean - floor]
+        np.testing.assert_allclose([float(number) for number in row], expected, atol=2e-4)
 
 
 def test_the_preset_is_the_examples_network(example):
-    theirs = example("mnist_autoencoder").build_autoencoder()
-    ours = tutorial_autoencoder()
-    ours.set_weights(theirs.get_weights())
+    network = example("mnist_autoencoder").build_autoencoder()
+    preset = tutorial_autoencoder()
+    preset.set_weights(network.get_weights())
     digits = example("digits").load("sample").test[:5]
     np.testing.assert_array_equal(
-        ours.predict(digits, verbose=0), theirs.predict(digits, verbose=0)
+        preset.predict(digits, verbose=0), network.predict(digits, verbose=0)
     )
 
 
@@ -241,7 +243,7 @@ def test_training_reports_and_draws(example, arrays, data, tmp_path, capsys):
 
 
 def losses(printed):
-    """Read the rows of the table of losses back."""
+    """Return the rows of the printed table of losses."""
     table = printed.split("Binary cross-entropy")[1]
     rows = re.findall(r"^(\S.*?)  +(?:1,393  +)?(\d\.\d+)  +(\d\.\d+)  +(\d\.\d+)$", table, re.M)
     return {name: [float(number) for number in numbers] for name, *numbers in rows}
@@ -263,10 +265,10 @@ def test_losses_are_those_of_the_trained_model(example, data):
 
 
 def test_defaults_are_those_of_the_tutorial(example, monkeypatch, tmp_path):
-    asked = {}
+    options_of_train = {}
 
     def train(_, parts, **options):
-        asked.update(options, lengths=[len(part) for part in parts])
+        options_of_train.update(options, lengths=[len(part) for part in parts])
         raise InterruptedError
 
     monkeypatch.chdir(tmp_path)
@@ -274,13 +276,13 @@ def test_defaults_are_those_of_the_tutorial(example, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "train", train)
     with pytest.raises(InterruptedError):
         module.main([])
-    assert asked == {"epochs": 25, "seed": 0, "lengths": [4000, 1000, 1000]}
+    assert options_of_train == {"epochs": 25, "seed": 0, "lengths": [4000, 1000, 1000]}
     assert example("mnist_autoencoder").BATCH_SIZE == 25
     assert (tmp_path / "output").is_dir()
 
 
 @pytest.mark.parametrize("program", PROGRAMS_ON_DIGITS)
-def test_failed_download_names_the_ways_out(example, program, monkeypatch, tmp_path, capsys):
+def test_a_failed_download_names_the_alternatives(example, program, monkeypatch, tmp_path, capsys):
     def load_data():
         raise Exception("URL fetch failure on somewhere")
 
@@ -298,16 +300,16 @@ def test_failed_download_names_the_ways_out(example, program, monkeypatch, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "0"], "argument --epochs: '0' is not an integer from 1 up"),
-        (["--epochs", "2.5"], "argument --epochs: '2.5' is not an integer from 1 up"),
-        (["--seed", "-1"], "argument --seed: '-1' is not an integer from 0 up"),
+        (["--epochs", "0"], "argument --epochs: '0' is not an integer of at least 1"),
+        (["--epochs", "2.5"], "argument --epochs: '2.5' is not an integer of at least 1"),
+        (["--seed", "-1"], "argument --seed: '-1' is not an integer of at least 0"),
         (["--data", "missing.npz"], "There is no file missing.npz"),
         (["--output", "occupied"], "argument --output: .*occupied"),
         (["--output", ""], "argument --output: '' names nothing"),
     ],
 )
 @pytest.mark.parametrize("program", PROGRAMS_ON_DIGITS)
-def test_bad_arguments_are_refused(
+def test_invalid_arguments_are_errors(
     example, program, arguments, message, monkeypatch, tmp_path, capsys
 ):
     (tmp_path / "occupied").write_text("a file")
@@ -323,7 +325,7 @@ def test_bad_arguments_are_refused(
 
 @pytest.fixture(scope="module")
 def unet_of_two_sizes():
-    """A smaller one, with weights as they start."""
+    """A smaller U-Net with its initial weights."""
     sys.path.insert(0, str(EXAMPLES))
     try:
         program = importlib.import_module("unet")
@@ -351,15 +353,15 @@ def test_the_unet_takes_any_size(unet_of_two_sizes, shape):
 
 def test_the_unet_is_saved_and_loaded(unet_of_two_sizes, tmp_path):
     unet_of_two_sizes.save(tmp_path / "unet.keras")
-    again = keras.saving.load_model(tmp_path / "unet.keras", safe_mode=True)
+    loaded = keras.saving.load_model(tmp_path / "unet.keras", safe_mode=True)
     x = np.random.default_rng(0).random((2, 7, 7, 1)).astype("float32")
     expected = unet_of_two_sizes.predict(x, verbose=0)
-    np.testing.assert_allclose(again.predict(x, verbose=0), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, rtol=0, atol=1e-6)
 
 
 def slow_squared_error(images, clean):
     differences = (np.broadcast_to(images, clean.shape) - clean).astype(float).ravel().tolist()
-    return math.fsum(one * one for one in differences) / len(differences)
+    return math.fsum(difference * difference for difference in differences) / len(differences)
 
 
 def test_the_unet_reports_and_draws(
@@ -383,14 +385,16 @@ def test_the_unet_reports_and_draws(
     rows = re.findall(r"^(\S.*?)  +(\d\.\d+)  +(\d\.\d+)  +(\d\.\d+)$", table, re.M)
     rows = {name: [float(number) for number in numbers] for name, *numbers in rows}
     assert set(rows) == {"U-Net", "best 5x5 filter", "mean pixel", "noisy digits"}
-    expected = [slow_squared_error(model.predict(p.noisy, verbose=0), p.clean) for p in parts]
+    expected = [
+        slow_squared_error(model.predict(part.noisy, verbose=0), part.clean) for part in parts
+    ]
     np.testing.assert_allclose(rows["U-Net"], expected, rtol=0, atol=6e-5)
     mean = parts[0].clean.mean()
     expected = [slow_squared_error(mean, part.clean) for part in parts]
     np.testing.assert_allclose(rows["mean pixel"], expected, rtol=0, atol=6e-5)
     expected = [slow_squared_error(part.noisy, part.clean) for part in parts]
     np.testing.assert_allclose(rows["noisy digits"], expected, rtol=0, atol=6e-5)
-    # No filter is better on what it was made for, the middle tap alone and the mean among them.
+    # The fitted filter is the best on its training digits. The identity and the mean are filters.
     assert rows["best 5x5 filter"][0] < min(rows["mean pixel"][0], rows["noisy digits"][0])
 
 
@@ -428,8 +432,8 @@ def test_upsample_image_interpolates_linearly(example):
     program = example("upsample_image")
     centres = (np.arange(64) + 0.5) / 32 - 0.5
     rows, columns = np.interp(centres, [0, 1], [0, 1]), np.interp(centres, [0, 1], [0, 0.5])
-    enlarged = program.enlarge(program.image(), "linear")
-    np.testing.assert_allclose(enlarged[0, :, :, 0], rows[:, None] + columns, atol=1e-6)
+    upsampled = program.upsample(program.image(), "linear")
+    np.testing.assert_allclose(upsampled[0, :, :, 0], rows[:, None] + columns, atol=1e-6)
 
 
 def test_images_share_a_colour_scale_with_a_bar(example):
@@ -441,7 +445,7 @@ def test_images_share_a_colour_scale_with_a_bar(example):
     assert low.images[0].get_clim() == high.images[0].get_clim() == (0, 3)
 
 
-def test_upsample_image_refuses_an_unknown_interpolation(example, capsys):
+def test_an_unknown_interpolation_is_an_error(example, capsys):
     with pytest.raises(SystemExit) as stop:
         example("upsample_image").main(["--interpolation", "sinc"])
     assert stop.value.code == 2
@@ -450,14 +454,14 @@ def test_upsample_image_refuses_an_unknown_interpolation(example, capsys):
 
 
 def test_programs_run_as_files_from_anywhere(tmp_path):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, EXAMPLES / "upsample_image.py"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     picture(tmp_path / "output" / "upsample_image.png")
 
 
@@ -475,7 +479,7 @@ def test_sample_is_small_and_balanced():
             assert images.dtype == labels.dtype == np.uint8
             assert np.bincount(labels).tolist() == [per_class] * 10
             assert len(np.unique(images, axis=0)) == len(images)
-        # What validation gets is balanced as well, and in no order.
+        # The validation digits are balanced as well, and in random order.
         assert np.bincount(sample["y_train"][4000:]).tolist() == [100] * 10
         assert np.any(sample["y_train"][:10] != sample["y_train"][10:20])
 
@@ -500,25 +504,34 @@ def test_loading_what_keras_downloads(example, monkeypatch, arrays):
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("replaced", "message"),
     [
         ({"x_test": None}, "is not a .npz file with x_train and x_test: .*x_test"),
-        ({"x_test": np.zeros((3, 28, 27), "uint8")}, r"x_test .*\(3, 28, 27\) and dtype uint8"),
-        ({"x_train": np.zeros((3, 784), "uint8")}, r"x_train .*\(3, 784\)"),
-        ({"x_train": np.zeros((3, 28, 28))}, "x_train .*dtype float64"),
-        ({"x_test": np.zeros((0, 28, 28), "uint8")}, "x_test holds no digits"),
-        ({"x_train": np.zeros((1, 28, 28), "uint8")}, "x_train holds one digit"),
+        (
+            {"x_test": np.zeros((3, 28, 27), "uint8")},
+            r"x_test .*Received: shape=\(3, 28, 27\), dtype=uint8",
+        ),
+        ({"x_train": np.zeros((3, 784), "uint8")}, r"x_train .*Received: shape=\(3, 784\)"),
+        ({"x_train": np.zeros((3, 28, 28))}, "x_train .*Received: .*dtype=float64"),
+        (
+            {"x_test": np.zeros((0, 28, 28), "uint8")},
+            "x_test must have at least one digit. Received: 0",
+        ),
+        (
+            {"x_train": np.zeros((1, 28, 28), "uint8")},
+            "x_train must have at least two digits.*Received: 1",
+        ),
     ],
 )
-def test_loading_refuses_other_arrays(example, tmp_path, arrays, changed, message):
-    arrays = {name: array for name, array in (arrays | changed).items() if array is not None}
+def test_loading_other_arrays_is_an_error(example, tmp_path, arrays, replaced, message):
+    arrays = {name: array for name, array in (arrays | replaced).items() if array is not None}
     np.savez(tmp_path / "other.npz", **arrays)
     digits = example("digits")
     with pytest.raises(digits.DigitsError, match=message):
         digits.load(str(tmp_path / "other.npz"))
 
 
-def test_loading_refuses_other_files(example, tmp_path):
+def test_loading_other_files_is_an_error(example, tmp_path):
     digits = example("digits")
     (tmp_path / "note.npz").write_text("not arrays")
     with pytest.raises(digits.DigitsError, match=r"note\.npz is not a \.npz file with x_train"):
@@ -545,29 +558,33 @@ def test_drawing_a_sample(example, tmp_path, monkeypatch):
         drawing.main([str(tmp_path / "source.npz"), "--output", str(path), *arguments])
         return path
 
-    first, again, other = draw("a.npz"), draw("b.npz", "--seed", "0"), draw("c.npz", "--seed", "1")
+    first, repeated, different = (
+        draw("a.npz"),
+        draw("b.npz", "--seed", "0"),
+        draw("c.npz", "--seed", "1"),
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"source.npz", "a.npz", "b.npz", "c.npz"}
-    assert first.read_bytes() == again.read_bytes()
-    with np.load(first) as drawn, np.load(other) as others:
-        assert np.any(drawn["x_train"] != others["x_train"])
+    assert first.read_bytes() == repeated.read_bytes()
+    with np.load(first) as drawn, np.load(different) as different_digits:
+        assert np.any(drawn["x_train"] != different_digits["x_train"])
         for part, per_class in (("train", 6), ("test", 2)):
             images, labels = drawn[f"x_{part}"], drawn[f"y_{part}"]
             tens = labels.reshape(per_class, 10)
             assert np.sort(tens, axis=1).tolist() == [list(range(10))] * per_class
             assert np.any(tens[:-1] != tens[1:])
-            kept = {
+            available = {
                 (image.tobytes(), label)
                 for image, label in zip(source[f"x_{part}"], source[f"y_{part}"], strict=True)
             }
             taken = {(image.tobytes(), label) for image, label in zip(images, labels, strict=True)}
             assert len(taken) == 10 * per_class
-            assert taken <= kept
+            assert taken <= available
 
 
-def test_drawing_more_than_there_is(example, monkeypatch):
+def test_drawing_more_digits_than_available_is_an_error(example, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES / "data")
     labels = np.arange(99) % 10
-    with pytest.raises(ValueError, match="10 digits of class 9 are wanted, the source has 9"):
+    with pytest.raises(ValueError, match=r"at least 10 digits of class 9\. Received: 9"):
         example("draw_sample").draw(random_digits(99, 0), labels, 10, np.random.default_rng(0))
 
 
@@ -588,7 +605,7 @@ def test_entropy_is_the_least_cross_entropy(example):
 def test_constant_loss_predicts_the_mean_of_the_training_digits(example):
     constant_loss = example("digits").constant_loss
     train = random_digits(5, seed=0)[..., None].astype("float32") / 255
-    test = train[:2] ** 2  # of another mean
+    test = train[:2] ** 2  # with another mean
     expected = slow_cross_entropy(test, np.full(test.shape, train.mean(dtype="float64")))
     assert constant_loss(train, test) == pytest.approx(expected, rel=1e-6)
     assert constant_loss(train * 0, test * 0) == pytest.approx(0, abs=1e-6)
@@ -601,10 +618,10 @@ def test_constant_loss_predicts_the_mean_of_the_training_digits(example):
 def test_rows_of_digits_are_labelled(example):
     images = random_digits(3, seed=0)[..., None] / 255
     figure = example("digits").draw_rows(
-        {"given": images, "made": images[::-1]}, "title\n" + "/long/path" * 30
+        {"input": images, "output": images[::-1]}, "title\n" + "/long/path" * 30
     )
     axes = np.reshape(figure.axes, (2, 3))
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["given", "made"]
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["input", "output"]
     for column in range(3):
         np.testing.assert_array_equal(axes[0, column].images[0].get_array(), images[column, ..., 0])
         np.testing.assert_array_equal(
@@ -620,7 +637,7 @@ def test_rows_of_digits_are_labelled(example):
     assert extent.x1 <= figure.bbox.x1
 
 
-def test_a_failed_picture_leaves_the_old_one(example, tmp_path):
+def test_a_failed_picture_keeps_the_old_file(example, tmp_path):
     from matplotlib.figure import Figure
 
     class Failing(Figure):
@@ -646,7 +663,7 @@ def loop(path):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("create", "message"),
     [
         (os.mkdir, "is a folder"),
         (pipe, "is not a regular file, but a pipe"),
@@ -663,12 +680,12 @@ def loop(path):
         "upsample_image.png",
     ],
 )
-def test_programs_write_files_only(example, name, make, message, data, tmp_path, capsys):
-    make(tmp_path / name)
+def test_programs_write_regular_files_only(example, name, create, message, data, tmp_path, capsys):
+    create(tmp_path / name)
     program = name.split(".")[0]
-    given = [] if program == "upsample_image" else ["--data", str(data)]
+    arguments = [] if program == "upsample_image" else ["--data", str(data)]
     with pytest.raises(SystemExit, match="2"):
-        example(program).main([*given, "--output", str(tmp_path)])
+        example(program).main([*arguments, "--output", str(tmp_path)])
     assert message in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {name, "tiny.npz"}
 
@@ -682,7 +699,7 @@ def test_programs_do_not_overwrite_their_digits(example, data, tmp_path, capsys)
     assert data.read_bytes() == before
 
 
-def test_table_lines_up(example):
+def test_columns_of_the_table_are_aligned(example):
     table = example("digits").table(
         ["parameters", "test"], {"a": ["1,000", 0.25], "longer": ["", 12.34567]}
     )
@@ -693,7 +710,7 @@ def test_table_lines_up(example):
     ]
 
 
-def test_without_matplotlib_programs_say_so_before_working(example, monkeypatch, tmp_path, capsys):
+def test_missing_matplotlib_is_an_error_before_any_work(example, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     program = example("upsample_image")
     with pytest.raises(SystemExit) as stop:
@@ -708,7 +725,7 @@ def test_without_matplotlib_programs_say_so_before_working(example, monkeypatch,
 
 @pytest.fixture
 def validation(example, monkeypatch):
-    """The program, on noise in place of photographs."""
+    """The program with noise instead of photographs."""
     program = example("validate_checkerboard")
     rng = np.random.default_rng(0)
     photos = [np.cumsum(rng.normal(0, 0.01, (90, 80)), axis=0) + 0.5 for _ in range(4)]
@@ -728,7 +745,7 @@ def test_the_validation_prints_and_writes_its_tables(validation, monkeypatch, tm
     text = output.read_text()
     assert text.strip() in capsys.readouterr().out
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:3] == "| 3"]
-    # Areas, other tasks and four kinds of compression, of either set.
+    # Areas, other tasks and four kinds of compression, for both sets.
     assert [len(row) for row in rows] == 2 * [6, 6, 5, 5, 5, 5]
     assert text.count("the period is found in ") == 2
     assert "The score of 4 images of 16x16 takes " in text
@@ -740,19 +757,19 @@ def test_the_validation_prints_and_writes_its_tables(validation, monkeypatch, tm
     assert [len(row) for row in noise] == [6, 6]
     assert abs(float(noise[0][2].split(" %")[0])) < 5
     validation.main(["--crops", "0", "--draws", "64"])
-    alone = capsys.readouterr().out
-    assert "White noise, 64 draws at most" in alone
-    assert "crops of" not in alone
+    printed = capsys.readouterr().out
+    assert "White noise, 64 draws at most" in printed
+    assert "crops of" not in printed
 
 
 def test_the_area_under_the_curve_is_the_share_of_pairs(validation):
     clean, dirty = np.array([1.0, 3.0, 5.0]), np.array([2.0, 4.0, 6.0, 8.0])
-    pairs = [d > c for c in clean for d in dirty]
+    pairs = [dirty_score > clean_score for clean_score in clean for dirty_score in dirty]
     assert validation.auc(clean, dirty) == np.mean(pairs)
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_what_is_added_repeats_and_has_the_amplitude_it_should(validation, size):
+def test_added_patterns_have_their_period_and_amplitude(validation, size):
     added = validation.patterns(6, 12 * size, size, seed=0)
     np.testing.assert_allclose(added[:, size:], added[:, :-size])
     np.testing.assert_allclose(np.sqrt(np.mean(added**2, axis=(1, 2, 3))), 1)
@@ -762,14 +779,14 @@ def test_what_is_added_repeats_and_has_the_amplitude_it_should(validation, size)
     np.testing.assert_allclose(np.mean(slow**2, axis=(1, 2, 3)), 1)
 
 
-def test_the_validation_writes_files_only(validation, tmp_path, capsys):
+def test_the_validation_writes_regular_files_only(validation, tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SystemExit, match="2"):
         validation.main(["--output", str(tmp_path / "pipe")])
     assert "is not a regular file, but a pipe" in capsys.readouterr().err
 
 
-def test_validation_asks_for_enough_crops(validation, capsys):
+def test_too_few_crops_for_the_validation_are_an_error(validation, capsys):
     with pytest.raises(SystemExit, match="2"):
         validation.main(["--crops", "10"])
     assert "64 or more" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Draw the sample of MNIST digits that the examples use from the full set.
+"""Draw the sample of MNIST digits for the examples from the full set.
 
     python draw_sample.py mnist.npz
 
@@ -25,25 +25,25 @@ def draw(
     Args:
         images: Digits, `(n, 28, 28)`.
         labels: Their classes 0 to 9, `(n,)`.
-        per_class: How many to draw of each class.
-        rng: Where the randomness comes from.
+        per_class: Number of digits to draw of each class.
+        rng: Random generator.
 
     Returns:
-        The drawn images and labels. Any ten in a row, counted from a multiple of ten, hold
-        each class once and in random order, so a validation split that takes the end of the
-        array is as balanced as the whole.
+        The drawn images and labels. Every ten digits from a multiple of ten on contain each class
+        once, in random order. A validation split from the end of the arrays is therefore balanced.
 
     Raises:
-        ValueError: a class has fewer than `per_class` digits.
+        ValueError: If a class has fewer than `per_class` digits.
     """
     columns = []
     for digit in range(10):
-        found = np.flatnonzero(labels == digit)
-        if len(found) < per_class:
+        indices = np.flatnonzero(labels == digit)
+        if len(indices) < per_class:
             raise ValueError(
-                f"{per_class} digits of class {digit} are wanted, the source has {len(found)}."
+                f"The source must have at least {per_class} digits of class {digit}. "
+                f"Received: {len(indices)}."
             )
-        columns.append(rng.permutation(found)[:per_class])
+        columns.append(rng.permutation(indices)[:per_class])
     tens = np.stack(columns, axis=1)
     order = rng.permuted(tens, axis=1).ravel()
     return images[order], labels[order]
@@ -52,12 +52,14 @@ def draw(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="the full set, laid out as Keras's mnist.npz")
+    parser.add_argument(
+        "source", type=Path, help="the full set, in the layout of Keras's mnist.npz"
+    )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path(__file__).with_name("mnist_sample.npz"),
-        help="where the sample goes (default: beside this program)",
+        help="path of the sample (default: in the folder of this program)",
     )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args(argv)
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             images, labels = draw(source[f"x_{part}"], source[f"y_{part}"], per_class, rng)
             sample[f"x_{part}"], sample[f"y_{part}"] = images, labels
 
-    # Written beside and moved into place: a sample that is there is a whole one.
+    # Write to a temporary file and rename it, so that the sample is never incomplete.
     partial = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}")
     try:
         with partial.open("wb") as file:

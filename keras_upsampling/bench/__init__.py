@@ -1,6 +1,6 @@
-"""The benchmark: this library beside what else one would use, timed side by side in one run.
+"""The benchmark: times this library and its alternatives side by side in one run.
 
-A case is one enlargement of one feature map (`cases`), done in several ways (`contenders`), each
-compiled as the backend does it (`programs`). All contenders of a case run in turn (`timing`);
-tables show the outcome (`report`).
+A case is one upsampling of one feature map (`cases`). Several contenders compute it
+(`contenders`). Each is compiled as its backend does it (`programs`), and all contenders of a case
+run in turn (`timing`). Tables show the results (`report`).
 """

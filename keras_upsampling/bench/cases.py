@@ -1,4 +1,4 @@
-"""What is enlarged: the grid of cases."""
+"""The grid of benchmark cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_upsampling.ops._upsample_conv.task import Task
 
 
 class Case(NamedTuple):
-    """One enlargement of one feature map, with the convolution that goes with it."""
+    """One upsampling of one feature map, and the convolution after it."""
 
     batch: int
     spatial: tuple[int, ...]
@@ -39,17 +39,17 @@ class Case(NamedTuple):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of the feature map, channels last."""
+        """Shape of the input map, channels last."""
         return (self.batch, *self.spatial, self.channels)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of what comes out, channels last."""
+        """Shape of the output map, channels last."""
         return (self.batch, *(n * self.size for n in self.spatial), self.filters)
 
     @property
     def task(self) -> Task:
-        """What `upsample_conv` makes of it."""
+        """The task of `upsample_conv` for this case."""
         rank = len(self.spatial)
         extent = kernel_extent(self.kernel_size, self.dilation_rate)
         return Task(
@@ -65,12 +65,15 @@ class Case(NamedTuple):
 
     @property
     def task_shape(self) -> TaskShape:
-        """What the methods of `upsample_conv` are chosen for."""
+        """The shape for which a method of `upsample_conv` is chosen."""
         return TaskShape(self.batch, self.spatial, self.channels, self.filters)
 
     @property
     def multiply_adds(self) -> int:
-        """Of a convolution with a kernel per phase, borders and zeros of kernels not counted."""
+        """Multiply-adds of one convolution per phase.
+
+        Zero taps are not counted. Borders count like the rest of the map.
+        """
         taps = sum(
             len({(phase + self.dilation_rate * t) // self.size for t in range(self.kernel_size)})
             for phase in range(self.size)
@@ -79,7 +82,7 @@ class Case(NamedTuple):
         return per_filter * self.filters // self.groups
 
 
-# Batch, spatial axes, channels, filters.
+# Batch, spatial lengths, channels, filters.
 Shape: TypeAlias = tuple[int, tuple[int, ...], int, int]
 
 # From the maps of small decoders to large images.
@@ -108,15 +111,25 @@ def cases(
     groups: Sequence[int] = (1,),
     largest: float = math.inf,
 ) -> list[Case]:
-    """Return the grid, of `SHAPES` by default.
+    """Return the grid of cases.
 
-    All but nearest is in two dimensions, as it is in Keras. `largest` is the most numbers that a
-    map may have.
+    Interpolations other than nearest are used in two dimensions only, as in Keras.
+
+    Args:
+        shapes: Input shapes with filters; `SHAPES` by default.
+        ranks: Numbers of spatial axes.
+        sizes: Upsampling factors.
+        kernel_sizes: Taps per axis.
+        interpolations: Names of interpolations.
+        dtypes: Names of dtypes.
+        dilation_rates: Steps between taps.
+        groups: Numbers of groups of channels.
+        largest: Largest number of values in one input map.
     """
     return [
-        Case(*shape, size, kernel_size, interpolation, dtype, dilation_rate, in_groups)
+        Case(*shape, size, kernel_size, interpolation, dtype, dilation_rate, group_count)
         for dtype in dtypes
-        for interpolation, size, kernel_size, dilation_rate, in_groups in itertools.product(
+        for interpolation, size, kernel_size, dilation_rate, group_count in itertools.product(
             interpolations, sizes, kernel_sizes, dilation_rates, groups
         )
         for shape in shapes or SHAPES

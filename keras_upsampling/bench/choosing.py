@@ -1,4 +1,4 @@
-"""How well methods are chosen: every method that can do a case, beside the one that is chosen."""
+"""How well methods are chosen: the chosen method timed beside all methods that support a case."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.contenders import model, upsample_conv_layer
 from keras_upsampling.bench.programs import compiled
 from keras_upsampling.bench.report import facts
-from keras_upsampling.bench.timing import FORWARD, STEP, rounds, tensors
+from keras_upsampling.bench.timing import FORWARD, STEP, tensors, time_rounds
 from keras_upsampling.ops._upsample_conv.choice import Machine, cheapest, possible
 
 CHOSEN = "chosen"
-_LEAST_ROUNDS = 9
-# How many of the cases that were chosen worst are shown.
+_MINIMUM_ROUNDS = 9
+# Number of rows in the table of the worst choices.
 _WORST = 10
 
 
 class Choice(NamedTuple):
-    """One pass of a case: the seconds of every method, and of what was chosen.
+    """Seconds of every method, and of the chosen one, in one pass of a case.
 
-    `chosen` is a method's name, or `FORWARD/BACKWARD` where two differ; `seconds` has it under
-    `"chosen"`, measured apart from the method that it is.
+    `chosen` is the name of a method, or `FORWARD/BACKWARD` if two methods are combined. The entry
+    `"chosen"` of `seconds` is timed separately from the entry of the same method.
     """
 
     case: Case
@@ -37,38 +37,42 @@ class Choice(NamedTuple):
 
     @property
     def regret(self) -> float:
-        """How many times as long the chosen method takes as the quickest."""
+        """Time of the chosen method over the time of the quickest."""
         return self.seconds[CHOSEN] / min(self.seconds.values())
 
     @property
     def gain(self) -> float:
-        """How many times as long upsampling, then convolving takes as the chosen method."""
+        """Time of upsampling, then convolving over the time of the chosen method."""
         return self.seconds["resize"] / self.seconds[CHOSEN]
 
     @property
     def best_gain(self) -> float:
-        """How many times as long upsampling, then convolving takes as the quickest method."""
+        """Time of upsampling, then convolving over the time of the quickest method."""
         return self.seconds["resize"] / min(self.seconds.values())
 
 
 def machine(engine: str, dtype: str, device: str) -> Machine:
-    """Return what the rates of a machine belong to."""
+    """Return the key under which the rates of a machine are stored."""
     return engine, device.lower(), dtype
 
 
 def measure_choice(case: Case, engine: str) -> list[Choice]:
-    """Time the forward pass and the training step of a case, by every method and as chosen."""
+    """Time both passes of a case, with the chosen method and with every possible method."""
     x, cotangent = tensors(case)
     names = possible(case.task, case.task_shape)
     layers = {CHOSEN: upsample_conv_layer(case)}
     layers.update({name: upsample_conv_layer(case, name) for name in names})
     models = {name: model(case, layer) for name, layer in layers.items()}
     choices = []
-    for pass_name, incoming in {FORWARD: None, STEP: cotangent}.items():
-        programs = {name: compiled(one, x, incoming, engine) for name, one in models.items()}
+    for pass_name, gradient in {FORWARD: None, STEP: cotangent}.items():
+        programs = {
+            name: compiled(method_model, x, gradient, engine)
+            for name, method_model in models.items()
+        }
         for program in programs.values():
             program.run()  # compiles
-        times = rounds({name: one.run for name, one in programs.items()}, 0.0, _LEAST_ROUNDS)
+        runs = {name: program.run for name, program in programs.items()}
+        times = time_rounds(runs, 0.0, _MINIMUM_ROUNDS)
         pair = cheapest(
             names,
             case.task,
@@ -82,16 +86,16 @@ def measure_choice(case: Case, engine: str) -> list[Choice]:
                 case,
                 pass_name,
                 "/".join(chosen),
-                {name: statistics.median(of_one) for name, of_one in times.items()},
+                {name: statistics.median(round_times) for name, round_times in times.items()},
             )
         )
     del models, programs
-    gc.collect()  # models are in circles, and what was compiled for one case is large
+    gc.collect()  # models are in reference cycles, and their compiled programs are large
     return choices
 
 
 class Measurements(NamedTuple):
-    """What was measured, where, and by which command; `engine` is what ran it."""
+    """Measured choices, with the facts of the machine, the engine, and the command."""
 
     facts: dict[str, str]
     engine: str
@@ -99,50 +103,54 @@ class Measurements(NamedTuple):
     choices: list[Choice]
 
     def as_json(self) -> str:
-        """Return all of it as JSON."""
+        """Return everything as JSON."""
         cases = [
             {
-                "case": c.case._asdict(),
-                "pass": c.pass_name,
-                "chosen": c.chosen,
-                "seconds": c.seconds,
+                "case": choice.case._asdict(),
+                "pass": choice.pass_name,
+                "chosen": choice.chosen,
+                "seconds": choice.seconds,
             }
-            for c in self.choices
+            for choice in self.choices
         ]
-        of_all = {"facts": self.facts, "engine": self.engine, "command": self.command}
-        return json.dumps({**of_all, "cases": cases}, indent=1)
+        header = {"facts": self.facts, "engine": self.engine, "command": self.command}
+        return json.dumps({**header, "cases": cases}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Measurements:
-        """Return what `as_json` made text of.
+        """Return the measurements that `as_json` wrote.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: If `text` is something else.
         """
         try:
-            found = json.loads(text)
-            choices = [_from_record(record) for record in found["cases"]]
-            return cls(dict(found["facts"]), found["engine"], found["command"], choices)
+            content = json.loads(text)
+            choices = [_from_record(record) for record in content["cases"]]
+            return cls(dict(content["facts"]), content["engine"], content["command"], choices)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError("it is not what --random --json writes") from error
+            raise ValueError("not a file written by --random --json") from error
 
 
 def _from_record(record: dict[str, Any]) -> Choice:
     fields = {**record["case"], "spatial": tuple(record["case"]["spatial"])}
-    seconds = {name: float(took) for name, took in record["seconds"].items()}
+    seconds = {name: float(duration) for name, duration in record["seconds"].items()}
     if not {CHOSEN, "resize"} <= seconds.keys() or not all(
-        0 < took < math.inf for took in seconds.values()
+        0 < duration < math.inf for duration in seconds.values()
     ):
         raise ValueError
     return Choice(Case(**fields), record["pass"], record["chosen"], seconds)
 
 
-_DRAWN = ("nearest", "linear")
+_COMMON_INTERPOLATIONS = ("nearest", "linear")
+# Rows of the summary: a name, and which cases belong to it.
 _GROUPS: tuple[tuple[str, Callable[[Case], bool]], ...] = (
     ("2-D", lambda case: len(case.spatial) == 2),
     ("2-D, nearest", lambda case: len(case.spatial) == 2 and case.interpolation == "nearest"),
     ("2-D, linear", lambda case: len(case.spatial) == 2 and case.interpolation == "linear"),
-    ("2-D, others", lambda case: len(case.spatial) == 2 and case.interpolation not in _DRAWN),
+    (
+        "2-D, others",
+        lambda case: len(case.spatial) == 2 and case.interpolation not in _COMMON_INTERPOLATIONS,
+    ),
     ("1-D", lambda case: len(case.spatial) == 1),
     ("3-D", lambda case: len(case.spatial) == 3),
     ("all", lambda _: True),
@@ -150,36 +158,41 @@ _GROUPS: tuple[tuple[str, Callable[[Case], bool]], ...] = (
 
 
 _TRAITS: tuple[tuple[str, Callable[[Choice], float]], ...] = (
-    ("milliseconds of the quickest", lambda c: 1e3 * min(c.seconds.values())),
-    ("batch", lambda c: c.case.batch),
-    ("spatial axes", lambda c: len(c.case.spatial)),
-    ("samples on an axis", lambda c: max(c.case.spatial)),
-    ("channels", lambda c: c.case.channels),
-    ("filters", lambda c: c.case.filters),
-    ("factor", lambda c: c.case.size),
-    ("taps", lambda c: c.case.kernel_size),
+    ("milliseconds of the quickest", lambda choice: 1e3 * min(choice.seconds.values())),
+    ("batch", lambda choice: choice.case.batch),
+    ("spatial axes", lambda choice: len(choice.case.spatial)),
+    ("samples on an axis", lambda choice: max(choice.case.spatial)),
+    ("channels", lambda choice: choice.case.channels),
+    ("filters", lambda choice: choice.case.filters),
+    ("factor", lambda choice: choice.case.size),
+    ("taps", lambda choice: choice.case.kernel_size),
 )
 
 
 def report(measured: Measurements) -> str:
-    """Return tables in Markdown of how well methods were chosen."""
+    """Return tables in Markdown that show how well methods were chosen."""
     rows, choices = [], measured.choices
     for name, belongs in _GROUPS:
         for pass_name in (FORWARD, STEP):
-            of_group = [c for c in choices if c.pass_name == pass_name and belongs(c.case)]
-            if of_group:
-                rows.append([name, pass_name, *_summary(of_group)])
+            group = [
+                choice
+                for choice in choices
+                if choice.pass_name == pass_name and belongs(choice.case)
+            ]
+            if group:
+                rows.append([name, pass_name, *_summary(group)])
     worst = sorted(choices, key=lambda choice: -choice.regret)[:_WORST]
     return "\n\n".join(
         [
             table(("", ""), [*measured.facts.items(), ("engine", measured.engine)]),
-            "Regret is the time of the chosen method over that of the quickest; gain is how many "
-            "times as long upsampling, then convolving takes. Both are geometric means over the "
-            "cases. `95 % below`: the regret that 95 % of the cases do not exceed. `gain, "
-            "quickest`: the gain if the quickest method were always chosen. `slower`: in how many "
-            "cases the chosen method is slower than upsampling, then convolving. What is chosen is "
-            "timed apart from the method that it is, and two timings of one method differ by some "
-            "percent: regret and slower cases include that.",
+            "Regret: the time of the chosen method over the time of the quickest. Gain: the time "
+            "of upsampling, then convolving over the time of the chosen method. Both are "
+            "geometric means over the cases. `95 % below`: the regret that 95 % of the cases do "
+            "not exceed. `gain, quickest`: the gain if the quickest method were always chosen. "
+            "`slower`: the share of cases in which the chosen method is slower than upsampling, "
+            "then convolving. The choice is timed separately from the method that it selects, "
+            "and two timings of one method differ by some percent. Regret and slower cases "
+            "include that difference.",
             "### Summary",
             table(
                 [
@@ -199,17 +212,20 @@ def report(measured: Measurements) -> str:
             "### Where the choice cost most",
             table(
                 ["case", "pass", "regret", "gain", "chosen", "quickest", "in ms"],
-                [[str(c.case), c.pass_name, *_details(c)] for c in worst],
+                [[str(choice.case), choice.pass_name, *_details(choice)] for choice in worst],
             ),
-            "What these have in common, in medians, beside all that were measured:",
+            "Medians over these cases and over all cases:",
             table(
                 ["", "these", "all"],
                 [
                     [
-                        what,
-                        *(f"{statistics.median(map(of, part)):.3g}" for part in (worst, choices)),
+                        trait,
+                        *(
+                            f"{statistics.median(map(value, subset)):.3g}"
+                            for subset in (worst, choices)
+                        ),
                     ]
-                    for what, of in _TRAITS
+                    for trait, value in _TRAITS
                 ],
             ),
         ]
@@ -232,12 +248,12 @@ def _summary(choices: Sequence[Choice]) -> list[str]:
 
 
 def _details(choice: Choice) -> list[str]:
-    of_methods = {name: took for name, took in choice.seconds.items() if name != CHOSEN}
-    quickest = min(of_methods, key=lambda name: of_methods[name])
+    method_seconds = {name: duration for name, duration in choice.seconds.items() if name != CHOSEN}
+    quickest = min(method_seconds, key=lambda name: method_seconds[name])
     return [
         f"{choice.regret:.2f}",
         f"{choice.gain:.2f}",
         choice.chosen,
         quickest,
-        ", ".join(f"{name} {1e3 * took:.2f}" for name, took in choice.seconds.items()),
+        ", ".join(f"{name} {1e3 * duration:.2f}" for name, duration in choice.seconds.items()),
     ]

@@ -1,4 +1,4 @@
-"""The ways to do a case, as models."""
+"""The contenders of a case, as models."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from keras_upsampling.ops._upsample_conv.method import Method, run
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.upsample_convolution import checked
 
-# The contenders, by the names that tables show. Ratios are taken over the first.
+# Names of the contenders in tables. Ratios are relative to `OURS`.
 OURS = "UpsampleConv"
 KERAS = "UpSampling, Conv"
 TRANSPOSE = "ConvTranspose, k"
 TRANSPOSE_EQUAL = "ConvTranspose, k+s-1"
 SUBPIXEL = "sub-pixel"
 
-# What each of the others is called on the command line.
-OTHERS = {
+# The contenders besides this library, by their names on the command line.
+BASELINES = {
     "upsampling": KERAS,
     "transpose": TRANSPOSE,
     "transpose-equal": TRANSPOSE_EQUAL,
@@ -33,7 +33,7 @@ OTHERS = {
 
 
 class _DepthToSpace(keras.Layer):
-    """The second half of a sub-pixel convolution, in any rank."""
+    """Depth to space for a sub-pixel convolution, in any rank."""
 
     def __init__(self, size: tuple[int, ...], **options: Any) -> None:
         super().__init__(**options)
@@ -44,7 +44,7 @@ class _DepthToSpace(keras.Layer):
 
 
 class _ByMethod(keras.Layer):
-    """`UpsampleConv` by one method."""
+    """`UpsampleConv` computed by one fixed method."""
 
     def __init__(self, layer: keras.Layer, method: Method) -> None:
         super().__init__(dtype=layer.dtype_policy)
@@ -73,12 +73,17 @@ class _ByMethod(keras.Layer):
 
 
 def method_name(method: str) -> str:
-    """Return what tables call a method of this library."""
+    """Return the name of a method of this library in tables."""
     return f"method {method}"
 
 
 def upsample_conv_layer(case: Case, method: str | None = None) -> keras.Layer:
-    """Return this library's layer for a case; with a method, by that one."""
+    """Return this library's layer for a case.
+
+    Args:
+        case: The case.
+        method: Name of the method to use; None to choose it as the layer does.
+    """
     layer = getattr(keras_upsampling, f"UpsampleConv{len(case.spatial)}D")(
         case.filters,
         case.kernel_size,
@@ -94,7 +99,7 @@ def upsample_conv_layer(case: Case, method: str | None = None) -> keras.Layer:
 
 
 def model(case: Case, *stack: keras.Layer) -> keras.Model:
-    """Return a model of layers, one after the other, for the input of a case."""
+    """Return a sequential model of layers for the input of a case."""
     return keras.Sequential([keras.Input(batch_shape=case.input_shape, dtype=case.dtype), *stack])
 
 
@@ -103,27 +108,39 @@ def _policy(case: Case) -> str:
 
 
 def contenders(
-    case: Case, methods: Sequence[str] = (), against: Sequence[str] = tuple(OTHERS)
+    case: Case, methods: Sequence[str] = (), against: Sequence[str] = tuple(BASELINES)
 ) -> dict[str, keras.Model]:
-    """Return a model for each way to do a case: this library, and those of `OTHERS` in `against`.
+    """Return a model of every contender, by its name in tables.
 
-    `methods` adds methods of this library, those that can do the case. Keras's transposed
-    convolution is left out of groups, which it has not, and of dilation, which it has not where it
-    has strides.
+    Keras's transposed convolution is left out of cases with groups or dilation. It supports no
+    groups, and no dilation together with strides.
+
+    Args:
+        case: The case.
+        methods: Names of this library's methods to add, as far as they support the case.
+        against: Keys of `BASELINES`.
     """
     rank, size, kernel_size, filters = len(case.spatial), case.size, case.kernel_size, case.filters
-    last = {"data_format": "channels_last", "dtype": _policy(case)}
-    same = {"padding": "same", **last}
+    channels_last = {"data_format": "channels_last", "dtype": _policy(case)}
+    same = {"padding": "same", **channels_last}
     taps = {"dilation_rate": case.dilation_rate, "groups": case.groups, **same}
     conv, transpose = getattr(layers, f"Conv{rank}D"), getattr(layers, f"Conv{rank}DTranspose")
-    enlarge = getattr(layers, f"UpSampling{rank}D")
+    upsampling = getattr(layers, f"UpSampling{rank}D")
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(case.interpolation, case.interpolation)
-    options = {1: {"dtype": _policy(case)}, 2: {"interpolation": mode, **last}, 3: last}[rank]
-    can = possible(case.task, case.task_shape)
+    options = {
+        1: {"dtype": _policy(case)},
+        2: {"interpolation": mode, **channels_last},
+        3: channels_last,
+    }[rank]
+    supported = possible(case.task, case.task_shape)
     stacks = {
         OURS: [upsample_conv_layer(case)],
-        **{method_name(name): [upsample_conv_layer(case, name)] for name in methods if name in can},
-        KERAS: [enlarge(size, **options), conv(filters, kernel_size, **taps)],
+        **{
+            method_name(name): [upsample_conv_layer(case, name)]
+            for name in methods
+            if name in supported
+        },
+        KERAS: [upsampling(size, **options), conv(filters, kernel_size, **taps)],
         TRANSPOSE: [transpose(filters, kernel_size, strides=size, **same)],
         TRANSPOSE_EQUAL: [transpose(filters, kernel_size + size - 1, strides=size, **same)],
         SUBPIXEL: [
@@ -131,10 +148,10 @@ def contenders(
             _DepthToSpace((size,) * rank, dtype=_policy(case)),
         ],
     }
-    left_out = {name for key, name in OTHERS.items() if key not in against}
+    left_out = {name for key, name in BASELINES.items() if key not in against}
     if case.dilation_rate > 1 or case.groups > 1:
         left_out |= {TRANSPOSE, TRANSPOSE_EQUAL}
-    # Its gradient would end the process there.
+    # Its gradient crashes the process when a stride exceeds the kernel.
     if keras.backend.backend() == "tensorflow" and kernel_size < size:
         left_out.add(TRANSPOSE)
     return {name: model(case, *stack) for name, stack in stacks.items() if name not in left_out}

@@ -1,4 +1,4 @@
-"""The passes of a model, compiled, and the memory they need: what differs between backends."""
+"""Compiled passes of a model and their peak memory, on each backend."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from keras_upsampling.ops.devices import on_cpu
 
 
 class Program(NamedTuple):
-    """One pass of one contender, compiled: `run` returns when it is done."""
+    """One compiled pass of one contender. `run` returns when the computation is complete."""
 
     run: Callable[[], Any]
     peak_bytes: Callable[[], int | None]
 
 
 def _tensorflow(
-    model: keras.Model, x: Tensor, cotangent: Tensor | None, by_xla: bool = False
+    model: keras.Model, x: Tensor, cotangent: Tensor | None, jit_compile: bool = False
 ) -> Program:
     import tensorflow as tf
 
@@ -39,7 +39,7 @@ def _tensorflow(
         return y, tape.gradient(y, [x, *weights], output_gradients=cotangent)
 
     arguments = (x,) if cotangent is None else (x, cotangent)
-    function = tf.function(forward if cotangent is None else step, jit_compile=by_xla or None)
+    function = tf.function(forward if cotangent is None else step, jit_compile=jit_compile or None)
     program = function.get_concrete_function(*arguments)
 
     def run() -> Any:
@@ -58,18 +58,18 @@ def _tensorflow(
     return Program(run, peak_bytes)
 
 
-# Operations of TensorFlow whose outputs are not memory of their own: what is given to the graph,
-# other views of what is there, and a bias, which is added in place.
-_GIVEN = ("Placeholder", "ReadVariableOp", "Const")
+# TensorFlow operations whose outputs need no new memory: inputs of the graph, views of existing
+# tensors, and the addition of a bias, which is in place.
+_INPUTS = ("Placeholder", "ReadVariableOp", "Const")
 _VIEWS = ("Reshape", "Identity", "IdentityN", "ExpandDims", "Squeeze", "BiasAdd")
 
 
 def _peak_of_graph(graph: Any) -> int:
-    """Return how many bytes are alive at once, at most, if a TensorFlow graph runs in order."""
+    """Return the peak bytes of live tensors if a TensorFlow graph runs in order."""
     owner: dict[str, str | None] = {}
     size: dict[str, int] = {}
     last_use: dict[str | None, int] = {}
-    operations = [op for op in graph.get_operations() if op.type not in _GIVEN]
+    operations = [op for op in graph.get_operations() if op.type not in _INPUTS]
     for moment, operation in enumerate(operations):
         for tensor in operation.inputs:
             last_use[owner.get(tensor.name)] = moment
@@ -77,15 +77,15 @@ def _peak_of_graph(graph: Any) -> int:
             view = operation.type in _VIEWS
             owner[tensor.name] = owner.get(operation.inputs[i].name) if view else tensor.name
             size[tensor.name] = (tensor.shape.num_elements() or 0) * tensor.dtype.size
-    kept = {owner.get(tensor.name) for tensor in graph.outputs}
+    outputs = {owner.get(tensor.name) for tensor in graph.outputs}
     alive = peak = 0
     for moment, operation in enumerate(operations):
-        made = [t.name for t in operation.outputs if owner[t.name] == t.name]
-        alive += sum(size[name] for name in made)
+        created = [t.name for t in operation.outputs if owner[t.name] == t.name]
+        alive += sum(size[name] for name in created)
         peak = max(peak, alive)
-        seen = {owner.get(t.name) for t in operation.inputs} | set(made)
-        done = [n for n in seen - kept if n and last_use.get(n, moment) == moment]
-        alive -= sum(size[name] for name in done)
+        touched = {owner.get(t.name) for t in operation.inputs} | set(created)
+        freed = [n for n in touched - outputs if n and last_use.get(n, moment) == moment]
+        alive -= sum(size[name] for name in freed)
     return peak
 
 
@@ -105,8 +105,8 @@ def _jax(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
     program = jax.jit(forward if cotangent is None else step).lower(*arguments).compile()
 
     def peak_bytes() -> int | None:
-        use = program.memory_analysis()
-        return None if use is None else use.temp_size_in_bytes + use.output_size_in_bytes
+        memory = program.memory_analysis()
+        return None if memory is None else memory.temp_size_in_bytes + memory.output_size_in_bytes
 
     return Program(lambda: jax.block_until_ready(program(*arguments)), peak_bytes)
 
@@ -139,9 +139,9 @@ def _torch(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
     return Program(run, peak_bytes)
 
 
-_BY_ENGINE: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = {
+_COMPILERS: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = {
     "tensorflow": _tensorflow,
-    "tensorflow-xla": functools.partial(_tensorflow, by_xla=True),
+    "tensorflow-xla": functools.partial(_tensorflow, jit_compile=True),
     "jax": _jax,
     "torch": _torch,
 }
@@ -150,16 +150,22 @@ _BY_ENGINE: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] =
 def compiled(
     model: keras.Model, x: Tensor, cotangent: Tensor | None = None, engine: str | None = None
 ) -> Program:
-    """Compile the forward pass of a model, or with a `cotangent` its training step.
+    """Compile the forward pass or the training step of a model.
 
-    A step makes the output and the gradients of the input and of all weights; it is compiled at
-    the latest when it first runs. The engine is the backend, or `"tensorflow-xla"`.
+    A training step computes the output and the gradients of the input and of all weights. Some
+    backends compile only when the program first runs.
+
+    Args:
+        model: The model.
+        x: Its input tensor.
+        cotangent: Gradient of the output for a training step; None for the forward pass.
+        engine: A backend, or `"tensorflow-xla"`; the current backend by default.
     """
-    return _BY_ENGINE[engine or keras.backend.backend()](model, x, cotangent)
+    return _COMPILERS[engine or keras.backend.backend()](model, x, cotangent)
 
 
 def _peak_resident(run: Callable[[], Any]) -> int | None:
-    """Return how far the process's memory rises during a call; None where it cannot be seen."""
+    """Return the growth of the process's memory in a call; None if the system does not tell."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
     def resident(entry: str) -> int:
@@ -168,11 +174,11 @@ def _peak_resident(run: Callable[[], Any]) -> int | None:
 
     gc.collect()
     try:
-        # Memory that was freed before, but kept, would hide what the call needs.
+        # Return memory that the allocator keeps after a free; the call would reuse it unseen.
         ctypes.CDLL(None).malloc_trim(0)
-        reset.write_text("5")  # the highest mark falls to the present
+        reset.write_text("5")  # resets the peak to the present value
         before = resident("VmRSS")
         run()
         return max(0, resident("VmHWM") - before)
-    except (OSError, AttributeError, StopIteration):  # not Linux, or not allowed
+    except (OSError, AttributeError, StopIteration):  # not Linux, or no permission
         return None

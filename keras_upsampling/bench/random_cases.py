@@ -1,4 +1,4 @@
-"""Cases drawn at random, to see how well the methods are chosen where nobody looked."""
+"""Random cases, to test the choice of methods on cases that nobody selected."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from keras_upsampling.bench.cases import Case
 
-# The longest side by the number of spatial axes.
+# The greatest length of an axis, by rank.
 _LONGEST = {1: 4096, 2: 160, 3: 32}
-# Multiply-adds of upsampling, then convolving: enough to matter, and soon done.
-_LEAST_WORK, _MOST_WORK = 2e7, 4e9
+# Bounds on the multiply-adds of upsampling, then convolving: large enough to time, and quick.
+_MINIMUM_WORK, _MAXIMUM_WORK = 2e7, 4e9
 _LARGEST_MAP = 2e7
-# Two cases in three enlarge by nearest; what rates are fitted to has all interpolations.
+# Two cases in three are nearest. Rates are fitted to all interpolations.
 INTERPOLATIONS = ("nearest", "nearest", "linear")
-INTERPOLATIONS_OF_A_FIT = (*INTERPOLATIONS * 3, "cubic", "lanczos3", "lanczos5")
+FIT_INTERPOLATIONS = (*INTERPOLATIONS * 3, "cubic", "lanczos3", "lanczos5")
 
 
 def random_cases(
@@ -24,19 +24,20 @@ def random_cases(
     dtype: str = "float32",
     interpolations: Sequence[str] = INTERPOLATIONS,
 ) -> list[Case]:
-    """Return `count` cases, always the same for one seed.
+    """Return `count` cases, the same ones for the same seed.
 
-    Batch, sides, channels and filters are drawn log-uniformly, each apart from the others. Two
-    cases in three are images.
+    Batch, lengths, channels and filters are drawn log-uniformly and independently. Two cases in
+    three are images.
     """
     rng = random.Random(seed)
     cases: list[Case] = []
     while len(cases) < count:
         case = _draw(rng, dtype, interpolations)
-        enlarged = math.prod(case.input_shape) * case.size ** len(case.spatial)
+        upsampled = math.prod(case.input_shape) * case.size ** len(case.spatial)
         taps = case.kernel_size ** len(case.spatial)
-        largest = max(enlarged, enlarged // case.channels * case.filters)
-        if _LEAST_WORK <= enlarged * taps * case.filters <= _MOST_WORK and largest <= _LARGEST_MAP:
+        largest = max(upsampled, upsampled // case.channels * case.filters)
+        work = upsampled * taps * case.filters
+        if _MINIMUM_WORK <= work <= _MAXIMUM_WORK and largest <= _LARGEST_MAP:
             cases.append(case)
     return cases
 

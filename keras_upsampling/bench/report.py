@@ -1,4 +1,4 @@
-"""What was measured, as tables and as plain records."""
+"""Results of the benchmark, as tables and as plain records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keras_upsampling.ops.devices import on_cpu
 
 
 def facts() -> dict[str, str]:
-    """Return what the figures depend on besides the code: machine and versions."""
+    """Return the machine and the versions that the results depend on."""
     processor = platform.processor() or platform.machine()
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -49,7 +49,7 @@ def as_records(results: Sequence[Result]) -> list[dict[str, Any]]:
             "product_rate": result.product_rate,
             "share": result.share,
             "passes": {
-                name: {way: timing._asdict() for way, timing in timings.items()}
+                name: {contender: timing._asdict() for contender, timing in timings.items()}
                 for name, timings in result.passes.items()
             },
         }
@@ -57,62 +57,64 @@ def as_records(results: Sequence[Result]) -> list[dict[str, Any]]:
     ]
 
 
-# What the summary takes medians over: a name, which cases belong, and compared with what.
+# Rows of the summary: a name, which cases belong to it, and the contender to compare with.
 _GROUPS: tuple[tuple[str, Callable[[Case], bool], str], ...] = (
     (
         "2-D, nearest, s=2, k=3",
-        lambda c: _plain(c, 2, "nearest") and (c.size, c.kernel_size) == (2, 3),
+        lambda case: _plain(case, 2, "nearest") and (case.size, case.kernel_size) == (2, 3),
         KERAS,
     ),
     (
         "2-D, nearest, s=4 or k=5",
-        lambda c: _plain(c, 2, "nearest") and (c.size == 4 or c.kernel_size == 5),
+        lambda case: _plain(case, 2, "nearest") and (case.size == 4 or case.kernel_size == 5),
         KERAS,
     ),
     (
         "2-D, linear, s=2, k=3",
-        lambda c: _plain(c, 2, "linear") and (c.size, c.kernel_size) == (2, 3),
+        lambda case: _plain(case, 2, "linear") and (case.size, case.kernel_size) == (2, 3),
         KERAS,
     ),
     (
         "2-D, cubic and Lanczos",
-        lambda c: _plain(c, 2, "cubic", "lanczos3", "lanczos5"),
+        lambda case: _plain(case, 2, "cubic", "lanczos3", "lanczos5"),
         KERAS,
     ),
-    ("2-D, nearest", lambda c: _plain(c, 2, "nearest"), TRANSPOSE_EQUAL),
-    ("2-D, nearest", lambda c: _plain(c, 2, "nearest"), SUBPIXEL),
-    ("1-D, nearest", lambda c: _plain(c, 1, "nearest"), KERAS),
-    ("3-D, nearest", lambda c: _plain(c, 3, "nearest"), KERAS),
+    ("2-D, nearest", lambda case: _plain(case, 2, "nearest"), TRANSPOSE_EQUAL),
+    ("2-D, nearest", lambda case: _plain(case, 2, "nearest"), SUBPIXEL),
+    ("1-D, nearest", lambda case: _plain(case, 1, "nearest"), KERAS),
+    ("3-D, nearest", lambda case: _plain(case, 3, "nearest"), KERAS),
     ("all", lambda _: True, KERAS),
 )
 
 
 def _plain(case: Case, rank: int, *interpolations: str) -> bool:
-    asked = len(case.spatial) == rank and case.interpolation in interpolations
-    return asked and case.dilation_rate == case.groups == 1
+    matches = len(case.spatial) == rank and case.interpolation in interpolations
+    return matches and case.dilation_rate == case.groups == 1
 
 
 def report(results: Sequence[Result]) -> str:
-    """Return the results as tables in Markdown, which a terminal shows well too."""
-    # Contenders are missing where they cannot do a case: the fullest says in what order they come.
+    """Return the results as tables in Markdown, aligned for terminals."""
+    # A contender is missing from cases that it does not support. The case with the most
+    # contenders determines their order.
     by_number = sorted((result.passes[FORWARD] for result in results), key=len, reverse=True)
-    ways = [name for name in dict.fromkeys(itertools.chain(*by_number)) if name != OURS]
-    every = [
+    contenders = [name for name in dict.fromkeys(itertools.chain(*by_number)) if name != OURS]
+    all_timings = [
         timing for result in results for timings in result.passes.values()
         for timing in timings.values()
     ]  # fmt: skip
-    rounds = [timing.rounds for timing in every]
+    rounds = [timing.rounds for timing in all_timings]
     rate = statistics.median(result.product_rate for result in results)
-    measured = {
+    conditions = {
         **facts(),
-        "product of matrices": f"{rate / 1e9:.1f} thousand million multiply-adds a second",
+        "product of matrices": f"{rate / 1e9:.1f} GMAC/s",
         "rounds": f"{min(rounds)} to {max(rounds)} for each pass of a case",
     }
-    parts = [
-        table(("", ""), list(measured.items())),
-        "Times are of this library. Ratios are how many times as long the others take, medians "
-        "over the rounds of one run, with the quartiles: above 1, this library is faster. The "
-        "product is that of two matrices of 1024x1024, in the same rounds.",
+    sections = [
+        table(("", ""), list(conditions.items())),
+        "Times are those of this library. A ratio is the time of another contender over the time "
+        "of this library: above 1, this library is faster. Ratios are medians over the rounds of "
+        "one run, with their quartiles. The product of two 1024x1024 matrices is timed in the "
+        "same rounds.",
         "### Summary",
         _summary(results),
     ]
@@ -121,50 +123,57 @@ def report(results: Sequence[Result]) -> str:
         for result in results:
             timings = result.passes[name]
             row = [str(result.case), f"{timings[OURS].seconds * 1e3:.2f} ms"]
-            rows.append(row + [_ratio(timings.get(way)) for way in ways])
-        parts += [f"### {name.capitalize()}", table(["case", "this library", *ways], rows)]
+            rows.append(row + [_ratio(timings.get(contender)) for contender in contenders])
+        sections += [
+            f"### {name.capitalize()}",
+            table(["case", "this library", *contenders], rows),
+        ]
     shares = [
-        [str(result.case), *(_share(result.share.get(way)) for way in (OURS, *ways))]
+        [str(result.case), *(_share(result.share.get(name)) for name in (OURS, *contenders))]
         for result in results
     ]
-    parts += [
+    sections += [
         "### Share of the product's rate",
-        "Of the forward pass, counting for all the multiply-adds of one convolution per phase. "
-        "More than 1 means that fewer are made.",
-        table(["case", "this library", *ways], shares),
+        "The rate of the forward pass over the rate of the product of matrices. Every contender is "
+        "credited with the multiply-adds of one convolution per phase. Above 1, it computes fewer.",
+        table(["case", "this library", *contenders], shares),
     ]
     memory = [
-        [str(result.case), name, *(_mebibytes(timings.get(way)) for way in (OURS, *ways))]
+        [
+            str(result.case),
+            name,
+            *(_mebibytes(timings.get(contender)) for contender in (OURS, *contenders)),
+        ]
         for result in results
         for name, timings in result.passes.items()
     ]
     if any(any(row[2:]) for row in memory):
-        parts += [
+        sections += [
             "### Memory",
-            "What a call needs at its peak beyond inputs and weights, in MiB: on TensorFlow the "
-            "tensors alive at once if its graph runs in order, on JAX what the compiled program "
-            "asks for, on PyTorch what the process grows by; on a GPU what TensorFlow and PyTorch "
-            "allocated.",
-            table(["case", "pass", "this library", *ways], memory),
+            "Peak memory of a call beyond inputs and weights, in MiB. On TensorFlow: the live "
+            "tensors if the graph runs in order. On JAX: the outputs and temporary buffers of the "
+            "compiled program. On PyTorch: the growth of the process. On a GPU, TensorFlow and "
+            "PyTorch: the memory allocated.",
+            table(["case", "pass", "this library", *contenders], memory),
         ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
 def _summary(results: Sequence[Result]) -> str:
     rows = []
-    for name, belongs, other in _GROUPS:
-        chosen = [result for result in results if belongs(result.case)]
-        if not chosen:
+    for name, belongs, baseline in _GROUPS:
+        group = [result for result in results if belongs(result.case)]
+        if not group:
             continue
         for pass_name in (FORWARD, STEP):
-            timings = [result.passes[pass_name].get(other) for result in chosen]
+            timings = [result.passes[pass_name].get(baseline) for result in group]
             ratios = [timing.ratio for timing in timings if timing]
             if not ratios:
                 continue
             rows.append(
                 [
                     name,
-                    other,
+                    baseline,
                     pass_name,
                     str(len(ratios)),
                     f"{statistics.median(ratios):.2f}",

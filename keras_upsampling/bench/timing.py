@@ -1,6 +1,6 @@
-"""All contenders of a case in turn, round after round, so that a busy moment meets all of them.
+"""Timing of all contenders of a case in turn, so that a busy moment slows all of them.
 
-Ratios are taken within a round, and their medians over the rounds.
+Ratios are taken within a round; their medians are taken over the rounds.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from keras import layers, ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.contenders import KERAS, OTHERS, OURS, contenders
+from keras_upsampling.bench.contenders import BASELINES, KERAS, OURS, contenders
 from keras_upsampling.bench.programs import Program, compiled
 
 FORWARD = "forward"
 STEP = "training step"
 
 _PRODUCT, _PRODUCT_LENGTH = "product", 1024
-# For a median and quartiles, however long one takes.
-_LEAST_ROUNDS = 3
+# Enough for a median and quartiles, however long a round takes.
+_MINIMUM_ROUNDS = 3
 
 
 class Timing(NamedTuple):
-    """One pass of one contender in one case; times in seconds.
+    """Times of one contender in one pass of a case, in seconds.
 
-    `ratio` is how many times as long it takes as this library, the median over the `rounds`;
-    `ratio_quartiles` the spread of that.
+    `ratio` is its time over the time of this library, the median over the `rounds`, and
+    `ratio_quartiles` are the quartiles of the ratio.
     """
 
     seconds: float
@@ -45,10 +45,10 @@ class Timing(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A case with the timings of every pass and contender, and the machine's own rate.
+    """The timings of every pass and contender of a case, and the rate of the machine.
 
-    `product_rate` is in multiply-adds a second: those of a product of two square matrices,
-    which takes its turn in the rounds of the forward passes.
+    `product_rate` is the rate of a product of two square matrices in multiply-adds per second. The
+    product is timed in the rounds of the forward passes.
     """
 
     case: Case
@@ -57,9 +57,9 @@ class Result(NamedTuple):
 
     @property
     def share(self) -> dict[str, float]:
-        """What share of the product's rate each way's forward pass reaches.
+        """Rate of each contender's forward pass over the rate of the product.
 
-        All are credited with the multiply-adds of one convolution per phase, whatever they do.
+        Every contender is credited with the multiply-adds of one convolution per phase.
         """
         return {
             name: self.case.multiply_adds / timing.seconds / self.product_rate
@@ -71,39 +71,43 @@ def measure(
     case: Case,
     *,
     methods: Sequence[str] = (),
-    against: Sequence[str] = tuple(OTHERS),
+    against: Sequence[str] = tuple(BASELINES),
     seconds: float = 2.0,
 ) -> Result:
-    """Time every contender of one case, for about `seconds` a pass once it is compiled.
+    """Time every contender that supports a case.
 
-    `methods` and `against` as in `contenders`. What cannot do the case is left out.
+    Args:
+        case: The case.
+        methods: As in `contenders`.
+        against: As in `contenders`.
+        seconds: Approximate time of a pass, without its compilation.
     """
     x, cotangent = tensors(case)
     models = contenders(case, methods, against)
     passes = {}
     product = _product(case.dtype)
     rate = 0.0
-    for name, incoming in {FORWARD: None, STEP: cotangent}.items():
+    for pass_name, gradient in {FORWARD: None, STEP: cotangent}.items():
         programs = {}
-        for way, model in models.items():
+        for name, model in models.items():
             try:
-                programs[way] = compiled(model, x, incoming)
-                programs[way].run()  # compiles
+                programs[name] = compiled(model, x, gradient)
+                programs[name].run()  # compiles
             except ValueError as error:
-                if not _refused(way, error):
+                if not _is_unsupported(name, error):
                     raise
-                programs.pop(way, None)
-        runs = {way: program.run for way, program in programs.items()}
-        if name == FORWARD:
+                programs.pop(name, None)
+        runs = {name: program.run for name, program in programs.items()}
+        if pass_name == FORWARD:
             runs[_PRODUCT] = product.run
-        times = rounds(runs, seconds)
-        if name == FORWARD:
+        times = time_rounds(runs, seconds)
+        if pass_name == FORWARD:
             rate = _PRODUCT_LENGTH**3 / statistics.median(times.pop(_PRODUCT))
         ratios = {
-            name: [theirs / ours for theirs, ours in zip(of_one, times[OURS], strict=True)]
-            for name, of_one in times.items()
+            name: [theirs / ours for theirs, ours in zip(round_times, times[OURS], strict=True)]
+            for name, round_times in times.items()
         }
-        passes[name] = {
+        passes[pass_name] = {
             name: Timing(
                 seconds=statistics.median(times[name]),
                 quartiles=_quartiles(times[name]),
@@ -118,7 +122,7 @@ def measure(
 
 
 def tensors(case: Case) -> tuple[Tensor, Tensor]:
-    """Return an input for a case, and what comes back to its output in a training step."""
+    """Return an input for a case, and a gradient of its output for a training step."""
     rng = np.random.default_rng(0)
     x, cotangent = (
         ops.convert_to_tensor(rng.standard_normal(shape), dtype=case.dtype)
@@ -127,22 +131,24 @@ def tensors(case: Case) -> tuple[Tensor, Tensor]:
     return x, cotangent
 
 
-def _refused(way: str, error: ValueError) -> bool:
-    """Whether a contender says that it cannot do a case, which is no fault of it."""
-    # Lanczos on PyTorch
-    return way == KERAS and "is not supported by the" in str(error)
+def _is_unsupported(name: str, error: ValueError) -> bool:
+    """Whether an error says that Keras does not support a case, such as Lanczos on PyTorch."""
+    return name == KERAS and "is not supported by the" in str(error)
 
 
-# Calls that take less, in seconds, are repeated until they take as long.
+# Calls are repeated until they take this many seconds together.
 _SHORT = 0.02
 
 
-def rounds(
-    runs: Mapping[str, Callable[[], Any]], seconds: float, least: int = _LEAST_ROUNDS
+def time_rounds(
+    runs: Mapping[str, Callable[[], Any]], seconds: float, minimum: int = _MINIMUM_ROUNDS
 ) -> dict[str, list[float]]:
-    """Run all in turn, again and again; return the time a call takes, round by round.
+    """Run all contenders in turn; return the seconds per call of each, round by round.
 
-    For about so many `seconds`, and as many rounds as there have to be at least.
+    Args:
+        runs: A call of each contender, by name.
+        seconds: Approximate time of all rounds.
+        minimum: Smallest number of rounds.
     """
 
     def timed(run: Callable[[], Any], repeats: int) -> float:
@@ -151,16 +157,16 @@ def rounds(
             run()
         return (time.perf_counter() - start) / repeats
 
-    once = {name: timed(run, 1) for name, run in runs.items()}
-    # A single short call would be drowned by the clock, and by caches that whatever ran before
-    # has left cold: training and inference call the same again and again.
-    repeats = {name: max(1, math.ceil(_SHORT / took)) for name, took in once.items()}
-    a_round = sum(once[name] * repeats[name] for name in runs)
-    count = min(51, max(least, round(seconds / a_round)))
+    first = {name: timed(run, 1) for name, run in runs.items()}
+    # A single short call is inaccurate: the clock is coarse, and the previous contender leaves
+    # the caches cold. Training and inference repeat the same call.
+    repeats = {name: max(1, math.ceil(_SHORT / duration)) for name, duration in first.items()}
+    round_seconds = sum(first[name] * repeats[name] for name in runs)
+    count = min(51, max(minimum, round(seconds / round_seconds)))
     times: dict[str, list[float]] = {name: [] for name in runs}
     order, shuffle = list(runs), random.Random(0).shuffle
     for _ in range(count):
-        shuffle(order)  # none always runs behind the same one
+        shuffle(order)  # so that no contender always runs after the same one
         for name in order:
             times[name].append(timed(runs[name], repeats[name]))
     return times
@@ -172,7 +178,7 @@ def _quartiles(numbers: Sequence[float]) -> tuple[float, float]:
 
 
 def _product(dtype: str) -> Program:
-    """Return a product of two square matrices, compiled."""
+    """Return a compiled product of two square matrices."""
     length = _PRODUCT_LENGTH
     model = keras.Sequential(
         [

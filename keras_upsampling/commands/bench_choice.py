@@ -1,4 +1,4 @@
-"""`bench --random` and `bench --fit`: how methods of the one step are chosen, and by what rates."""
+"""`bench --random` and `bench --fit`: test the choice of methods, and fit its rates."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import keras
 from keras import ops
 
 from keras_upsampling.bench.choosing import Measurements, measure_choice, report
-from keras_upsampling.bench.fitting import fitted, least_cases, rates_table, solver, with_rates
+from keras_upsampling.bench.fitting import fit_rates, minimum_cases, rates_table, solver, with_rates
 from keras_upsampling.bench.random_cases import (
+    FIT_INTERPOLATIONS,
     INTERPOLATIONS,
-    INTERPOLATIONS_OF_A_FIT,
     random_cases,
 )
 from keras_upsampling.bench.report import facts
@@ -23,71 +23,79 @@ from keras_upsampling.commands.shared import positive_integer
 from keras_upsampling.commands.streams import aside, publish, reason, say
 from keras_upsampling.ops import _upsample_conv
 
-# What is measured for a fit, where the command line does not say: cases that `--random` does not
-# draw by itself.
-_CASES_OF_A_FIT, _SEED_OF_A_FIT = 80, 100
+# Defaults of a fit. The seed differs from that of `--random`, so that the cases do too.
+_FIT_CASES, _FIT_SEED = 80, 100
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options to those of `bench`."""
     group = parser.add_argument_group(
-        "how methods are chosen",
-        "In place of the grid: random cases by every method of the one step, beside the one that "
-        "UpsampleConv chooses.",
+        "choice of methods",
+        "Instead of the grid, time random cases with every method of the one step, and with the "
+        "method that UpsampleConv chooses.",
     )
     group.add_argument("--random", type=positive_integer, metavar="N", help="time N random cases")
     group.add_argument(
-        "--seed", type=int, help=f"of the random cases (default: 0; {_SEED_OF_A_FIT} for a fit)"
+        "--seed", type=int, help=f"seed of the random cases (default: 0; {_FIT_SEED} for a fit)"
     )
     group.add_argument(
         "--fit",
         type=named_path,
         nargs="*",
         metavar="FILE",
-        help="find what each kind of work takes on this machine, and keep it with the package; "
-        f"from files that --random --json wrote, or else from {_CASES_OF_A_FIT} random cases",
+        help="fit the rates of this machine and save them in the package, from files written by "
+        f"--random --json or else from {_FIT_CASES} random cases",
     )
     group.add_argument(
         "--jit-compile",
         action="store_true",
-        help="have TensorFlow compile by XLA, as jit_compile=True does",
+        help="compile with XLA on TensorFlow, as jit_compile=True does",
     )
 
 
-# Options of the grid, which random cases take no notice of; and those of random cases alone.
-_OF_THE_GRID = (
+# Options that only the grid uses, and options that only random cases use.
+_GRID_OPTIONS = (
     *("quick", "shape", "rank", "size", "kernel_size", "dilation_rate", "groups", "method"),
     *("against", "seconds"),
 )
-_OF_RANDOM_CASES = ("seed", "jit_compile")
+_RANDOM_OPTIONS = ("seed", "jit_compile")
 
 
-def refused(options: argparse.Namespace) -> str | None:
-    """Return what is wrong with the options, if anything is."""
+def option_error(options: argparse.Namespace) -> str | None:
+    """Return the error of contradictory options; None if there is none."""
     random = options.random is not None or options.fit is not None
-    ignored = _OF_THE_GRID if random else _OF_RANDOM_CASES
+    unused = _GRID_OPTIONS if random else _RANDOM_OPTIONS
     if options.fit:
-        ignored = (*ignored, "random", "seed", "json", "interpolation")
-    given = [name for name in ignored if getattr(options, name) not in (None, False)]
-    if given:
-        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        unused = (*unused, "random", "seed", "json", "interpolation")
+    passed = [name for name in unused if getattr(options, name) not in (None, False)]
+    if passed:
+        names = ", ".join("--" + name.replace("_", "-") for name in passed)
         if not random:
-            return f"{names} goes with --random or --fit; add one of those, or leave it out."
-        what = "--fit FILE" if options.fit else "--random" if options.random else "--fit"
-        return f"{names} does not go with {what}; leave it out."
+            return (
+                f"{names} can only be used with --random or --fit. Add one of them, or leave it "
+                "out."
+            )
+        mode = "--fit FILE" if options.fit else "--random" if options.random else "--fit"
+        return f"{names} cannot be used with {mode}. Leave it out."
     backend, dtypes = keras.backend.backend(), options.dtype or []
     if options.jit_compile and backend != "tensorflow":
-        return f"--jit-compile is TensorFlow's, and Keras runs on {backend}; leave it out."
-    if options.fit is not None and not options.fit and _count(options) < least_cases():
-        return f"A fit takes {least_cases()} cases at least, one for each rate; ask for more."
+        return f"--jit-compile requires TensorFlow. Keras runs on {backend}; leave it out."
+    if options.fit is not None and not options.fit and _count(options) < minimum_cases():
+        return (
+            f"--fit needs at least {minimum_cases()} cases, one per rate. "
+            f"Received: --random {options.random}. Use a larger number."
+        )
     if random and len(dtypes) > 1:
-        return "Random cases are of one dtype; run the command for each that --dtype names."
+        return (
+            f"Random cases have one dtype. Received: --dtype {' '.join(dtypes)}. Run the command "
+            "once per dtype."
+        )
     for dtype in dtypes:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # JAX warns; the error below says it better
-            made = keras.backend.standardize_dtype(ops.zeros(1, dtype).dtype)
-        if made != dtype:
-            return f"Keras on {backend} makes {made} of {dtype}; set JAX_ENABLE_X64=1."
+            warnings.simplefilter("ignore")  # JAX warns less clearly than the error below
+            received = keras.backend.standardize_dtype(ops.zeros(1, dtype).dtype)
+        if received != dtype:
+            return f"Keras on {backend} turns {dtype} into {received}. Set JAX_ENABLE_X64=1."
     return None
 
 
@@ -97,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     dtype = (options.dtype or ["float32"])[0]
     measured = Measurements(facts(), engine, _command(options, dtype), [])
     try:
-        if options.fit is not None:  # what would fail later, fails before anything is measured
+        if options.fit is not None:  # fail before anything is measured
             solver()
             check_writable(rates_file())
         if options.fit:
@@ -112,40 +120,44 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(f"Interrupted after {len(measured.choices) // 2} of {_count(options)} cases.")
         code = 130
-    finally:  # whatever happens, what was measured is not lost
+    finally:  # results are published even after a failure
         if measured.choices and not publish(report(measured), measured.as_json(), options.json):
             code = code or 1
     return code if code or options.fit is None else _fit(measured)
 
 
 def _count(options: argparse.Namespace) -> int:
-    return options.random or _CASES_OF_A_FIT
+    return options.random or _FIT_CASES
 
 
 def _seed(options: argparse.Namespace) -> int:
     if options.seed is not None:
         return int(options.seed)
-    return 0 if options.fit is None else _SEED_OF_A_FIT
+    return 0 if options.fit is None else _FIT_SEED
 
 
 def _interpolations(options: argparse.Namespace) -> tuple[str, ...]:
-    default = INTERPOLATIONS if options.fit is None else INTERPOLATIONS_OF_A_FIT
+    default = INTERPOLATIONS if options.fit is None else FIT_INTERPOLATIONS
     return tuple(options.interpolation or default)
 
 
 def _command(options: argparse.Namespace, dtype: str) -> str:
-    """Return the command that measures the same."""
-    drawn = _interpolations(options)
+    """Return a command that repeats the measurements."""
+    interpolations = _interpolations(options)
     return (
         f"python -m keras_upsampling bench --random {_count(options)} --seed {_seed(options)}"
-        + (f" --interpolation {' '.join(drawn)}" if drawn != INTERPOLATIONS else "")
+        + (
+            f" --interpolation {' '.join(interpolations)}"
+            if interpolations != INTERPOLATIONS
+            else ""
+        )
         + (f" --dtype {dtype}" if dtype != "float32" else "")
         + (" --jit-compile" if options.jit_compile else "")
     )
 
 
 def _measure_all(options: argparse.Namespace, dtype: str, measured: Measurements) -> None:
-    """Measure case after case, with a progress bar, and put what is found into `measured`."""
+    """Measure all random cases, with a progress bar, and append to `measured.choices`."""
     cases = random_cases(_count(options), _seed(options), dtype, _interpolations(options))
     with aside():
         progress = keras.utils.Progbar(len(cases), unit_name="case")
@@ -156,45 +168,57 @@ def _measure_all(options: argparse.Namespace, dtype: str, measured: Measurements
 
 
 def _read(paths: list[Path], engine: str, dtype: str) -> Measurements:
-    """Return what was measured before, all of it by one engine and in one dtype."""
-    found = []
+    """Return the measurements of files, joined.
+
+    Raises:
+        ValueError: If a file is unreadable, or of another engine, dtype or machine.
+    """
+    measurements: list[Measurements] = []
     for path in paths:
         try:
-            found.append(Measurements.from_json(path.read_text(encoding="utf-8")))
+            measured = Measurements.from_json(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: it is not text") from error
+            raise ValueError(f"{path}: not a text file") from error
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: {reason(error)}") from error
-        if found[-1].engine != engine or {c.case.dtype for c in found[-1].choices} != {dtype}:
+        measurements.append(measured)
+        dtypes = {choice.case.dtype for choice in measured.choices}
+        if measured.engine != engine or dtypes != {dtype}:
             raise ValueError(
-                f"{path}: measured with {found[-1].engine} in "
-                f"{', '.join({c.case.dtype for c in found[-1].choices}) or 'no dtype'}; expected "
-                f"{engine} in {dtype} (set KERAS_BACKEND, --jit-compile or --dtype for others)"
+                f"{path}: expected measurements with {engine} in {dtype}. Received: "
+                f"{measured.engine} in {', '.join(dtypes) or 'no dtype'}. Set KERAS_BACKEND, "
+                "--jit-compile or --dtype to match."
             )
-        if found[-1].facts != found[0].facts:
-            other = [name for name, fact in found[-1].facts.items() if fact != found[0].facts[name]]
-            raise ValueError(f"{path}: not measured as {paths[0]} was: other {', '.join(other)}")
-    return found[0]._replace(
-        command="; ".join(measured.command for measured in found),
-        choices=[choice for measured in found for choice in measured.choices],
+        facts_of_first = measurements[0].facts
+        if measured.facts != facts_of_first:
+            differing = [
+                name for name, fact in measured.facts.items() if fact != facts_of_first[name]
+            ]
+            raise ValueError(
+                f"{path}: expected measurements from the same machine and versions as {paths[0]}. "
+                f"Received: another {', '.join(differing)}. Fit each separately."
+            )
+    return measurements[0]._replace(
+        command="; ".join(measured.command for measured in measurements),
+        choices=[choice for measured in measurements for choice in measured.choices],
     )
 
 
 def _fit(measured: Measurements) -> int:
-    """Find the rates, show them, and keep them with the package; return the exit code."""
+    """Fit the rates, print them, and save them in the package; return the exit code."""
     path = rates_file()
     try:
-        rates = fitted(measured.choices)
+        rates = fit_rates(measured.choices)
         text = with_rates(path.read_text(encoding="utf-8"), measured, rates)
         print(rates_table(rates))
         replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
     except (OSError, RuntimeError, ValueError) as error:
         say(f"--fit: {reason(error)}")
         return 1
-    say(f"Kept in {path}.")
+    say(f"Rates saved to {path}.")
     return 0
 
 
 def rates_file() -> Path:
-    """Return where the package keeps its rates."""
+    """Return the path of the package's file of rates."""
     return Path(str(resources.files(_upsample_conv).joinpath("rates.json")))

@@ -1,4 +1,4 @@
-"""`bench`: times UpsampleConv beside what else one would use."""
+"""`bench`: times UpsampleConv beside its alternatives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_upsampling.bench.cases import Case, Shape, cases
-from keras_upsampling.bench.contenders import OTHERS
+from keras_upsampling.bench.contenders import BASELINES
 from keras_upsampling.bench.report import as_records, facts, report
 from keras_upsampling.bench.timing import Result, measure
 from keras_upsampling.commands import bench_choice
@@ -26,16 +26,18 @@ def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "bench",
-        help="time UpsampleConv beside what else one would use",
+        help="time UpsampleConv beside its alternatives",
         description="Times UpsampleConv beside UpSampling + Conv, ConvTranspose and sub-pixel "
-        "convolution, forward and training step, on the Keras backend that is set. Prints "
-        "tables in Markdown.",
+        "convolution, forward and training step, on the current Keras backend. Prints tables in "
+        "Markdown.",
     )
-    parser.add_argument("--quick", action="store_true", help="a few cases, within a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="time a few cases, in less than a minute"
+    )
     parser.add_argument(
         "--shape", type=_shape, nargs="+", metavar="SHAPE:FILTERS", help=_HELP["--shape"]
     )
-    for name, kind, known in (
+    for name, value_type, choices in (
         ("--rank", int, (1, 2, 3)),
         ("--size", positive_integer, None),
         ("--kernel-size", positive_integer, None),
@@ -44,9 +46,9 @@ def add(commands: Commands) -> None:
         ("--dilation-rate", positive_integer, None),
         ("--groups", positive_integer, None),
         ("--method", str, tuple(METHODS)),
-        ("--against", str, tuple(OTHERS)),
+        ("--against", str, tuple(BASELINES)),
     ):
-        parser.add_argument(name, type=kind, choices=known, nargs="+", help=_HELP[name])
+        parser.add_argument(name, type=value_type, choices=choices, nargs="+", help=_HELP[name])
     parser.add_argument(
         "--seconds", type=positive_number, help="time for each pass of a case (default: 2)"
     )
@@ -56,22 +58,22 @@ def add(commands: Commands) -> None:
 
 
 _HELP = {
-    "--shape": "of the input, channels last, and the filters: 8x14x14x64:32 (default: a grid of "
-    "shapes)",
-    "--rank": "spatial axes (default: 1 2 3)",
-    "--size": "factors (default: 2 3 4)",
-    "--kernel-size": "taps of the convolution (default: 3 5)",
-    "--interpolation": "of two-dimensional cases, or of random ones (default: nearest linear)",
+    "--shape": "input shape, channels last, and number of filters: 8x14x14x64:32 (default: a grid "
+    "of shapes)",
+    "--rank": "number of spatial axes (default: 1 2 3)",
+    "--size": "upsampling factor (default: 2 3 4)",
+    "--kernel-size": "taps of the convolution per axis (default: 3 5)",
+    "--interpolation": "interpolation of two-dimensional or random cases (default: nearest linear)",
     "--dtype": "default: float32, and half precision too on a GPU",
     "--dilation-rate": "step between the kernel's taps (default: 1)",
-    "--groups": "of channels and filters (default: 1)",
+    "--groups": "groups of channels and filters (default: 1)",
     "--method": "methods of the one step to time as well",
-    "--against": "what else to time (default: all)",
+    "--against": "alternatives to time (default: all)",
 }
 
 
 def _shape(text: str) -> Shape:
-    """Read the shape of an input and the filters that it meets."""
+    """Read an input shape and a number of filters."""
     try:
         shape, filters = text.split(":")
         batch, *spatial, channels = map(positive_integer, shape.split("x"))
@@ -80,26 +82,26 @@ def _shape(text: str) -> Shape:
         return batch, tuple(spatial), channels, positive_integer(filters)
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not the shape of an input of one to three spatial axes and a number of "
-            "filters, all positive; write it like 8x14x14x64:32"
+            f"{text!r} is not an input shape with one to three spatial axes and a number of "
+            "filters, all positive. Write it like 8x14x14x64:32"
         ) from None
 
 
-# What `--quick` runs, where the command line does not say otherwise.
+# Defaults of `--quick`; other options override them.
 _QUICK = {"ranks": (2,), "sizes": (2,), "kernel_sizes": (3,), "largest": 70_000}
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
-    wrong = bench_choice.refused(options)
-    if wrong:
-        say(wrong)
+    error = bench_choice.option_error(options)
+    if error:
+        say(error)
         return 2
     if options.random or options.fit is not None:
         return bench_choice.run(options)
-    chosen = {
+    selection = {
         "shapes": options.shape,
-        # What is asked for by its shape is not left out for it.
+        # Shapes that the user names are not limited in size.
         "largest": options.shape and math.inf,
         "ranks": options.rank or (options.shape and (1, 2, 3)),
         "sizes": options.size,
@@ -109,14 +111,14 @@ def run(options: argparse.Namespace) -> int:
         "dilation_rates": options.dilation_rate,
         "groups": options.groups,
     }
-    chosen = {name: values for name, values in chosen.items() if values}
-    grid = cases(**{**(_QUICK if options.quick else {}), **chosen})
+    selection = {name: values for name, values in selection.items() if values}
+    grid = cases(**{**(_QUICK if options.quick else {}), **selection})
     if not grid:
-        say(f"Nothing to time: {_why_nothing(options)}")
+        say(f"Nothing to time: {_empty_grid_reason(options)}")
         return 2
     for case in grid:
         if case.channels % case.groups or case.filters % case.groups:
-            say(f"The groups must divide channels and filters: {case}.")
+            say(f"--groups must divide the channels and the filters. Received: {case}.")
             return 2
     results: list[Result] = []
     code = 0
@@ -124,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         _measure_all(grid, options, results)
     except KeyboardInterrupt:
         code = 130
-    finally:  # whatever happens, what was measured is not lost
+    finally:  # results are published even after a failure
         if results:
             figures = json.dumps({"facts": facts(), "results": as_records(results)}, indent=1)
             if not publish(report(results), figures, options.json):
@@ -132,22 +134,27 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _why_nothing(options: argparse.Namespace) -> str:
-    """Return why no case is left of what was asked for."""
+def _empty_grid_reason(options: argparse.Namespace) -> str:
+    """Return why the options leave no case."""
     ranks = {len(spatial) for _, spatial, _, _ in options.shape or ()}
     if ranks and options.rank and not ranks & set(options.rank):
-        asked, given = (" or ".join(map(str, sorted(n))) for n in (set(options.rank), ranks))
+        expected, received = (
+            " or ".join(map(str, sorted(numbers))) for numbers in (set(options.rank), ranks)
+        )
         return (
-            f"--rank asks for {asked} spatial axes, and the shapes of --shape have {given}; leave "
+            f"--rank is {expected}, but the shapes of --shape have {received} spatial axes. Leave "
             "--rank out."
         )
-    return "Keras has interpolations other than nearest in two dimensions only."
+    return (
+        "Keras supports interpolations other than nearest in two dimensions only. Use --rank 2 or "
+        "--interpolation nearest."
+    )
 
 
 def _measure_all(grid: Sequence[Case], options: argparse.Namespace, results: list[Result]) -> None:
-    """Measure case after case, with a progress bar, and put what is found into `results`."""
+    """Measure every case, with a progress bar, and append to `results`."""
     seconds = options.seconds or (0.5 if options.quick else 2.0)
-    # The progress bar is not part of what is printed.
+    # The progress bar goes to standard error, not into the printed tables.
     with aside():
         progress = keras.utils.Progbar(len(grid), unit_name="case")
         progress.update(0)
@@ -156,7 +163,7 @@ def _measure_all(grid: Sequence[Case], options: argparse.Namespace, results: lis
                 measure(
                     case,
                     methods=options.method or (),
-                    against=options.against or tuple(OTHERS),
+                    against=options.against or tuple(BASELINES),
                     seconds=seconds,
                 )
             )
