@@ -1,20 +1,20 @@
-"""How much a convolution pads, and the lengths that follow."""
+"""Widths of boundary padding, and output lengths of convolutions."""
 
 from __future__ import annotations
 
-# What the map may be padded with before it is convolved; the last four as `numpy.pad` means them.
+# The last four are modes of `numpy.pad`.
 PADDINGS = ("same", "valid", "reflect", "symmetric", "edge", "wrap")
 
 
 def kernel_extent(kernel_size: int, dilation_rate: int) -> int:
-    """Return how many samples a dilated kernel spans."""
+    """Return the number of samples that a dilated kernel spans."""
     return (kernel_size - 1) * dilation_rate + 1
 
 
 def pad_widths(extent: int, padding: str) -> tuple[int, int]:
-    """Return how many samples are added before and after an axis.
+    """Return the number of samples added before and after an axis.
 
-    For even kernels the odd one goes after, as Keras does.
+    An even kernel adds one sample more after the axis than before it, as in Keras.
     """
     if padding == "valid":
         return 0, 0
@@ -22,16 +22,16 @@ def pad_widths(extent: int, padding: str) -> tuple[int, int]:
 
 
 def convolved_length(length: int, extent: int, padding: str, *, of: str = "upsampled map") -> int:
-    """Return the length of an axis of `length` samples, padded and convolved.
+    """Return the length of an axis after padding and convolution.
 
     Args:
-        length: Of the axis.
-        extent: How many samples the kernel spans.
+        length: Length of the axis, in samples.
+        extent: Number of samples that the kernel spans.
         padding: One of `PADDINGS`.
-        of: What errors call the map.
+        of: Name of the map, for error messages.
 
     Raises:
-        ValueError: nothing is left of it, or `reflect` would have to look past its end.
+        ValueError: If the output would have no samples, or the axis is too short for `reflect`.
     """
     widest = max(pad_widths(extent, padding))
     if padding == "reflect" and widest > length - 1:
