@@ -43,7 +43,7 @@ def by(lengths: Sequence[int | Fraction]) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the message of an error in one line, without the layer's name that Keras prepends."""
+    """Return the message of an error in one line, without the line that Keras adds."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = re.sub(r"\x1b\[\d*m", "", text).split("\n")
     lines = [line.strip() for line in lines if line.strip()]

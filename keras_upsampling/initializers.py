@@ -21,7 +21,7 @@ class ICNR(keras.initializers.Initializer):
     A sub-pixel convolution computes `prod(size)` phases. With independent kernels, the phases of a
     constant differ: the layer starts with a checkerboard. With equal kernels, the layer starts as
     a convolution followed by nearest upsampling, and constants stay constant. Training makes the
-    kernels differ again, unless `constraints.CheckerboardFree` keeps their sums equal.
+    kernels differ again; `constraints.CheckerboardFree` keeps their sums equal.
 
     Args:
         initializer: Initializer of the kernel that the phases share,

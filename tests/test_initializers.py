@@ -84,7 +84,7 @@ def test_invalid_arguments_and_shapes_raise():
         ICNR("zeros", (2, 0))
     with pytest.raises(ValueError, match="Could not interpret initializer identifier: nothing"):
         ICNR("nothing")
-    with pytest.raises(ValueError, match="Received: initializer=None. Use 'glorot_uniform'"):
+    with pytest.raises(ValueError, match=r"Received: initializer=None\. Use 'glorot_uniform'"):
         ICNR(None)
     with pytest.raises(ValueError, match=r"the 4 phases of size=2.* shape \(3, 3, 1, 6\)"):
         ICNR("zeros", 2)((3, 3, 1, 6))

@@ -84,7 +84,7 @@ INTERPOLATIONS: dict[str, Interpolation] = {
     )
 }
 
-# Names that exist in one rank only.
+# Additional names, by rank.
 NAMES_OF_RANK = {
     1: {},
     2: {"bilinear": "linear", "bicubic": "cubic"},

@@ -14,7 +14,7 @@ def kernel_extent(kernel_size: int, dilation_rate: int) -> int:
 def pad_widths(extent: int, padding: str) -> tuple[int, int]:
     """Return the number of samples added before and after an axis.
 
-    An even kernel adds one sample more after the axis than before it, as in Keras.
+    An even kernel adds one more sample after the axis than before it, as in Keras.
     """
     if padding == "valid":
         return 0, 0
