@@ -153,7 +153,7 @@ def one_of(value: Any, choices: Sequence[str], name: str) -> str:
     return word
 
 
-def refuse_other_arguments(layer: type[Any], arguments: Mapping[str, Any]) -> None:
+def check_argument_names(layer: type[Any], arguments: Mapping[str, Any]) -> None:
     """Raise for argument names that other libraries use for an argument of this layer.
 
     Raises:

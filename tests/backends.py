@@ -26,7 +26,7 @@ def to_numpy(tensor):
     )
 
 
-def whole(function):
+def jax_compiled(function):
     """Return `function`, compiled on JAX.
 
     Without this, JAX would compile every operation separately for every shape.
@@ -40,7 +40,7 @@ def whole(function):
 
 def evaluate(function, *arguments):
     """Return `function(*arguments)`, compiled on JAX."""
-    return whole(function)(*arguments)
+    return jax_compiled(function)(*arguments)
 
 
 def value_and_gradients(function, arguments, cotangent):

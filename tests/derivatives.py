@@ -52,7 +52,7 @@ def gradient_penalty(function, *arguments):
     return penalty, torch.autograd.grad(penalty, arguments, materialize_grads=True)
 
 
-def forwards(function, x, direction):
+def forward_derivative(function, x, direction):
     """Return the directional derivative of `function` at `x`, by forward mode."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -72,7 +72,7 @@ def forwards(function, x, direction):
         return torch.func.jvp(function, (x,), (direction,))[1]
 
 
-def by_jacobians(function, x, direction):
+def jacobian_derivatives(function, x, direction):
     """Return the directional derivatives of `function` at `x`, from Jacobians."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -133,7 +133,7 @@ def tensors(arrays, dtype):
     return [ops.convert_to_tensor(array, dtype=dtype) for array in arrays]
 
 
-def made(contract, dtype):
+def built_layer(contract, dtype):
     """Return the built layer of a contract, with this dtype."""
     keras.utils.set_random_seed(0)
     layer = contract.make(dtype=dtype)

@@ -21,14 +21,16 @@ def pad_widths(extent: int, padding: str) -> tuple[int, int]:
     return (extent - 1) // 2, extent // 2
 
 
-def convolved_length(length: int, extent: int, padding: str, *, of: str = "upsampled map") -> int:
+def convolved_length(
+    length: int, extent: int, padding: str, *, map_name: str = "upsampled map"
+) -> int:
     """Return the length of an axis after padding and convolution.
 
     Args:
         length: Length of the axis, in samples.
         extent: Number of samples that the kernel spans.
         padding: One of `PADDINGS`.
-        of: Name of the map, for error messages.
+        map_name: Name of the map, for error messages.
 
     Raises:
         ValueError: If the output would have no samples, or the axis is too short for `reflect`.
@@ -36,15 +38,15 @@ def convolved_length(length: int, extent: int, padding: str, *, of: str = "upsam
     widest = max(pad_widths(extent, padding))
     if padding == "reflect" and widest > length - 1:
         raise ValueError(
-            f"`padding='reflect'` would add {widest} samples to an axis of {length} of the {of}, "
-            f"and can add {max(length - 1, 0)} at most. "
+            f"`padding='reflect'` would add {widest} samples to an axis of {length} of the "
+            f"{map_name}, and can add {max(length - 1, 0)} at most. "
             "Use a smaller kernel or dilation, or padding='symmetric' or 'edge'."
         )
     if padding != "valid":
         return length
     if extent > length:
         raise ValueError(
-            f"The kernel spans {extent} samples and the {of} has {length} on that axis, "
+            f"The kernel spans {extent} samples and the {map_name} has {length} on that axis, "
             "so padding='valid' leaves nothing. Use a smaller kernel or dilation, a larger "
             "input, or padding='same'."
         )

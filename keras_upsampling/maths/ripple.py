@@ -108,7 +108,7 @@ def subpixel_kernel(kernel: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return kernel.reshape(*taps, *kernel.shape[-2:])
 
 
-def enlarged_and_convolved(
+def composed_kernel(
     kernel: np.ndarray, filters: Sequence[np.ndarray], dilation_rate: Sequence[int]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the composed kernel of an interpolation followed by a convolution.

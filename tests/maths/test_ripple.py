@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_upsampling.maths.ripple import (
+    composed_kernel,
     compound,
-    enlarged_and_convolved,
     ripple,
     subpixel_kernel,
 )
@@ -99,6 +99,6 @@ def test_composed_kernel_equals_interpolation_and_convolution(taps, dilation):
         sum(padded[o + dilation * t] @ kernel[t] for t in range(taps))
         for o in range(len(padded) - reach)
     ]
-    composed, (reached,) = enlarged_and_convolved(kernel, [weights], [dilation])
+    composed, (reached,) = composed_kernel(kernel, [weights], [dilation])
     np.testing.assert_allclose(slow_transposed(x, composed, 2), expected, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(reached, composed.any(axis=(1, 2)))
