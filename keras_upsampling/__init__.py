@@ -1,6 +1,6 @@
 """Upsampling for Keras 3 decoders, without checkerboards."""
 
-# Importing these makes them known to Keras, which looks them up when it loads a model.
+# Importing the modules registers their classes, so that Keras can load models with them.
 from keras_upsampling import auditing as auditing
 from keras_upsampling import constraints as constraints
 from keras_upsampling import initializers as initializers

@@ -11,7 +11,7 @@ from keras_upsampling.commands.streams import abandon
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code."""
+    """Run one command and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m keras_upsampling",
         description="Upsampling for Keras 3 decoders, without checkerboards.",
@@ -25,12 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(options.run(options))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # what nobody reads is noticed here, and not after the end
+                sys.stdout.flush()  # a closed pipe raises here, not at interpreter exit
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         abandon(sys.stdout)
-        return 128 + 13  # as a program that the signal SIGPIPE ends
+        return 128 + 13  # the exit code after SIGPIPE
 
 
 if __name__ == "__main__":

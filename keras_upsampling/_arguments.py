@@ -1,6 +1,6 @@
-"""Arguments, normalised and checked once, with one voice for errors.
+"""Validation of arguments.
 
-Every message says what was received, what was expected, and how to mend it.
+Every message says what is expected, what was received, and how to fix it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from keras_upsampling.maths.interpolation import NAMES_OF_RANK, interpolation_names
 
-# What other libraries, or other ranks, call things: words that users bring along.
-_OTHER_WORDS = {
+# Names that other libraries, or layers of another rank, use for the same choices.
+_SYNONYMS = {
     "bilinear": "linear",
     "trilinear": "linear",
     "bicubic": "cubic",
@@ -32,7 +32,7 @@ _OTHER_WORDS = {
     "nhwc": "channels_last",
     "nchw": "channels_first",
 }
-_OTHER_ARGUMENTS = {
+_ARGUMENT_SYNONYMS = {
     "strides": "size",
     "stride": "size",
     "scale_factor": "size",
@@ -52,13 +52,17 @@ _OTHER_ARGUMENTS = {
 def positive_int(value: Any, name: str) -> int:
     """Return `value` as a plain positive integer.
 
+    Args:
+        value: Value of the argument.
+        name: Name of the argument, for error messages.
+
     Raises:
-        TypeError: it is not an integer (a float such as `2.0`, a bool, text).
-        ValueError: it is zero or negative.
+        TypeError: If `value` is not an integer, for example `2.0`, a bool or a string.
+        ValueError: If `value` is below 1.
     """
     try:
         number = None if isinstance(value, bool) else operator.index(value)
-    except Exception:  # arrays and tensors that are not integers raise errors of their own
+    except Exception:  # arrays and tensors raise errors of other types than TypeError
         number = None
     if number is None:
         raise TypeError(
@@ -73,11 +77,16 @@ def positive_int(value: Any, name: str) -> int:
 
 
 def positive_ints(value: Any, rank: int, name: str) -> tuple[int, ...]:
-    """Return one positive integer per axis, from one for all or a sequence of `rank`.
+    """Return `rank` positive integers, one per axis.
+
+    Args:
+        value: One integer for all axes, or a sequence of `rank` integers.
+        rank: Number of axes.
+        name: Name of the argument, for error messages.
 
     Raises:
-        TypeError: an entry is not an integer.
-        ValueError: an entry is not positive, or there are not `rank` of them.
+        TypeError: If an entry is not an integer.
+        ValueError: If an entry is below 1, or the number of entries is not `rank`.
     """
     if _is_sequence(value):
         entries = tuple(value)
@@ -92,11 +101,11 @@ def positive_ints(value: Any, rank: int, name: str) -> tuple[int, ...]:
 
 
 def positive_int_or_ints(value: Any, name: str) -> int | tuple[int, ...]:
-    """Return one positive integer for however many axes there will be, or one per axis.
+    """Return one positive integer, or one per axis, when the rank is not known yet.
 
     Raises:
-        TypeError: an entry is not an integer.
-        ValueError: an entry is not positive.
+        TypeError: If an entry is not an integer.
+        ValueError: If an entry is below 1.
     """
     if _is_sequence(value):
         return positive_ints(value, len(value), name)
@@ -111,8 +120,8 @@ def positive_number(value: Any, name: str) -> float:
     """Return `value` as a plain float above 0.
 
     Raises:
-        TypeError: it is not a number.
-        ValueError: it is not above 0, or not finite.
+        TypeError: If `value` is not a number.
+        ValueError: If `value` is not above 0, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
@@ -122,55 +131,59 @@ def positive_number(value: Any, name: str) -> float:
     number = float(value)
     if not 0 < number < math.inf:
         raise ValueError(
-            f"`{name}` must be a number above 0, not infinite. Received: {name}={value!r}."
+            f"`{name}` must be a number above 0, and finite. Received: {name}={value!r}."
         )
     return number
 
 
-def one_of(value: Any, known: Sequence[str], name: str) -> str:
-    """Return `value` in lower case if it is one of the `known` words.
+def one_of(value: Any, choices: Sequence[str], name: str) -> str:
+    """Return `value` in lower case if it is one of `choices`.
 
     Raises:
-        ValueError: it is not; the message lists the known ones.
+        ValueError: If it is not. The message lists the choices.
     """
     word = value.lower() if isinstance(value, str) else value
-    if not isinstance(word, str) or word not in known:
-        meant = _OTHER_WORDS.get(str(word))
-        hint = f" What others call {value!r} is {meant!r} here." if meant in known else ""
+    if not isinstance(word, str) or word not in choices:
+        synonym = _SYNONYMS.get(str(word))
+        hint = f" Use {synonym!r} instead of {value!r}." if synonym in choices else ""
         raise ValueError(
             f"Unknown `{name}`. Received: {name}={value!r}; "
-            f"expected one of: {', '.join(map(repr, known))}.{hint}"
+            f"expected one of: {', '.join(map(repr, choices))}.{hint}"
         )
     return word
 
 
-def refuse_other_arguments(layer: type[Any], given: Mapping[str, Any]) -> None:
-    """Refuse arguments by which other libraries call those of a layer.
+def check_argument_names(layer: type[Any], arguments: Mapping[str, Any]) -> None:
+    """Raise for argument names that other libraries use for an argument of this layer.
 
     Raises:
-        ValueError: there is one of them; the message says what it is called here.
+        ValueError: If `arguments` contains such a name. The message gives the right one.
     """
-    known = inspect.signature(layer.__init__).parameters
-    for name, value in given.items():
-        meant = _OTHER_ARGUMENTS.get(name)
-        if meant in known and name not in known:
+    parameters = inspect.signature(layer.__init__).parameters
+    for name, value in arguments.items():
+        synonym = _ARGUMENT_SYNONYMS.get(name)
+        if synonym in parameters and name not in parameters:
             raise ValueError(
-                f"{layer.__name__} has no argument `{name}`; here it is called `{meant}`. "
-                f"Received: {name}={value!r}; write {meant}={value!r}."
+                f"{layer.__name__} has no argument `{name}`; the argument is called "
+                f"`{synonym}`. Received: {name}={value!r}. Use {synonym}={value!r}."
             )
         if name == "align_corners":
             raise ValueError(
                 f"{layer.__name__} has no argument `align_corners`; positions are half-pixel "
-                f"centres, as with align_corners=False. Received: align_corners={value!r}; leave "
-                "it out."
+                f"centres, as with align_corners=False. Received: align_corners={value!r}. "
+                "Remove the argument."
             )
 
 
 def interpolation_name(value: Any, rank: int) -> str:
-    """Return the name in every rank of an interpolation that is known in `rank` dimensions.
+    """Return the name of an interpolation that is the same in every rank.
+
+    Args:
+        value: Name of the interpolation in `rank` dimensions, such as `"bilinear"`.
+        rank: Number of spatial axes.
 
     Raises:
-        ValueError: it is unknown; the message lists the known ones.
+        ValueError: If the name is unknown. The message lists the known names.
     """
     word = one_of(value, interpolation_names(rank), "interpolation")
     return NAMES_OF_RANK[rank].get(word, word)

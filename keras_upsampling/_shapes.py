@@ -1,4 +1,4 @@
-"""Shapes of batches of maps: which axes are spatial, which has the channels, what is allowed."""
+"""Shapes of feature maps: positions of the axes, and checks of the rank."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from keras_upsampling._types import DataFormat, Shape
 
 
 def count_phases(shape: Sequence[int], size: int | tuple[int, ...]) -> int:
-    """Return how many phases the outputs of a sub-pixel convolution's kernel or bias are.
+    """Return the number of phases in a weight of a sub-pixel convolution.
 
     Args:
-        shape: `(*taps, channels, phases * filters)`, or `(phases * filters,)`.
-        size: How many phases each axis has, or one number for every axis. A kernel tells how many
-            axes those are; a bias does not, so it takes one number per axis.
+        shape: Shape of the kernel, `(*kernel_size, channels, phases * filters)`, or of the bias,
+            `(phases * filters,)`.
+        size: Factor of the upsampling: one integer for all axes, or one per axis. A bias needs one
+            per axis, since its shape does not tell the rank.
 
     Raises:
-        ValueError: it is neither a kernel nor a bias, the size is not of its rank, or its outputs
-            are not divisible by the phases.
+        ValueError: If the shape is neither a kernel's nor a bias's, if `size` is not of its rank,
+            or if the last axis is not divisible by the number of phases.
     """
     shape, rank = tuple(shape), len(shape) - 2
     if len(shape) == 1:
         if not isinstance(size, tuple):
             raise ValueError(
-                "For a bias, `size` must be one integer per axis. Received: "
-                f"size={size}; for images, write size=({size}, {size})."
+                "For a bias, `size` must have one integer per axis. Received: "
+                f"size={size}. Use size=({size}, {size}) for images."
             )
         rank = len(size)
     elif rank not in (1, 2, 3):
         raise ValueError(
-            "Expected a kernel (*taps, channels, phases * filters) with one to three axes of taps, "
-            f"or a bias (phases * filters,). Received a weight of shape {shape}."
+            "Expected a kernel (*kernel_size, channels, phases * filters) with one to three "
+            "spatial axes, or a bias (phases * filters,). "
+            f"Received a weight of shape {shape}."
         )
     phases = math.prod(positive_ints(size, rank, "size"))
     if shape[-1] % phases:
@@ -47,7 +49,11 @@ def count_phases(shape: Sequence[int], size: int | tuple[int, ...]) -> int:
 
 
 def data_format_or_default(value: Any) -> DataFormat:
-    """Return `value` checked, or Keras's setting for None."""
+    """Return the data format, or Keras's setting for None.
+
+    Raises:
+        ValueError: If `value` is not the name of a data format.
+    """
     if value is None:
         return keras.config.image_data_format()
     return cast(DataFormat, one_of(value, get_args(DataFormat), "data_format"))
@@ -65,10 +71,10 @@ def channel_axis(rank: int, data_format: str) -> int:
 
 
 def spatial_rank(shape: Sequence[int | None]) -> int:
-    """Return how many axes there are besides batch and channels.
+    """Return the number of spatial axes: all axes except batch and channels.
 
     Raises:
-        ValueError: not one, two or three.
+        ValueError: If the number is not one, two or three.
     """
     rank = len(shape) - 2
     if rank not in (1, 2, 3):
@@ -80,10 +86,10 @@ def spatial_rank(shape: Sequence[int | None]) -> int:
 
 
 def check_rank(shape: Sequence[int | None], rank: int, data_format: str) -> Shape:
-    """Return `shape` as a tuple if it has batch, channels and `rank` spatial axes.
+    """Return `shape` as a tuple, after checking that it has `rank` spatial axes.
 
     Raises:
-        ValueError: it has not; the message spells out the shape that is expected.
+        ValueError: If the number of axes is wrong. The message names the expected axes.
     """
     shape = tuple(shape)
     if len(shape) != rank + 2:
@@ -101,10 +107,10 @@ def check_rank(shape: Sequence[int | None], rank: int, data_format: str) -> Shap
 
 
 def check_samples(shape: Sequence[int | None], rank: int, data_format: str) -> None:
-    """Refuse a map without samples.
+    """Check that a map has samples.
 
     Raises:
-        ValueError: a spatial axis is empty.
+        ValueError: If a spatial axis has length 0.
     """
     if any(shape[axis] == 0 for axis in spatial_axes(rank, data_format)):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and how to put things into a few words."""
+"""Formatting of tables, sizes and error messages as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown, its columns in line; names in it may hold anything."""
+    """Return a Markdown table with aligned columns; special characters in cells are escaped."""
     rows = [[visible(cell).replace("|", r"\|") for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
 
@@ -19,10 +19,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def visible(text: str, *, line_breaks: bool = False) -> str:
-    r"""Return text with escapes in the place of what is not printed, such as `\n` and `\x1b`.
+    r"""Return `text` with unprintable characters replaced by escapes such as `\n` and `\x1b`.
 
-    File names and what is in files may hold anything, and must neither break a table nor tell
-    the terminal what to do. With `line_breaks`, those stay.
+    File names and file contents may contain control characters. They must not break a table or
+    control the terminal.
+
+    Args:
+        text: Text to print.
+        line_breaks: Whether to keep line breaks.
     """
     kept = "\n" if line_breaks else ""
     return "".join(
@@ -34,14 +38,14 @@ def visible(text: str, *, line_breaks: bool = False) -> str:
 
 
 def by(lengths: Sequence[int | Fraction]) -> str:
-    """Write lengths as in 2x4."""
+    """Return lengths as text such as `2x4`."""
     return "x".join(map(str, lengths))
 
 
 def reason_of(error: Exception) -> str:
-    """Return in one line what an error says, without the place that Keras puts before it."""
+    """Return the message of an error in one line, without the line that Keras adds."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = re.sub(r"\x1b\[\d*m", "", text).split("\n")
     lines = [line.strip() for line in lines if line.strip()]
-    told = [line for line in lines if not line.startswith("Exception encountered when calling")]
-    return next(iter(told), type(error).__name__)
+    message = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    return next(iter(message), type(error).__name__)

@@ -1,17 +1,17 @@
-"""Names for the types that recur in signatures."""
+"""Type aliases for signatures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-# A tensor of whichever backend Keras runs on; the backends share no base class.
+# A tensor of any backend; the tensor classes of the backends share no base class.
 Tensor: TypeAlias = Any
 
-# A tensor's shape, batch and channels included; None where it is not known yet.
+# Shape of a tensor, including batch and channels; None for an unknown length.
 Shape: TypeAlias = tuple[int | None, ...]
 
-# One integer for every axis, or one per axis.
+# One integer for all axes, or one per axis.
 IntPerAxis: TypeAlias = int | Sequence[int]
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]

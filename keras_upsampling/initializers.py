@@ -1,4 +1,4 @@
-"""`ICNR`: kernels of sub-pixel convolutions whose phases start alike."""
+"""`ICNR`: an initializer for sub-pixel convolutions with the same kernel in every phase."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["ICNR"]
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class ICNR(keras.initializers.Initializer):
-    """Starts every phase of a sub-pixel convolution with the same kernel.
+    """Initializer that gives every phase of a sub-pixel convolution the same kernel.
 
-    A sub-pixel convolution makes its output in `prod(size)` ways, one for each phase. With
-    independent kernels it begins as a checkerboard; with equal ones it begins as a convolution
-    whose output is enlarged by nearest, and constants stay constant. That is so at the start only:
-    training moves the phases apart, unless `constraints.CheckerboardFree` keeps their sums equal.
+    A sub-pixel convolution computes `prod(size)` phases. With independent kernels, the phases of a
+    constant differ: the layer starts with a checkerboard. With equal kernels, the layer starts as
+    a convolution followed by nearest upsampling, and constants stay constant. Training makes the
+    kernels differ again; `constraints.CheckerboardFree` keeps their sums equal.
 
     Args:
-        initializer: Of the kernel that the phases share, `(*taps, channels, filters)`: anything
-            that Keras takes for an initializer. It sees that shape, so it counts the fan-out
-            without the phases.
-        size: How many phases each axis has: one integer for every axis, or one per axis. A
-            convolution's kernel tells its rank; a bias does not, and needs one integer per axis.
+        initializer: Initializer of the kernel that the phases share,
+            `(*kernel_size, channels, filters)`: a name, a config or an object, as in Keras. It
+            receives this shape, so its fan-out does not count the phases.
+        size: Factor of the upsampling: one integer for all axes, or one per axis. The rank is
+            known from a kernel's shape but not from a bias's, so a bias needs one per axis.
 
     Raises:
-        TypeError: a factor is not an integer.
-        ValueError: a factor is below 1, or the initializer is unknown. When called: the shape is
-            neither a kernel's nor a bias's, its rank is not that of `size`, or its last axis is
-            not divisible by `prod(size)`.
+        TypeError: If a factor is not an integer.
+        ValueError: If a factor is below 1, or the initializer is unknown. When called: if the
+            shape is neither a kernel's nor a bias's, if its rank is not that of `size`, or if its
+            last axis is not divisible by `prod(size)`.
 
     Example:
         >>> from keras import ops
@@ -52,17 +52,19 @@ class ICNR(keras.initializers.Initializer):
         self.initializer = initializers.get(initializer)
         if self.initializer is None:
             raise ValueError(
-                "`initializer` must say how the kernel that all phases share is made. Received: "
-                "initializer=None; for example, use 'glorot_uniform'."
+                "`initializer` must be the initializer of the kernel that all phases share. "
+                "Received: initializer=None. Use 'glorot_uniform', for example."
             )
         self.size = positive_int_or_ints(size, "size")
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
-        """Return a kernel `(*taps, channels, phases * filters)`, or a bias `(phases * filters,)`.
+        """Return a kernel or a bias with equal phases.
 
         Args:
-            shape: Its shape. The phases come before the filters, as in `SubpixelConv2D`.
-            dtype: Its dtype; that of the initializer by default.
+            shape: `(*kernel_size, channels, phases * filters)` for a kernel,
+                `(phases * filters,)` for a bias. The phases come before the filters, as in
+                `SubpixelConv2D`.
+            dtype: Data type of the weight; by default the initializer's own default.
         """
         shape = tuple(shape)
         phases = count_phases(shape, self.size)
@@ -70,5 +72,5 @@ class ICNR(keras.initializers.Initializer):
         return ops.tile(shared, (*[1] * (len(shape) - 1), phases))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
+        """Return the arguments of the constructor."""
         return {"initializer": initializers.serialize(self.initializer), "size": self.size}

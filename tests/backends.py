@@ -1,4 +1,4 @@
-"""The few lines of the tests that differ between backends."""
+"""Functions of the tests that differ between backends."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ BACKEND = keras.backend.backend()
 
 
 def float64_allowed():
-    """A context in which float64 means float64; JAX needs to be told."""
+    """Return a context with float64 enabled, which is not the default in JAX."""
     if BACKEND == "jax":
         import jax
 
@@ -18,7 +18,7 @@ def float64_allowed():
 
 
 def to_numpy(tensor):
-    """A NumPy array in float64, whatever the tensor's dtype."""
+    """Return a tensor of any dtype as a NumPy array in float64."""
     return (
         keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")).astype(float)
         if (keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16"))
@@ -26,10 +26,10 @@ def to_numpy(tensor):
     )
 
 
-def whole(function):
-    """`function`; on JAX compiled as a whole, once for each shape.
+def jax_compiled(function):
+    """Return `function`, compiled on JAX.
 
-    Run eagerly, every operation would be compiled, again for every shape.
+    Without this, JAX would compile every operation separately for every shape.
     """
     if BACKEND == "jax":
         import jax
@@ -39,19 +39,19 @@ def whole(function):
 
 
 def evaluate(function, *arguments):
-    """`function(*arguments)`; on JAX compiled as a whole."""
-    return whole(function)(*arguments)
+    """Return `function(*arguments)`, compiled on JAX."""
+    return jax_compiled(function)(*arguments)
 
 
 def value_and_gradients(function, arguments, cotangent):
-    """`function(*arguments)` and the gradients of its sum weighted by `cotangent`, from one run."""
+    """Return `function(*arguments)` and the gradients of its sum weighted by `cotangent`."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch(arguments)
             value = function(*arguments)
-        found = tape.gradient(value, arguments, output_gradients=cotangent)
+        result = tape.gradient(value, arguments, output_gradients=cotangent)
     elif BACKEND == "jax":
         import jax
 
@@ -59,22 +59,22 @@ def value_and_gradients(function, arguments, cotangent):
             value, pull_back = jax.vjp(function, *arguments)
             return value, pull_back(cotangent)
 
-        value, found = jax.jit(run)(arguments, cotangent)
+        value, result = jax.jit(run)(arguments, cotangent)
     else:
         arguments = [argument.detach().requires_grad_() for argument in arguments]
         value = function(*arguments)
         value.backward(cotangent)
-        found = [argument.grad for argument in arguments]
-    return to_numpy(value), [to_numpy(gradient) for gradient in found]
+        result = [argument.grad for argument in arguments]
+    return to_numpy(value), [to_numpy(gradient) for gradient in result]
 
 
 def gradients(function, arguments, cotangent):
-    """Gradients of `sum(function(*arguments) * cotangent)`, as NumPy arrays."""
+    """Return the gradients of `sum(function(*arguments) * cotangent)`, as NumPy arrays."""
     return value_and_gradients(function, arguments, cotangent)[1]
 
 
 def jitted(function):
-    """`function`, compiled by the backend: XLA, or a graph without breaks on PyTorch."""
+    """Return `function`, compiled by XLA, or on PyTorch as a graph without breaks."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -85,12 +85,12 @@ def jitted(function):
         return jax.jit(function)
     import torch
 
-    # Traced as for the compiler, and run without one; a break in the graph is an error.
+    # "eager" traces without a compiler; `fullgraph` raises if the graph breaks.
     return torch.compile(function, backend="eager", fullgraph=True)
 
 
 def tensor_sizes(function, *arguments):
-    """How many numbers each tensor holds that `function` makes on its way, compiled."""
+    """Return the number of values in each tensor that `function` computes, in its graph."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -101,10 +101,10 @@ def tensor_sizes(function, *arguments):
         import jax
 
         equations = jax.make_jaxpr(function)(*arguments).eqns
-        inner = [
+        nested = [
             equation.params.get(key) for key in ("jaxpr", "call_jaxpr") for equation in equations
         ]
-        for closed in filter(None, inner):
+        for closed in filter(None, nested):
             equations = [*equations, *getattr(closed, "jaxpr", closed).eqns]
         return [out.aval.size for equation in equations for out in equation.outvars]
     from torch.fx.experimental.proxy_tensor import make_fx

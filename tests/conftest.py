@@ -1,12 +1,11 @@
-"""Set-up shared by all tests."""
+"""Configuration of all tests."""
 
 import keras
 import pytest
 from hypothesis import settings
 
-# `print_blob` shows how to repeat the smallest failing case. No deadline: a backend compiles
-# at its first call, JAX for every new shape, so it gets fewer examples. The draws are the
-# same in every run.
+# No deadline, since backends compile at the first call; JAX compiles for every shape, so it gets
+# fewer examples. `derandomize` makes runs repeatable.
 settings.register_profile(
     "suite",
     max_examples=25 if keras.backend.backend() == "jax" else 60,
@@ -19,8 +18,8 @@ settings.load_profile("suite")
 if keras.backend.backend() == "jax":
     import jax
 
-    # XLA's passes stay as they are; only the machine code at the end is less polished. Most of
-    # the time goes into compiling what runs once, on little data.
+    # Compilation takes most of the time of the tests. This disables optimizations of the machine
+    # code only, not XLA's passes.
     jax.config.update("jax_disable_most_optimizations", True)
 
 
@@ -28,6 +27,5 @@ if keras.backend.backend() == "jax":
 def _seeded():
     keras.utils.set_random_seed(0)
     yield
-    # Python collects garbage when there is enough of it: to have it done after every test takes
-    # longer than most tests.
+    # Collecting garbage after every test would take longer than most tests.
     keras.utils.clear_session(free_memory=False)

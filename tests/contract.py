@@ -20,9 +20,9 @@ from tests.backends import (
     evaluate,
     float64_allowed,
     gradients,
+    jax_compiled,
     jitted,
     to_numpy,
-    whole,
 )
 from tests.exporters import exported
 from tests.saved_models import BACKENDS, saved_model
@@ -197,13 +197,13 @@ def training_step_jit_compiled(contract):
 
 
 def second_derivatives(contract):
-    layer = derivatives.made(contract, "float32")
+    layer = derivatives.built_layer(contract, "float32")
     arrays = [contract.input().astype(float), *derivatives.random_weights(layer)]
     rng = np.random.default_rng(2)
     directions = [rng.standard_normal(array.shape) for array in arrays]
     with float64_allowed():
-        exact = derivatives.stateless(derivatives.made(contract, "float64"))
-        penalty = whole(partial(derivatives.gradient_penalty, exact))
+        exact = derivatives.stateless(derivatives.built_layer(contract, "float64"))
+        penalty = jax_compiled(partial(derivatives.gradient_penalty, exact))
         expected = [
             to_numpy(slope) for slope in penalty(*derivatives.tensors(arrays, "float64"))[1]
         ]
@@ -212,7 +212,7 @@ def second_derivatives(contract):
     np.testing.assert_allclose(along, change, rtol=1e-5)
     penalty = partial(derivatives.gradient_penalty, derivatives.stateless(layer))
     # PyTorch's compiler knows first derivatives only.
-    found = (whole if BACKEND == "torch" else jitted)(penalty)(
+    found = (jax_compiled if BACKEND == "torch" else jitted)(penalty)(
         *derivatives.tensors(arrays, "float32")
     )[1]
     for one, other in zip(found, expected, strict=True):
@@ -221,11 +221,11 @@ def second_derivatives(contract):
 
 
 def forward_mode_and_jacobians(contract):
-    layer = derivatives.made(contract, "float32")
+    layer = derivatives.built_layer(contract, "float32")
     x, weights = contract.input().astype(float), derivatives.random_weights(layer)
     direction = np.random.default_rng(2).standard_normal(x.shape)
     with float64_allowed():
-        exact = derivatives.stateless(derivatives.made(contract, "float64"))
+        exact = derivatives.stateless(derivatives.built_layer(contract, "float64"))
         of_weights = derivatives.tensors(weights, "float64")
         expected = derivatives.central_difference(lambda x: exact(x, *of_weights), [x], [direction])
     of_weights = derivatives.tensors(weights, "float32")
@@ -234,9 +234,9 @@ def forward_mode_and_jacobians(contract):
         return derivatives.stateless(layer)(x, *of_weights)
 
     given = derivatives.tensors([x, direction], "float32")
-    forwards = partial(derivatives.forwards, run)
-    tangent = (whole if BACKEND == "torch" else jitted)(forwards)(*given)
-    for one in [to_numpy(tangent), *derivatives.by_jacobians(run, *given)]:
+    forwards = partial(derivatives.forward_derivative, run)
+    tangent = (jax_compiled if BACKEND == "torch" else jitted)(forwards)(*given)
+    for one in [to_numpy(tangent), *derivatives.jacobian_derivatives(run, *given)]:
         np.testing.assert_allclose(one, expected, rtol=0, atol=1e-4 * max(1, abs(expected).max()))
 
 

@@ -1,4 +1,4 @@
-"""Derivatives beyond the gradient, on every backend: of second order, forwards, and Jacobians."""
+"""Second derivatives, forward mode and Jacobians, on every backend."""
 
 import warnings
 
@@ -9,17 +9,17 @@ from keras import ops
 from tests.backends import BACKEND, to_numpy
 
 
-def distance_from_unit_norm(slope):
-    """What a gradient penalty adds up: how far each map's gradient is from having length one."""
-    squares = ops.sum(ops.square(slope), axis=tuple(range(1, len(slope.shape))))
+def unit_norm_penalty(gradient):
+    """Return the sum over the batch of `(norm(gradient) - 1)**2`, as in a gradient penalty."""
+    squares = ops.sum(ops.square(gradient), axis=tuple(range(1, len(gradient.shape))))
     return ops.sum(ops.square(ops.sqrt(squares) - 1))
 
 
 def gradient_penalty(function, *arguments):
-    """The penalty on the gradient of `sum(function**3)` in the first argument, a batch.
+    """Return the penalty of the gradient of `sum(function**3)`, and the penalty's gradients.
 
-    Returns:
-        The penalty, and its gradients in all arguments.
+    The penalty uses the gradient in the first argument, a batch. Its own gradients are in all
+    arguments.
     """
 
     def score(*arguments):
@@ -34,26 +34,26 @@ def gradient_penalty(function, *arguments):
             with tf.GradientTape() as inner:
                 inner.watch(arguments[0])
                 value = score(*arguments)
-            penalty = distance_from_unit_norm(inner.gradient(value, arguments[0]))
+            penalty = unit_norm_penalty(inner.gradient(value, arguments[0]))
         zero = tf.UnconnectedGradients.ZERO
         return penalty, outer.gradient(penalty, arguments, unconnected_gradients=zero)
     if BACKEND == "jax":
         import jax
 
         def penalty(*arguments):
-            return distance_from_unit_norm(jax.grad(score)(*arguments))
+            return unit_norm_penalty(jax.grad(score)(*arguments))
 
         return jax.value_and_grad(penalty, argnums=tuple(range(len(arguments))))(*arguments)
     import torch
 
     arguments = [argument.detach().requires_grad_() for argument in arguments]
-    (slope,) = torch.autograd.grad(score(*arguments), arguments[0], create_graph=True)
-    penalty = distance_from_unit_norm(slope)
+    (gradient,) = torch.autograd.grad(score(*arguments), arguments[0], create_graph=True)
+    penalty = unit_norm_penalty(gradient)
     return penalty, torch.autograd.grad(penalty, arguments, materialize_grads=True)
 
 
-def forwards(function, x, direction):
-    """How `function(x)` changes along a direction, by forward mode."""
+def forward_derivative(function, x, direction):
+    """Return the directional derivative of `function` at `x`, by forward mode."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -67,20 +67,20 @@ def forwards(function, x, direction):
     import torch
 
     with warnings.catch_warnings():
-        # PyTorch compiles its own decompositions in a way that it calls deprecated.
+        # PyTorch uses its own deprecated functions here.
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.func.jvp(function, (x,), (direction,))[1]
 
 
-def by_jacobians(function, x, direction):
-    """The same by the Jacobians that the backend makes of its convolutions."""
+def jacobian_derivatives(function, x, direction):
+    """Return the directional derivatives of `function` at `x`, from Jacobians."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = function(x)
-        return [contracted(to_numpy(tape.batch_jacobian(y, x)), to_numpy(direction), batched=True)]
+        return [contract(to_numpy(tape.batch_jacobian(y, x)), to_numpy(direction), batched=True)]
     if BACKEND == "jax":
         import jax
 
@@ -90,20 +90,20 @@ def by_jacobians(function, x, direction):
 
         jacobians = [torch.autograd.functional.jacobian(function, x)]
     return [
-        contracted(to_numpy(jacobian), to_numpy(direction), batched=False) for jacobian in jacobians
+        contract(to_numpy(jacobian), to_numpy(direction), batched=False) for jacobian in jacobians
     ]
 
 
-def contracted(jacobian, direction, batched):
-    """A Jacobian times a direction; `batched` has one for every map."""
+def contract(jacobian, direction, batched):
+    """Return a Jacobian times a direction; `batched` if there is one Jacobian per map."""
     if batched:
         pairs = zip(jacobian, direction, strict=True)
-        return np.stack([contracted(one, part, batched=False) for one, part in pairs])
+        return np.stack([contract(*pair, batched=False) for pair in pairs])
     return np.tensordot(jacobian, direction, axes=direction.ndim)
 
 
 def central_difference(function, arguments, directions, step=1e-6):
-    """How `function`, of float64, changes along directions: the slope of a secant."""
+    """Return the directional derivative of `function` by a central difference, in float64."""
     after, before = (
         to_numpy(
             function(
@@ -119,12 +119,12 @@ def central_difference(function, arguments, directions, step=1e-6):
 
 
 def stateless(layer):
-    """A layer as a function of its input and its weights."""
+    """Return a layer as a function of its input and its weights."""
     return lambda x, *weights: layer.stateless_call(list(weights), [], x)[0]
 
 
 def random_weights(layer):
-    """Weights large enough to matter, for those that start near zero."""
+    """Return random weights of a layer, for layers whose initial weights are close to zero."""
     rng = np.random.default_rng(1)
     return [rng.normal(0, 0.3, weight.shape) for weight in layer.trainable_variables]
 
@@ -133,8 +133,8 @@ def tensors(arrays, dtype):
     return [ops.convert_to_tensor(array, dtype=dtype) for array in arrays]
 
 
-def made(contract, dtype):
-    """The contract's layer in a dtype, built."""
+def built_layer(contract, dtype):
+    """Return the built layer of a contract, with this dtype."""
     keras.utils.set_random_seed(0)
     layer = contract.make(dtype=dtype)
     layer.build(contract.shape)
@@ -144,6 +144,6 @@ def made(contract, dtype):
 
 
 def _tanh(x):
-    """The hyperbolic tangent in the dtype of `x`; on JAX, Keras's answers float64 in float32."""
-    power = ops.exp(2 * x)
-    return (power - 1) / (power + 1)
+    """Return the hyperbolic tangent in the dtype of `x`; on JAX, Keras returns float32."""
+    exponential = ops.exp(2 * x)
+    return (exponential - 1) / (exponential + 1)

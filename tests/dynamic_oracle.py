@@ -1,6 +1,6 @@
-"""What the layers that look at the map must compute, in slow plain NumPy and float64.
+"""Reference implementations of CARAFE and DySample in plain NumPy and float64.
 
-Written from the definitions, sharing no code with the package. Maps are
+Written from the definitions, without code of the package. Maps are
 `(batch, height, width, channels)`.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def conv(x, kernel, bias):
-    """A convolution that keeps the size, zeros outside; of even kernels the odd one goes after."""
+    """A convolution with zero padding that keeps the size; even kernels pad one more after."""
     _, height, width, _ = x.shape
     rows, columns = kernel.shape[:2]
     y = np.zeros((*x.shape[:3], kernel.shape[-1])) + bias
@@ -22,81 +22,81 @@ def conv(x, kernel, bias):
 
 
 def _means(x, size, kernel_size, groups):
-    """Where each mean goes, which logits it has, and which pixels they are of."""
+    """For each weighted mean: the output index, the indices of its logits, and of its samples."""
     _, height, width, channels = x.shape
     depth = channels // groups
     for i, j in product(range(height), range(width)):
-        near = [
+        neighbours = [
             (t, i + a - kernel_size[0] // 2, j + b - kernel_size[1] // 2)
             for t, (a, b) in enumerate(product(range(kernel_size[0]), range(kernel_size[1])))
         ]
-        near = [(t, r, c) for t, r, c in near if 0 <= r < height and 0 <= c < width]
-        taps, rows, columns = map(list, zip(*near, strict=True))
+        neighbours = [(t, r, c) for t, r, c in neighbours if 0 <= r < height and 0 <= c < width]
+        taps, rows, columns = map(list, zip(*neighbours, strict=True))
         for p, q, g in product(range(size[0]), range(size[1]), range(groups)):
             first = ((p * size[1] + q) * groups + g) * kernel_size[0] * kernel_size[1]
-            part = slice(g * depth, (g + 1) * depth)
-            out = (slice(None), i * size[0] + p, j * size[1] + q, part)
-            picked = (slice(None), i, j, [first + t for t in taps])
-            yield out, picked, (slice(None), rows, columns, part)
+            channel_slice = slice(g * depth, (g + 1) * depth)
+            out = (slice(None), i * size[0] + p, j * size[1] + q, channel_slice)
+            logit_index = (slice(None), i, j, [first + t for t in taps])
+            yield out, logit_index, (slice(None), rows, columns, channel_slice)
 
 
 def _softmax(logits):
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def reassemble(x, logits, *, size, kernel_size, groups):
     batch, height, width, channels = x.shape
     y = np.zeros((batch, height * size[0], width * size[1], channels))
-    for out, picked, seen in _means(x, size, kernel_size, groups):
-        y[out] = np.einsum("bt,btc->bc", _softmax(logits[picked]), x[seen])
+    for out, logit_index, sample_index in _means(x, size, kernel_size, groups):
+        y[out] = np.einsum("bt,btc->bc", _softmax(logits[logit_index]), x[sample_index])
     return y
 
 
 def reassemble_gradients(x, logits, gradient, *, size, kernel_size, groups):
-    """Gradients of `sum(gradient * output)` in the map and the logits."""
-    to_x, to_logits = np.zeros_like(x), np.zeros_like(logits)
-    for out, picked, seen in _means(x, size, kernel_size, groups):
-        weights = _softmax(logits[picked])
-        to_x[seen] += weights[..., None] * gradient[out][:, None]
-        to_weights = np.einsum("bc,btc->bt", gradient[out], x[seen])
-        mean = (weights * to_weights).sum(axis=-1, keepdims=True)
-        to_logits[picked] += weights * (to_weights - mean)
-    return to_x, to_logits
+    """Gradients of `sum(gradient * output)` in the input and the logits."""
+    x_gradient, logits_gradient = np.zeros_like(x), np.zeros_like(logits)
+    for out, logit_index, sample_index in _means(x, size, kernel_size, groups):
+        weights = _softmax(logits[logit_index])
+        x_gradient[sample_index] += weights[..., None] * gradient[out][:, None]
+        weights_gradient = np.einsum("bc,btc->bt", gradient[out], x[sample_index])
+        mean = (weights * weights_gradient).sum(axis=-1, keepdims=True)
+        logits_gradient[logit_index] += weights * (weights_gradient - mean)
+    return x_gradient, logits_gradient
 
 
 def carafe(x, weights, **options):
-    """`weights`: kernel and bias of the compressor, kernel and bias of the encoder."""
+    """CARAFE; `weights` are kernel and bias of the compressor, kernel and bias of the encoder."""
     return reassemble(x, conv(conv(x, *weights[:2]), *weights[2:]), **options)
 
 
 def _reads(x, positions):
-    """Where each number read goes, its place in `positions`, its corners and their weights.
+    """For each value read: the output index, the index in `positions`, and four corners.
 
-    With each corner's weight come its slopes along rows and columns.
+    A corner is its index in `x`, its weight, and the slopes of the weight along rows and columns.
     """
     (_, height, width, channels), groups = x.shape, positions.shape[3]
     depth = channels // groups
     for b, i, j, g in np.ndindex(positions.shape[:4]):
         row, column = positions[b, i, j, g]
-        # Where the edge goes on, nothing changes.
-        moves = 0 <= row < height - 1, 0 <= column < width - 1
+        # Outside the map the edge is repeated, so the slope is zero.
+        inside = 0 <= row < height - 1, 0 <= column < width - 1
         row, column = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
         top, left = (
-            min(int(place), max(n - 2, 0)) for place, n in ((row, height), (column, width))
+            min(int(start), max(n - 2, 0)) for start, n in ((row, height), (column, width))
         )
-        part = slice(g * depth, (g + 1) * depth)
+        channel_slice = slice(g * depth, (g + 1) * depth)
         corners = []
-        for below, beyond in product((0, 1), (0, 1)):
-            by_row = row - top if below else 1 - (row - top)
-            by_column = column - left if beyond else 1 - (column - left)
+        for lower, right in product((0, 1), (0, 1)):
+            row_weight = row - top if lower else 1 - (row - top)
+            column_weight = column - left if right else 1 - (column - left)
             slope = (
-                moves[0] * (1 if below else -1) * by_column,
-                moves[1] * (1 if beyond else -1) * by_row,
+                inside[0] * (1 if lower else -1) * column_weight,
+                inside[1] * (1 if right else -1) * row_weight,
             )
-            pixel = (b, min(top + below, height - 1), min(left + beyond, width - 1), part)
-            corners.append((pixel, by_row * by_column, np.array(slope)))
-        yield (b, i, j, part), (b, i, j, g), corners
+            pixel = (b, min(top + lower, height - 1), min(left + right, width - 1), channel_slice)
+            corners.append((pixel, row_weight * column_weight, np.array(slope)))
+        yield (b, i, j, channel_slice), (b, i, j, g), corners
 
 
 def sample(x, positions):
@@ -108,25 +108,25 @@ def sample(x, positions):
 
 
 def sample_gradients(x, positions, gradient):
-    """Gradients of `sum(gradient * output)` in the map and the positions."""
-    to_x, to_positions = np.zeros_like(x), np.zeros_like(positions)
-    for out, place, corners in _reads(x, positions):
+    """Gradients of `sum(gradient * output)` in the input and the positions."""
+    x_gradient, positions_gradient = np.zeros_like(x), np.zeros_like(positions)
+    for out, index, corners in _reads(x, positions):
         for pixel, weight, slope in corners:
-            to_x[pixel] += weight * gradient[out]
-            to_positions[place] += slope * (gradient[out] @ x[pixel])
-    return to_x, to_positions
+            x_gradient[pixel] += weight * gradient[out]
+            positions_gradient[index] += slope * (gradient[out] @ x[pixel])
+    return x_gradient, positions_gradient
 
 
 def dysample(x, kernel, bias, *, size, groups, start):
-    """`kernel`: `(channels, numbers)`."""
+    """DySample; the shape of `kernel` is `(channels, 2 * groups * prod(size))`."""
     batch, height, width, _ = x.shape
     offsets = x @ kernel + bias
     positions = np.zeros((batch, height * size[0], width * size[1], groups, 2))
     for _, i, j, g, axis in np.ndindex(1, *positions.shape[1:]):
-        place, s = (i, j)[axis], size[axis]
+        output_index, s = (i, j)[axis], size[axis]
         phase = (i % size[0]) * size[1] + j % size[1]
-        number = (phase * groups + g) * 2 + axis
-        at = {"nearest": place // s, "linear": (place + 0.5) / s - 0.5}[start]
-        moved = offsets[:, i // size[0], j // size[1], number]
-        positions[:, i, j, g, axis] = at + moved / 4
+        channel = (phase * groups + g) * 2 + axis
+        initial = {"nearest": output_index // s, "linear": (output_index + 0.5) / s - 0.5}[start]
+        offset = offsets[:, i // size[0], j // size[1], channel]
+        positions[:, i, j, g, axis] = initial + offset / 4
     return sample(x, positions)

@@ -1,4 +1,4 @@
-"""What the exporters of the backend make of a model."""
+"""Export of models with the exporters of the backend."""
 
 import contextlib
 import io
@@ -11,13 +11,16 @@ from tests.backends import BACKEND
 
 
 def exported(model, shape, path, first=False):
-    """The programs that `model` is exported to, each as a function from array to array.
+    """Export `model` and return the programs, each as a function from array to array.
 
-    `shape` is that of the input, with None where a program has to take any length; `first` asks
-    for one program only.
+    Args:
+        model: Model to export.
+        shape: Shape of the input, with None for axes of unknown length.
+        path: Folder for the exported files.
+        first: Whether to use the first exporter only.
     """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # The exporters warn of their own ways: of tracing, folding, and what they will leave.
+        # The exporters emit warnings about their own internals.
         warnings.simplefilter("ignore")
         exporters = _EXPORTERS[BACKEND, None in shape][: 1 if first else None]
         return [export(model, shape, path) for export in exporters]
@@ -30,16 +33,16 @@ def _saved_model(model, shape, path):
     model.export(
         path / "saved_model", format="tf_saved_model", input_signature=signature, verbose=False
     )
-    # The program belongs to what was loaded, which has to stay.
+    # The function needs a reference to the loaded object.
     loaded = tf.saved_model.load(path / "saved_model")
     return lambda x: loaded.serve(x).numpy()
 
 
-def _jax_program(model, shape, path):  # noqa: ARG001 (it is not written to a file)
+def _jax_program(model, shape, path):  # noqa: ARG001 (no file is written)
     import jax
 
-    # Keras writes JAX models as SavedModels, with TensorFlow's help; the program it would put in
-    # is this one.
+    # Keras exports JAX models as SavedModels, which need TensorFlow. The JAX program in them is
+    # tested here.
     names = [f"n{axis}" if length is None else str(length) for axis, length in enumerate(shape)]
     symbolic = jax.export.symbolic_shape(", ".join(names))
     program = jax.export.export(jax.jit(model))(jax.ShapeDtypeStruct(symbolic, "float32"))
@@ -55,7 +58,7 @@ def _onnx(model, shape, path):
     session = ReferenceEvaluator(onnx.load(path / "model.onnx"))
 
     def run(x):
-        with np.errstate(divide="ignore"):  # of a softmax, as the reference reckons it
+        with np.errstate(divide="ignore"):  # raised by the reference softmax
             return session.run(None, {session.input_names[0]: x})[0]
 
     return run
@@ -64,21 +67,24 @@ def _onnx(model, shape, path):
 def _torch_program(model, shape, path):
     import torch
 
-    unknown = {i: torch.export.Dim.DYNAMIC for i, length in enumerate(shape) if length is None}
-    # At sizes that differ, and are not as small as those that have programs of their own.
-    traced = [7 + 2 * i if length is None else length for i, length in enumerate(shape)]
+    dynamic_shapes = {
+        i: torch.export.Dim.DYNAMIC for i, length in enumerate(shape) if length is None
+    }
+    # Different lengths for each axis, and longer than the small ones that PyTorch specialises.
+    lengths = [7 + 2 * i if length is None else length for i, length in enumerate(shape)]
     model.export(
         path / "model.pt2",
         format="torch",
-        input_signature=[keras.InputSpec(shape=traced, dtype="float32")],
-        dynamic_shapes=unknown,
+        input_signature=[keras.InputSpec(shape=lengths, dtype="float32")],
+        dynamic_shapes=dynamic_shapes,
         verbose=False,
     )
     program = torch.export.load(path / "model.pt2").module()
     return lambda x: np.asarray(program(torch.from_numpy(x)).detach())
 
 
-# By backend, and whether sizes are unknown. PyTorch's own format is tried where it is harder.
+# Exporters by backend, and whether lengths are unknown. PyTorch's own format is tested for
+# unknown lengths only, the harder case.
 _EXPORTERS = {
     ("tensorflow", False): [_saved_model],
     ("tensorflow", True): [_saved_model],

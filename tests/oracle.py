@@ -1,6 +1,6 @@
-"""What the package must compute, in slow plain NumPy and float64.
+"""Reference implementations in plain NumPy and float64.
 
-Written from the definitions, sharing no code with the package. Arrays are
+Written from the definitions, without code of the package. Arrays are
 `(batch, *spatial, channels)`; kernels are `(*kernel_size, channels // groups, filters)`.
 """
 
@@ -27,7 +27,7 @@ def _weight(name, x):
 
 
 def upsampling_matrix(length, size, name):
-    """Row `o` holds the weight of every input sample in output sample `o`."""
+    """Matrix of upsampling: row `o` contains the weight of every input sample in output `o`."""
     matrix = np.zeros((length * size, length))
     for o in range(length * size):
         if name == "nearest":
@@ -40,26 +40,26 @@ def upsampling_matrix(length, size, name):
     return matrix
 
 
-def _along(matrix, x, axis):
+def _apply_along_axis(matrix, x, axis):
     return np.moveaxis(np.tensordot(matrix, x, (1, axis)), 0, axis)
 
 
 def upsample(x, size, name):
     for axis, factor in enumerate(size, start=1):
-        x = _along(upsampling_matrix(x.shape[axis], factor, name), x, axis)
+        x = _apply_along_axis(upsampling_matrix(x.shape[axis], factor, name), x, axis)
     return x
 
 
 def upsample_adjoint(gradient, size, name):
-    """The transpose of `upsample`: what flows back to its input."""
+    """The transpose of `upsample`: the gradient in its input."""
     for axis, factor in enumerate(size, start=1):
         length = gradient.shape[axis] // factor
-        gradient = _along(upsampling_matrix(length, factor, name).T, gradient, axis)
+        gradient = _apply_along_axis(upsampling_matrix(length, factor, name).T, gradient, axis)
     return gradient
 
 
 def _pad_matrix(length, before, after, padding):
-    """Row `o` of the padded axis as a combination of the samples inside."""
+    """Matrix of padding: row `o` contains the weight of every sample in padded sample `o`."""
     mode = {"same": "constant", "valid": "constant"}.get(padding, padding)
     columns = [
         np.pad(np.eye(length)[j], (before, after) if padding != "valid" else 0, mode)
@@ -71,13 +71,13 @@ def _pad_matrix(length, before, after, padding):
 def _pad_matrices(lengths, kernel_size, dilation, padding):
     matrices = []
     for length, k, d in zip(lengths, kernel_size, dilation, strict=True):
-        extra = (k - 1) * d
-        matrices.append(_pad_matrix(length, extra // 2, extra - extra // 2, padding))
+        width = (k - 1) * d
+        matrices.append(_pad_matrix(length, width // 2, width - width // 2, padding))
     return matrices
 
 
 def _windows(padded, kernel_size, dilation):
-    """For each tap of the kernel, the slice of the padded map that it meets."""
+    """For each tap of the kernel, the slice of the padded map that it reads."""
     lengths = [
         n - (k - 1) * d for n, k, d in zip(padded.shape[1:-1], kernel_size, dilation, strict=True)
     ]
@@ -89,30 +89,30 @@ def _windows(padded, kernel_size, dilation):
 
 
 def blur_pool_matrix(length, size, order):
-    """Row `i` holds the weight of every sample of an axis in output `i`."""
-    # How many ways there are to reach a distance by `order` steps of 0 to `size - 1` samples.
-    steps = [sum(step) for step in product(range(size), repeat=order)]
+    """Matrix of blur pooling: row `i` contains the weight of every input sample in output `i`."""
+    # `order` boxes: the sums of all choices of `order` numbers from 0 to `size - 1`.
+    offsets = [sum(numbers) for numbers in product(range(size), repeat=order)]
     matrix = np.zeros((math.ceil(length / size), length))
     for i in range(len(matrix)):
-        # From the middle of the samples that the output stands for, to the earlier one if astride.
-        start = math.floor(i * size + (size - 1) / 2 - max(steps) / 2)
-        for step in steps:
-            # Mirrored about the outer edges of the end samples, as often as it takes.
-            j = (start + step) % (2 * length)
-            matrix[i, min(j, 2 * length - 1 - j)] += 1 / len(steps)
+        # Centred on samples `i * size` to `i * size + size - 1`, or half a sample before.
+        start = math.floor(i * size + (size - 1) / 2 - max(offsets) / 2)
+        for offset in offsets:
+            # Symmetric padding, repeated as often as necessary.
+            j = (start + offset) % (2 * length)
+            matrix[i, min(j, 2 * length - 1 - j)] += 1 / len(offsets)
     return matrix
 
 
 def blur_pool(x, size, order):
     for axis, factor in enumerate(size, start=1):
-        x = _along(blur_pool_matrix(x.shape[axis], factor, order), x, axis)
+        x = _apply_along_axis(blur_pool_matrix(x.shape[axis], factor, order), x, axis)
     return x
 
 
 def blur_pool_adjoint(gradient, size, order, lengths):
-    """The transpose of `blur_pool`, of maps with `lengths`: what flows back to its input."""
+    """The transpose of `blur_pool`: the gradient in its input, of spatial shape `lengths`."""
     for axis, (factor, length) in enumerate(zip(size, lengths, strict=True), start=1):
-        gradient = _along(blur_pool_matrix(length, factor, order).T, gradient, axis)
+        gradient = _apply_along_axis(blur_pool_matrix(length, factor, order).T, gradient, axis)
     return gradient
 
 
@@ -121,15 +121,15 @@ def upsample_conv(x, kernel, bias, *, size, interpolation, padding, dilation, gr
     padded = upsample(x, size, interpolation)
     matrices = _pad_matrices(padded.shape[1:-1], kernel_size, dilation, padding)
     for axis, matrix in enumerate(matrices, start=1):
-        padded = _along(matrix, padded, axis)
+        padded = _apply_along_axis(matrix, padded, axis)
     output = 0
-    channels, part = x.shape[-1] // groups, filters // groups
+    channels, group_filters = x.shape[-1] // groups, filters // groups
     for tap, window in _windows(padded, kernel_size, dilation):
-        seen = padded[window]
+        values = padded[window]
         output = output + np.concatenate(
             [
-                seen[..., g * channels : (g + 1) * channels]
-                @ kernel[tap][:, g * part : (g + 1) * part]
+                values[..., g * channels : (g + 1) * channels]
+                @ kernel[tap][:, g * group_filters : (g + 1) * group_filters]
                 for g in range(groups)
             ],
             axis=-1,
@@ -137,39 +137,40 @@ def upsample_conv(x, kernel, bias, *, size, interpolation, padding, dilation, gr
     return output + bias
 
 
-def _phase(place, size):
-    """Which input sample an output sample belongs to, and which of its phases it is."""
-    low, phase = [], 0
-    for p, s in zip(place, size, strict=True):
-        low.append(p // s)
+def _phase(position, size):
+    """Position of the input sample of an output sample, and its phase."""
+    source, phase = [], 0
+    for p, s in zip(position, size, strict=True):
+        source.append(p // s)
         phase = phase * s + p % s
-    return tuple(low), phase
+    return tuple(source), phase
 
 
 def depth_to_space(x, size):
-    """Channel `phase * filters + f` becomes that phase of filter `f`, sample by sample."""
+    """Interleave: channel `phase * filters + f` becomes that phase of channel `f`."""
     filters = x.shape[-1] // math.prod(size)
     output = np.zeros((len(x), *np.multiply(x.shape[1:-1], size), filters))
-    for place in product(*map(range, output.shape[1:-1])):
-        low, phase = _phase(place, size)
+    for position in product(*map(range, output.shape[1:-1])):
+        source, phase = _phase(position, size)
         channels = slice(phase * filters, (phase + 1) * filters)
-        output[(slice(None), *place)] = x[(slice(None), *low, channels)]
+        output[(slice(None), *position)] = x[(slice(None), *source, channels)]
     return output
 
 
 def space_to_depth(y, size):
-    """The inverse of `depth_to_space`, and its transpose."""
+    """The inverse of `depth_to_space`, which is its transpose."""
     filters = y.shape[-1]
     lengths = np.floor_divide(y.shape[1:-1], size)
     output = np.zeros((len(y), *lengths, math.prod(size) * filters))
-    for place in product(*map(range, y.shape[1:-1])):
-        low, phase = _phase(place, size)
+    for position in product(*map(range, y.shape[1:-1])):
+        source, phase = _phase(position, size)
         channels = slice(phase * filters, (phase + 1) * filters)
-        output[(slice(None), *low, channels)] = y[(slice(None), *place)]
+        output[(slice(None), *source, channels)] = y[(slice(None), *position)]
     return output
 
 
-def _convolution(kernel, padding):
+def _without_upsampling(kernel, padding):
+    """Options of `upsample_conv` for a plain convolution."""
     ones = (1,) * (kernel.ndim - 2)
     return {
         "size": ones,
@@ -181,20 +182,21 @@ def _convolution(kernel, padding):
 
 
 def subpixel_conv(x, kernel, bias, *, size, padding):
-    return depth_to_space(upsample_conv(x, kernel, bias, **_convolution(kernel, padding)), size)
+    options = _without_upsampling(kernel, padding)
+    return depth_to_space(upsample_conv(x, kernel, bias, **options), size)
 
 
 def subpixel_conv_gradients(x, kernel, gradient, *, size, padding):
     gradient = space_to_depth(gradient, size)
-    return upsample_conv_gradients(x, kernel, gradient, **_convolution(kernel, padding))
+    return upsample_conv_gradients(x, kernel, gradient, **_without_upsampling(kernel, padding))
 
 
 def bilinear_additive(x, size):
-    """Enlarge every channel, then add up neighbours, as many as there are phases."""
-    enlarged, added = upsample(x, size, "linear"), math.prod(size)
-    output = np.zeros((*enlarged.shape[:-1], x.shape[-1] // added))
+    """Upsample every channel, then add up groups of `prod(size)` adjacent channels."""
+    upsampled, phases = upsample(x, size, "linear"), math.prod(size)
+    output = np.zeros((*upsampled.shape[:-1], x.shape[-1] // phases))
     for channel in range(x.shape[-1]):
-        output[..., channel // added] += enlarged[..., channel]
+        output[..., channel // phases] += upsampled[..., channel]
     return output
 
 
@@ -205,20 +207,20 @@ def upsample_conv_gradients(x, kernel, gradient, *, size, interpolation, padding
     matrices = _pad_matrices(upsampled.shape[1:-1], kernel_size, dilation, padding)
     padded = upsampled
     for axis, matrix in enumerate(matrices, start=1):
-        padded = _along(matrix, padded, axis)
-    to_padded, to_kernel = np.zeros_like(padded), np.zeros_like(kernel)
-    channels, part = x.shape[-1] // groups, filters // groups
+        padded = _apply_along_axis(matrix, padded, axis)
+    padded_gradient, kernel_gradient = np.zeros_like(padded), np.zeros_like(kernel)
+    channels, group_filters = x.shape[-1] // groups, filters // groups
     for tap, window in _windows(padded, kernel_size, dilation):
         for g in range(groups):
             ins = slice(g * channels, (g + 1) * channels)
-            outs = slice(g * part, (g + 1) * part)
-            incoming = gradient[..., outs]
-            to_padded[window][..., ins] += incoming @ kernel[tap][:, outs].T
-            to_kernel[tap][:, outs] += np.tensordot(
-                padded[window][..., ins], incoming, (range(x.ndim - 1), range(x.ndim - 1))
+            outs = slice(g * group_filters, (g + 1) * group_filters)
+            group_gradient = gradient[..., outs]
+            padded_gradient[window][..., ins] += group_gradient @ kernel[tap][:, outs].T
+            kernel_gradient[tap][:, outs] += np.tensordot(
+                padded[window][..., ins], group_gradient, (range(x.ndim - 1), range(x.ndim - 1))
             )
-    to_upsampled = to_padded
+    upsampled_gradient = padded_gradient
     for axis, matrix in enumerate(matrices, start=1):
-        to_upsampled = _along(matrix.T, to_upsampled, axis)
-    to_bias = gradient.sum(axis=tuple(range(x.ndim - 1)))
-    return upsample_adjoint(to_upsampled, size, interpolation), to_kernel, to_bias
+        upsampled_gradient = _apply_along_axis(matrix.T, upsampled_gradient, axis)
+    bias_gradient = gradient.sum(axis=tuple(range(x.ndim - 1)))
+    return upsample_adjoint(upsampled_gradient, size, interpolation), kernel_gradient, bias_gradient

@@ -1,4 +1,4 @@
-"""Write `tests/data/reference.npz`, which every backend must reproduce.
+"""Write `tests/data/reference.npz`, the outputs that every backend must reproduce.
 
     python -m tests.reference
 
@@ -18,7 +18,7 @@ from tests.strategies import INTERPOLATIONS, PADDINGS
 
 PATH = Path(__file__).parent / "data" / "reference.npz"
 
-# Spatial shape, size, kernel_size, dilation_rate, groups: even kernels and uneven sizes too.
+# Spatial shape, size, kernel_size, dilation_rate and groups, by rank.
 SHAPES = {
     1: ((7,), (3,), (4,), (2,), 2),
     2: ((4, 5), (2, 3), (3, 2), (1, 2), 1),
@@ -28,7 +28,7 @@ CASES = list(product(SHAPES, INTERPOLATIONS, PADDINGS))
 
 
 def main():
-    """Write the file beside its place, then move it there."""
+    """Write the file to a temporary folder, then move it to its path."""
     rng = np.random.default_rng(0)
     arrays = {}
     for rank, (spatial, size, kernel_size, dilation, groups) in SHAPES.items():

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: what a user may ask for, small enough to shrink well."""
+"""Hypothesis strategies for arguments of layers and operations, small enough to shrink well."""
 
 import math
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class UpsampleCase:
     batch: int = 2
 
     def input(self):
-        """An input in float64, channels last."""
+        """Return an input in float64, channels last."""
         shape = (self.batch, *self.spatial, self.channels)
         return np.random.default_rng(self.seed).standard_normal(shape)
 
@@ -38,7 +38,7 @@ class ConvCase(UpsampleCase):
     padding: str = "same"
 
     def weights(self):
-        """A kernel and a bias in float64."""
+        """Return a kernel and a bias in float64."""
         rng = np.random.default_rng(self.seed + 1)
         shape = (*self.kernel_size, self.channels // self.groups, self.filters)
         return rng.standard_normal(shape), rng.standard_normal(self.filters)
@@ -46,7 +46,7 @@ class ConvCase(UpsampleCase):
 
 def _common(draw, most_rank=3, shortest=1):
     rank = draw(st.integers(1, most_rank))
-    # Long enough on one axis to meet the blocks of the banded matrix, now and then.
+    # One-dimensional maps are long enough for several blocks of the banded matrix.
     longest = {1: 70, 2: 8, 3: 4}[rank] + shortest - 1
     spatial = draw(st.tuples(*[st.integers(shortest, longest)] * rank))
     return {
@@ -66,16 +66,16 @@ def upsample_cases(draw):
 
 @st.composite
 def conv_cases(draw, most_rank=3, most_groups=3, most_dilation=3, shortest=1):
-    """Cases of upsampling and convolving."""
+    """Cases of upsampling followed by convolution."""
     common = _common(draw, most_rank, shortest)
     rank = len(common["spatial"])
     groups = draw(st.integers(1, most_groups))
     padding = draw(st.sampled_from(PADDINGS))
     kernel_size, dilation = [], []
     for length, factor in zip(common["spatial"], common["size"], strict=True):
-        enlarged = length * factor
+        upsampled = length * factor
         step = draw(st.integers(1, most_dilation))
-        largest = {"valid": enlarged, "reflect": 2 * enlarged - 1}.get(padding, 99)
+        largest = {"valid": upsampled, "reflect": 2 * upsampled - 1}.get(padding, 99)
         taps = min(5 if rank < 3 else 3, (largest - 1) // step + 1)
         kernel_size.append(draw(st.integers(1, taps)))
         dilation.append(step)
@@ -92,7 +92,7 @@ def conv_cases(draw, most_rank=3, most_groups=3, most_dilation=3, shortest=1):
 
 @st.composite
 def subpixel_cases(draw, most_rank=3):
-    """Cases of sub-pixel convolutions; `filters` are the kernel's, those of all phases."""
+    """Cases of sub-pixel convolutions; `filters` counts the kernel's outputs, of all phases."""
     common = _common(draw, most_rank)
     padding = draw(st.sampled_from(PADDINGS))
     kernel_size = []

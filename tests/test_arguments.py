@@ -8,24 +8,24 @@ from keras_upsampling._arguments import one_of, positive_ints
 
 
 @pytest.mark.parametrize("value", [2, [2, 2], (2, 2), np.array([2, 2]), np.int32(2)])
-def test_one_or_one_per_axis(value):
+def test_one_integer_or_one_per_axis(value):
     assert positive_ints(value, 2, "size") == (2, 2)
 
 
 @pytest.mark.parametrize(
     "value", [None, "22", 2.0, np.float32(2), [2, None], np.array([2.0, 2.0]), np.array(2.5)]
 )
-def test_what_is_no_integer_is_a_type_error(value):
+def test_non_integer_raises_type_error(value):
     with pytest.raises(TypeError, match="`size` must be a positive integer"):
         positive_ints(value, 2, "size")
 
 
-def test_words_are_taken_in_any_case():
+def test_names_are_case_insensitive():
     assert one_of("SAME", ("same", "valid"), "padding") == "same"
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("foreign", "name"),
     [
         ("replicate", "edge"),
         ("zeros", "same"),
@@ -34,18 +34,18 @@ def test_words_are_taken_in_any_case():
         ("Mirror", "reflect"),
     ],
 )
-def test_words_of_other_libraries_are_refused_with_ours(given, meant):
-    with pytest.raises(ValueError, match=f"What others call '{given}' is '{meant}'"):
-        keras_upsampling.UpsampleConv2D(1, 3, padding=given)
-    with pytest.raises(ValueError, match=f"What others call '{given}' is '{meant}'"):
-        keras_upsampling.SubpixelConv1D(1, 3, padding=given)
+def test_names_of_other_libraries_raise_and_give_the_right_name(foreign, name):
+    with pytest.raises(ValueError, match=f"Use '{name}' instead of '{foreign}'"):
+        keras_upsampling.UpsampleConv2D(1, 3, padding=foreign)
+    with pytest.raises(ValueError, match=f"Use '{name}' instead of '{foreign}'"):
+        keras_upsampling.SubpixelConv1D(1, 3, padding=foreign)
 
 
-def test_words_are_named_only_where_they_are_known():
-    with pytest.raises(ValueError, match="'edge'") as refused:
+def test_suggested_name_is_valid_for_the_argument():
+    with pytest.raises(ValueError, match="'edge'") as raised:
         keras_upsampling.UpsampleConv2D(1, 3, padding="bilinear")
-    assert "What others call" not in str(refused.value)
-    with pytest.raises(ValueError, match="'NCHW' is 'channels_first'"):
+    assert "instead of" not in str(raised.value)
+    with pytest.raises(ValueError, match="Use 'channels_first' instead of 'NCHW'"):
         keras_upsampling.Upsample2D(data_format="NCHW")
 
 
@@ -69,22 +69,23 @@ def name_of(layer):
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=name_of)
-@pytest.mark.parametrize("given", ["strides", "stride", "scale_factor"])
-def test_what_other_layers_call_the_size_is_refused_with_its_name(given, layer):
-    with pytest.raises(ValueError, match=f"{name_of(layer)} has no argument `{given}`.* size=3"):
-        layer(**{given: 3})
+@pytest.mark.parametrize("argument", ["strides", "stride", "scale_factor"])
+def test_other_names_of_size_raise_and_suggest_size(argument, layer):
+    message = f"{name_of(layer)} has no argument `{argument}`.* size=3"
+    with pytest.raises(ValueError, match=message):
+        layer(**{argument: 3})
 
 
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=name_of)
-def test_what_other_convolutions_call_their_arguments_is_refused_with_our_name(layer):
-    with pytest.raises(ValueError, match="write padding='reflect'"):
+def test_other_names_of_convolution_arguments_raise_and_suggest_the_name(layer):
+    with pytest.raises(ValueError, match="Use padding='reflect'"):
         layer(padding_mode="reflect")
-    with pytest.raises(ValueError, match="write use_bias=False"):
+    with pytest.raises(ValueError, match="Use use_bias=False"):
         layer(bias=False)
 
 
-def test_only_arguments_that_the_layer_has_are_named():
-    with pytest.raises(ValueError, match="write interpolation='bilinear'"):
+def test_suggested_argument_exists_in_the_layer():
+    with pytest.raises(ValueError, match="Use interpolation='bilinear'"):
         keras_upsampling.Upsample2D(mode="bilinear")
     with pytest.raises(ValueError, match="as with align_corners=False"):
         keras_upsampling.UpsampleConv2D(1, 3, align_corners=False)
@@ -92,6 +93,6 @@ def test_only_arguments_that_the_layer_has_are_named():
         keras_upsampling.BlurPool2D,
         functools.partial(keras_upsampling.SubpixelConv2D, 1, 3),
     ):
-        with pytest.raises(ValueError, match="mode") as refused:
+        with pytest.raises(ValueError, match="mode") as raised:
             layer(mode="bilinear")
-        assert "interpolation" not in str(refused.value)
+        assert "interpolation" not in str(raised.value)

@@ -17,7 +17,7 @@ def test_examples_in_docstrings_run(name):
     assert results.failed == 0
 
 
-def test_there_are_examples_to_run():
+def test_there_is_an_example_for_each_public_name():
     finder = doctest.DocTestFinder(exclude_empty=True)
     examples = [
         test

@@ -14,9 +14,9 @@ def reference():
 
 
 @pytest.mark.parametrize(("rank", "interpolation", "padding"), CASES)
-def test_every_backend_reproduces_the_stored_numbers(reference, rank, interpolation, padding):
+def test_backend_reproduces_stored_outputs(reference, rank, interpolation, padding):
     _, size, _, dilation, _ = SHAPES[rank]
-    found = evaluate(
+    output = evaluate(
         lambda x, kernel: upsample_conv(
             x,
             kernel,
@@ -30,4 +30,4 @@ def test_every_backend_reproduces_the_stored_numbers(reference, rank, interpolat
         ops.convert_to_tensor(reference[f"kernel{rank}"], dtype="float32"),
     )
     expected = reference[f"y{rank}_{interpolation}_{padding}"]
-    np.testing.assert_allclose(to_numpy(found), expected, atol=1e-5 * abs(expected).max())
+    np.testing.assert_allclose(to_numpy(output), expected, atol=1e-5 * abs(expected).max())

@@ -19,7 +19,7 @@ from keras_upsampling.layers.upsample_convolution import UpsampleConv
 from keras_upsampling.layers.upsampling import Upsample
 from keras_upsampling.maths.blur import blur_taps
 from keras_upsampling.maths.resampling import axis_filter
-from keras_upsampling.maths.ripple import Ripple, enlarged_and_convolved, ripple, subpixel_kernel
+from keras_upsampling.maths.ripple import Ripple, composed_kernel, ripple, subpixel_kernel
 from keras_upsampling.ops.inputs import refuse_complex
 
 
@@ -237,7 +237,7 @@ def interpolated(size: tuple[int, ...], interpolation: str) -> UpsamplingKernel:
     """Describe an interpolation, by the name that it has in every rank."""
     rank = len(size)
     filters = [np.array(axis_filter(s, interpolation).weights) for s in size]
-    kernel, reached = enlarged_and_convolved(np.ones((1,) * (rank + 2)), filters, (1,) * rank)
+    kernel, reached = composed_kernel(np.ones((1,) * (rank + 2)), filters, (1,) * rank)
     return UpsamplingKernel(kernel, size, reached=reached)
 
 
@@ -249,7 +249,7 @@ def _interpolation(layer: keras.Layer) -> UpsamplingKernel:
 
 def _upsample_conv(layer: keras.Layer) -> UpsamplingKernel:
     filters = [np.array(axis_filter(s, layer.interpolation).weights) for s in layer.size]
-    kernel, reached = enlarged_and_convolved(_numpy(layer.kernel), filters, layer.dilation_rate)
+    kernel, reached = composed_kernel(_numpy(layer.kernel), filters, layer.dilation_rate)
     return UpsamplingKernel(kernel, layer.size, reached=reached)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_upsampling._arguments import positive_ints, refuse_other_arguments
+from keras_upsampling._arguments import check_argument_names, positive_ints
 from keras_upsampling._shapes import (
     channel_axis,
     check_rank,
@@ -29,7 +29,7 @@ class SpatialLayer(keras.Layer):
     rank: int
 
     def __init__(self, size: IntPerAxis, *, data_format: DataFormat | None, **kwargs: Any) -> None:
-        refuse_other_arguments(type(self), kwargs)
+        check_argument_names(type(self), kwargs)
         super().__init__(**kwargs)
         self.size = positive_ints(size, self.rank, "size")
         self.data_format = data_format_or_default(data_format)

@@ -84,7 +84,7 @@ class SubpixelConv(SpatialConv):
         )
 
     def output_length(self, length: int, i: int) -> int:
-        convolved = convolved_length(length, self.kernel_size[i], self.padding, of="input")
+        convolved = convolved_length(length, self.kernel_size[i], self.padding, map_name="input")
         return convolved * self.size[i]
 
 

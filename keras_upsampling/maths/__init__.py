@@ -1,1 +1,1 @@
-"""What is true on paper: NumPy and the standard library only."""
+"""Filters, phases, ripple and spectra, with NumPy and the standard library only."""

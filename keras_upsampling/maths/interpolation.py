@@ -1,4 +1,4 @@
-"""The interpolation kernels: a table of records that check themselves."""
+"""The interpolation kernels: a table of records that are checked on creation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Lanczos kernels sum to one only nearly (within 1 %); resampling scales the taps
-# to sum to one exactly. A kernel further off than this is a mistake in its formula.
+# Lanczos kernels sum to one within 1 % only; resampling scales the taps to sum to one exactly.
 _SUM_TOLERANCE = 0.02
 
 
@@ -17,14 +16,14 @@ class Interpolation:
     """One interpolation kernel.
 
     Attributes:
-        name: What it is called in every rank.
-        radius: Half the width of its support, in input pixels.
-        weight: The kernel as a function of the distance from the sampled position,
-            in input pixels; works on arrays.
+        name: Name of the interpolation, the same in every rank.
+        radius: Half the width of the support, in input samples.
+        weight: The kernel as a function of an array of distances from the upsampled position, in
+            input samples.
 
     Raises:
-        ValueError: the kernel is not even, does not vanish outside its support, does
-            not keep the samples it interpolates, or does not sum to one.
+        ValueError: If the kernel is not even, is not zero outside its support, does not keep the
+            input samples, or does not sum to one.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Interpolation:
     def __post_init__(self) -> None:
         distance = np.linspace(0, self.radius + 2, 1001)
         integers = np.arange(-int(self.radius) - 1, int(self.radius) + 2)
-        between = np.linspace(0, 1, 101)[:, None]
+        positions = np.linspace(0, 1, 101)[:, None]
         laws = {
             "be even": np.allclose(self.weight(distance), self.weight(-distance), atol=1e-12),
             "vanish outside its radius": not self.weight(distance[distance > self.radius]).any(),
@@ -42,7 +41,7 @@ class Interpolation:
                 self.weight(integers.astype(float)), integers == 0, atol=1e-12
             ),
             "sum to one": np.allclose(
-                self.weight(between - integers).sum(axis=1), 1, atol=_SUM_TOLERANCE
+                self.weight(positions - integers).sum(axis=1), 1, atol=_SUM_TOLERANCE
             ),
         }
         for law, holds in laws.items():
@@ -51,7 +50,7 @@ class Interpolation:
 
 
 def _box(x: np.ndarray) -> np.ndarray:
-    # Half at the jump keeps it even; whole factors never sample there.
+    # 0.5 at the jumps makes it even; integer factors never sample there.
     return np.where(np.abs(x) < 0.5, 1.0, np.where(np.abs(x) == 0.5, 0.5, 0.0))
 
 
@@ -85,7 +84,7 @@ INTERPOLATIONS: dict[str, Interpolation] = {
     )
 }
 
-# What some of them are called in two and in three dimensions.
+# Additional names, by rank.
 NAMES_OF_RANK = {
     1: {},
     2: {"bilinear": "linear", "bicubic": "cubic"},
@@ -94,5 +93,5 @@ NAMES_OF_RANK = {
 
 
 def interpolation_names(rank: int) -> tuple[str, ...]:
-    """Return the names understood in `rank` dimensions."""
+    """Return the names of interpolations that are valid in `rank` dimensions."""
     return (*INTERPOLATIONS, *NAMES_OF_RANK[rank])

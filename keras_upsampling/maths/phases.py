@@ -1,14 +1,14 @@
-"""Upsampling and convolving as one step, on one axis: which tap meets which sample.
+"""Upsampling and convolution as one step, on one axis: the polyphase kernels.
 
-An axis enlarged by `size` and padded with `before` samples in front, then convolved, is
+Upsample an axis `x` by `size`, pad it with `before` samples at the start, and convolve it:
 
     y[o] = sum_t w[t] * u[o + d * t - before],    u[size * i + p] = sum_l h_p[l] * x[i + first + l]
 
-Let `o - before = size * j + p`. Then all phases `p = 0 .. size - 1` see one window of samples of
-`x`, from `j + first` on: tap `t` falls on phase `(p + d * t) % size` of what sample
-`j + (p + d * t) // size` was enlarged to, which is a weighted sum of samples in the window. So
-one convolution of `x`, with `size` times as many filters, makes every phase; interleaved, they
-are `y`, from sample `crop` on.
+Let `o - before = size * j + p`, with phase `p` from 0 to `size - 1`. Tap `t` reads the upsampled
+sample `u[size * j + p + d * t]`. This is phase `(p + d * t) % size` at input sample
+`j + (p + d * t) // size`: a weighted sum of input samples. All phases read from the same window of
+`x`, which starts at `j + first`. So one convolution of `x`, with `size` times as many filters,
+computes all phases. Interleaved, they are `y`, from sample `crop` on.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from keras_upsampling.maths.resampling import resampling_matrix
 
 
 class Phases(NamedTuple):
-    """One axis of upsampling and convolving, as one convolution per phase.
+    """Upsampling and convolution of one axis, as one convolution per phase.
 
     Attributes:
-        window: How many samples of the input each phase sees.
-        matrix: `size * window` rows of `kernel_size` numbers: what every tap of the kernel adds
-            to the weight of each sample of the window, phase by phase.
-        before: How many samples to pad the input with in front.
-        after: How many behind.
+        window: Number of input samples that each phase reads.
+        matrix: Matrix that computes the polyphase kernels from the kernel,
+            `(size * window, kernel_size)`. Row `p * window + i` computes tap `i` of phase `p`.
+        before: Number of samples to pad the input with at its start.
+        after: Number of samples to pad the input with at its end.
         crop: Index of the first interleaved sample that belongs to the output.
     """
 
@@ -48,15 +48,15 @@ def axis_phases(
     dilation_rate: int,
     widths: tuple[int, int],
 ) -> Phases:
-    """Return the phases of upsampling and a convolution.
+    """Return the phases of an upsampling followed by a convolution.
 
     Args:
-        first: Offset of the first sample that the upsampling weighs, at most 0; as `weights`
-            from `maths.resampling.phase_taps`.
-        weights: The weights of every phase.
-        kernel_size: Taps of the convolution.
-        dilation_rate: Step between them, on the enlarged axis.
-        widths: Samples padded before and after the enlarged axis.
+        first: Offset of the first input sample that the interpolation reads, at most 0, from
+            `maths.resampling.phase_taps`.
+        weights: Weights of the interpolation, `(size, window)`, from the same function.
+        kernel_size: Number of taps of the convolution.
+        dilation_rate: Distance between the taps, on the upsampled axis.
+        widths: Number of samples padded before and after the upsampled axis.
     """
     size, taps = len(weights), len(weights[0])
     before, after = widths
@@ -69,13 +69,13 @@ def axis_phases(
                 rows[p * window + sample + tap][t] += weight
     # The last output starts `extent` before the end of the padded axis.
     last = (after - kernel_extent(kernel_size, dilation_rate)) // size
-    front = -(-before // size)
+    padded_front = -(-before // size)
     return Phases(
         window,
         tuple(map(tuple, rows)),
-        before=front - first,
+        before=padded_front - first,
         after=last + first + window,
-        crop=size * front - before,
+        crop=size * padded_front - before,
     )
 
 
@@ -88,24 +88,24 @@ def tap_matrix(
     widths: tuple[int, int],
     around: str,
 ) -> np.ndarray:
-    """Return the matrix that upsamples one axis, pads it, and adds up the taps of a convolution.
+    """Return the matrix that upsamples one axis, pads it, and reads it at every tap.
 
     Args:
-        length: Samples of the input.
+        length: Length of the input, in samples.
         size: Factor of the upsampling.
-        interpolation: Of the upsampling.
-        kernel_size: Taps of the convolution.
-        dilation_rate: Step between them, on the enlarged axis.
-        widths: Samples padded before and after the enlarged axis.
-        around: What stands there: `"zeros"`, or `numpy.pad`'s mode.
+        interpolation: Interpolation of the upsampling.
+        kernel_size: Number of taps of the convolution.
+        dilation_rate: Distance between the taps, on the upsampled axis.
+        widths: Number of samples padded before and after the upsampled axis.
+        around: The boundary padding: `"zeros"`, or a mode of `numpy.pad`.
 
     Returns:
-        `(outputs, kernel_size * length)` array: column `length * t + i` is what sample `i` adds
-        to each output by tap `t`.
+        `(outputs, kernel_size * length)` array. Column `length * t + i` is the weight of input
+        sample `i` in the value that tap `t` reads, for each output.
     """
-    enlarged = resampling_matrix(length, size, interpolation)
+    upsampled = resampling_matrix(length, size, interpolation)
     mode: Any = "constant" if around == "zeros" else around
-    padded = np.pad(enlarged, (widths, (0, 0)), mode=mode)
+    padded = np.pad(upsampled, (widths, (0, 0)), mode=mode)
     outputs = len(padded) - kernel_extent(kernel_size, dilation_rate) + 1
     starts = range(0, dilation_rate * kernel_size, dilation_rate)
     return np.concatenate([padded[start : start + outputs] for start in starts], axis=1)

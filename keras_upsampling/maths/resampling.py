@@ -1,11 +1,10 @@
-"""The taps of one axis: which input samples make an output sample, and how much.
+"""The taps of an interpolation on one axis: the weights of input samples in each output sample.
 
-Output sample `o` of an axis enlarged by `size` lies at `(o + 0.5) / size - 0.5` on the
-input's grid (half-pixel centres). With `o = size * i + p` its taps are the same for
-every `i`, so `size` rows of weights, one per phase `p`, describe the whole axis.
+Output sample `o` of an axis upsampled by `size` lies at `(o + 0.5) / size - 0.5` on the input's
+grid (half-pixel centres). With `o = size * i + p`, its taps are the same for every `i`. So `size`
+rows of weights, one per phase `p`, describe the whole axis.
 
-Edge rule: taps that fall outside the input are dropped, and the others are scaled up
-to sum to one again.
+Edge rule: taps outside the input are dropped, and the remaining ones are scaled to sum to one.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ import numpy as np
 
 from keras_upsampling.maths.interpolation import INTERPOLATIONS
 
-# A tap that is zero on paper comes out near 1e-17 in floating point.
+# Taps that are zero mathematically are about 1e-17 in floating point.
 _ZERO = 1e-14
 
 
 @dataclass(frozen=True)
 class PhaseTaps:
-    """The taps of every phase, over one common window of input samples.
+    """The taps of every phase, on one window of input samples that all phases share.
 
     Attributes:
         first: Offset of the window's first sample from input sample `i`; at most 0.
-        weights: `(size, window)` array; row `p` sums to one. Output sample
-            `size * i + p` is `sum(weights[p, t] * x[i + first + t])` in the interior.
+        weights: `(size, window)` array; each row sums to one. Away from the borders, output sample
+            `size * i + p` is `sum(weights[p, t] * x[i + first + t])`.
     """
 
     first: int
@@ -42,7 +41,7 @@ class PhaseTaps:
 
 @lru_cache(maxsize=256)
 def phase_taps(size: int, interpolation: str) -> PhaseTaps:
-    """Return the taps of every phase of an axis enlarged `size` times."""
+    """Return the taps of every phase of an axis upsampled by `size`."""
     kernel = INTERPOLATIONS[interpolation]
     reach = int(np.ceil(kernel.radius))
     offsets = np.arange(-reach, reach + 1)
@@ -58,15 +57,15 @@ def phase_taps(size: int, interpolation: str) -> PhaseTaps:
 
 @dataclass(frozen=True)
 class AxisFilter:
-    """Upsampling as a filter over the samples with `size - 1` zeros between them.
+    """An interpolation as one filter, applied to the input with `size - 1` zeros between samples.
 
-    With `z[size * i] = x[i]`, output sample `m` is `sum(weights[d] * z[m - first - d])` in the
-    interior.
+    With `z[size * i] = x[i]` and zeros elsewhere, output sample `m` is
+    `sum(weights[d] * z[m - first - d])` away from the borders.
 
     Attributes:
         first: Offset of the first weight; at most 0.
-        weights: The filter, from end to end; it reads the same backwards.
-        reach: How many output samples at each end the edge rule changes.
+        weights: The taps of the filter, which are symmetric.
+        reach: Number of output samples at each end that the edge rule changes.
     """
 
     first: int
@@ -75,32 +74,32 @@ class AxisFilter:
 
 
 def axis_filter(size: int, interpolation: str) -> AxisFilter:
-    """Return the filter that enlarges an axis `size` times."""
+    """Return the filter that upsamples an axis by `size`."""
     taps = phase_taps(size, interpolation)
-    # Phase `p` weighs the sample at offset `l` by what the filter has at `p - size * l`.
-    by_offset = {
+    # The weight of the sample at offset `l` in phase `p` is the filter at `p - size * l`.
+    weight_at = {
         phase - size * (taps.first + tap): float(weight)
         for (phase, tap), weight in np.ndenumerate(taps.weights)
         if weight
     }
-    first, last = min(by_offset), max(by_offset)
-    weights = tuple(by_offset.get(offset, 0.0) for offset in range(first, last + 1))
-    # Output `m` meets sample -1 by the weight at `m + size`.
+    first, last = min(weight_at), max(weight_at)
+    weights = tuple(weight_at.get(offset, 0.0) for offset in range(first, last + 1))
+    # Sample -1 has the weight at `m + size` in output `m`.
     return AxisFilter(first, weights, reach=max(0, last - size + 1))
 
 
 @lru_cache(maxsize=64)
 def resampling_blocks(length: int, size: int, interpolation: str, block: int) -> np.ndarray:
-    """Return the matrix that enlarges one axis, cut along its diagonal.
+    """Return the matrix that upsamples one axis, as blocks along its diagonal.
 
-    The whole matrix, `(size * length, length)`, is zero but for a band as wide as the
-    taps. Each block makes the outputs of `block` consecutive input samples, from those
-    samples and the few around them.
+    The matrix, `(size * length, length)`, is zero outside a diagonal band as wide as the taps.
+    Each block computes the outputs of `block` consecutive input samples from these samples and
+    their neighbours.
 
     Returns:
-        `(blocks, size * block, block + window - 1)` array. Column `j` of block `b` weighs
-        input sample `b * block + first + j` (`first` and `window` as in `phase_taps`);
-        columns outside the input are zero. The last block may run past the input's end.
+        `(blocks, size * block, block + window - 1)` array. Column `j` of block `b` contains the
+        weights of input sample `b * block + first + j` (`first` and `window` as in `phase_taps`).
+        Columns outside the input are zero. The last block may extend past the end of the input.
     """
     taps = phase_taps(size, interpolation)
     window = taps.weights.shape[1]
@@ -112,12 +111,12 @@ def resampling_blocks(length: int, size: int, interpolation: str, block: int) ->
     inside = (samples >= 0) & (samples < length)
     blocks = band.reshape(size * block, -1) * inside[:, None, :]
     sums = blocks.sum(axis=2, keepdims=True)
-    blocks /= np.where(sums == 0, 1, sums)  # rows past the end have no taps left
+    blocks /= np.where(sums == 0, 1, sums)  # rows past the end have no taps
     blocks.flags.writeable = False
     return blocks
 
 
 def resampling_matrix(length: int, size: int, interpolation: str) -> np.ndarray:
-    """Return the matrix, `(size * length, length)`, that enlarges one axis."""
+    """Return the matrix that upsamples one axis, `(size * length, length)`."""
     first = phase_taps(size, interpolation).first
     return resampling_blocks(length, size, interpolation, length)[0][:, -first : length - first]

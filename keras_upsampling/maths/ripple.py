@@ -1,11 +1,11 @@
-"""The checkerboard that a kernel must make, by arithmetic alone.
+"""The ripple of a layer, computed from its kernel.
 
-A layer that enlarges by `size` treats its output in `prod(size)` ways, the phases: output sample
-`size * i + p` is made with the taps `p`, `p + size`, `p + 2 * size`, ... of its kernel. What the
-phases do differently to a constant, to a ramp and to noise is what no training of other layers
-can take out with certainty.
+A layer that upsamples by `size` computes `prod(size)` phases. On one axis, output sample
+`size * i + p` depends on the taps `p`, `p + size`, `p + 2 * size`, ... of the kernel. If the
+phases respond differently to a constant, a ramp or noise, the output has a checkerboard, and
+training the other layers is not certain to remove it.
 
-Every such layer is described here by the kernel of the transposed convolution that does the same.
+Each layer is represented by the kernel of an equal transposed convolution.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import numpy as np
 
 
 class Ripple(NamedTuple):
-    """How differently a layer treats the samples that it makes. All ratios: 0.1 is 10 %.
+    """How much the phases of a layer differ. The ripples are ratios: 0.1 is 10 %.
 
     Attributes:
-        gain: Of the answers to a constant, root mean square of what every phase has beyond their
-            mean, over that mean: 0 exactly if constants stay constant. Random kernels with
-            independent taps have about `sqrt(prod(size) - 1)`.
-        ramp: The same of the answers to a ramp that rises by one per input sample, for the worse
-            axis. Where `gain` is 0, and this is not, smooth maps get steps.
-        power: Of the sum of the squares of every phase's taps, standard deviation over mean: how
-            much more noise some phases get than others.
-        overlap: Integers in the shape of `size`: how many input samples every phase is made from.
-            Their order starts at the kernel's first tap.
+        gain: Root mean square deviation of the DC gains of the phases from their mean, over the
+            mean. 0 if constants stay constant. For a random kernel with independent taps, about
+            `sqrt(prod(size) - 1)`.
+        ramp: The same for the responses to a ramp that rises by one per input sample, for the axis
+            with the larger value. If `gain` is 0 and `ramp` is not, smooth maps get steps.
+        power: Standard deviation, over the mean, of the sums of squared taps of the phases: how
+            unevenly noise is amplified.
+        overlap: Number of input samples that contribute to each phase: integers in the shape of
+            `size`, in the order of the kernel's taps.
     """
 
     gain: float
@@ -48,10 +48,10 @@ def ripple(
     """Return the ripple of a transposed convolution.
 
     Args:
-        kernel: `(*taps, filters, channels)`.
-        size: Its stride on every axis.
-        bias: `(*size, filters)`, if phases have a bias of their own.
-        reached: For each axis, which of its taps are not zero by construction; all by default.
+        kernel: Kernel of the transposed convolution, `(*kernel_size, filters, channels)`.
+        size: Stride of each axis.
+        bias: Bias of each phase, `(*size, filters)`, if the phases have different biases.
+        reached: For each axis, a mask of the taps that can be nonzero; all taps by default.
     """
     kernel = np.asarray(kernel, dtype=float)
     axes = tuple(range(len(size)))
@@ -62,14 +62,16 @@ def ripple(
     gains, slopes, powers, overlap = [], [], [], []
     for phase in itertools.product(*map(range, size)):
         taps = tuple(slice(p, None, s) for p, s in zip(phase, size, strict=True))
-        part = kernel[taps]
-        gain = part.sum(axis=axes)
+        polyphase = kernel[taps]
+        gain = polyphase.sum(axis=axes)
         gains.append(gain if bias is None else np.column_stack([gain, bias[phase]]))
-        slopes.append([_slope(part, axis, p, lengths[axis], size) for axis, p in enumerate(phase)])
-        powers.append(np.sum(part**2))
+        slopes.append(
+            [_slope(polyphase, axis, p, lengths[axis], size) for axis, p in enumerate(phase)]
+        )
+        powers.append(np.sum(polyphase**2))
         overlap.append(np.prod([mask[tap].sum() for mask, tap in zip(reached, taps, strict=True)]))
 
-    # A bias that all phases share raises the output, and hides nothing of the kernel's ripple.
+    # The mean excludes the bias: a bias shared by all phases must not reduce the ripple.
     level = float(np.linalg.norm(np.mean([gain[:, : kernel.shape[-1]] for gain in gains], axis=0)))
     return Ripple(
         gain=_ratio(_spread(gains), level),
@@ -80,26 +82,25 @@ def ripple(
 
 
 def compound(ripples: Iterable[float]) -> float:
-    """Return the gain ripple of layers one after another.
+    """Return the compound gain ripple of several layers in a row.
 
-    The second layer's phases have their ripple on every one of the first's: the powers of what
-    is relative to one multiply.
+    The relative gains of the layers multiply, and so do their mean squares, `1 + ripple**2`.
     """
-    return float(np.sqrt(np.prod([1 + one**2 for one in ripples]) - 1))
+    return float(np.sqrt(np.prod([1 + ripple**2 for ripple in ripples]) - 1))
 
 
 def subpixel_kernel(kernel: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Return the transposed convolution's kernel of a convolution that depth-to-space follows.
+    """Return the transposed convolution's kernel that equals a sub-pixel convolution.
 
     Args:
-        kernel: `(*taps, channels, *size, filters)`, the convolution's with its outputs in order.
-        size: How many phases each axis has.
+        kernel: Kernel of the convolution, `(*kernel_size, channels, *size, filters)`.
+        size: Factor of the depth to space, one per axis.
 
     Returns:
-        `(*(size * taps), filters, channels)`.
+        Kernel of the transposed convolution, `(*(size * kernel_size), filters, channels)`.
     """
     rank = len(size)
-    # Phase `p` weighs by tap `t` what lies `t` samples on: a sample's taps run backwards.
+    # A convolution's tap `t` reads `t` samples ahead, a transposed one's writes `t` samples ahead.
     kernel = np.flip(kernel, axis=tuple(range(rank)))
     pairs = [axis for i in range(rank) for axis in (i, rank + 1 + i)]
     kernel = np.transpose(kernel, (*pairs, 2 * rank + 1, rank))
@@ -107,18 +108,19 @@ def subpixel_kernel(kernel: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return kernel.reshape(*taps, *kernel.shape[-2:])
 
 
-def enlarged_and_convolved(
+def composed_kernel(
     kernel: np.ndarray, filters: Sequence[np.ndarray], dilation_rate: Sequence[int]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the transposed convolution's kernel of an interpolation that a convolution follows.
+    """Return the composed kernel of an interpolation followed by a convolution.
 
     Args:
-        kernel: `(*taps, channels, filters)`, the convolution's.
-        filters: For each axis, the interpolation's filter.
-        dilation_rate: For each axis, of the convolution.
+        kernel: Kernel of the convolution, `(*kernel_size, channels, filters)`.
+        filters: Filter of the interpolation, one per axis.
+        dilation_rate: Dilation of the convolution, one per axis.
 
     Returns:
-        `(*taps, filters, channels)`, and which taps of each axis are not zero by construction.
+        The kernel of the transposed convolution, `(*taps, filters, channels)`, and for each axis a
+        mask of the taps that can be nonzero.
     """
     reached: list[np.ndarray] = []
     for axis, (weights, dilation) in enumerate(zip(filters, dilation_rate, strict=True)):
@@ -132,20 +134,23 @@ def enlarged_and_convolved(
     return np.swapaxes(kernel, -1, -2), reached
 
 
-def _slope(part: np.ndarray, axis: int, phase: int, length: int, size: Sequence[int]) -> np.ndarray:
-    """Return a phase's answer to a ramp along `axis` that is zero where the output sample lies."""
-    # The middle of the kernel lies on the input sample.
-    places = ((length - 1) / 2 - np.arange(phase, length, size[axis])) / size[axis]
-    others = tuple(i for i in range(len(size)) if i != axis)
-    return np.tensordot(places, part.sum(axis=others), axes=1)
+def _slope(
+    polyphase: np.ndarray, axis: int, phase: int, length: int, size: Sequence[int]
+) -> np.ndarray:
+    """Return a phase's response to a ramp along `axis` that is zero at the output sample."""
+    # The input sample is at the centre of the kernel.
+    positions = ((length - 1) / 2 - np.arange(phase, length, size[axis])) / size[axis]
+    other_axes = tuple(i for i in range(len(size)) if i != axis)
+    return np.tensordot(positions, polyphase.sum(axis=other_axes), axes=1)
 
 
 def _spread(values: Sequence[np.ndarray]) -> float:
+    """Return the root mean square norm of the deviations from the mean."""
     stacked = np.stack(values)
     squares = ((stacked - stacked.mean(axis=0)) ** 2).reshape(len(stacked), -1).sum(axis=1)
     return float(np.sqrt(squares.mean()))
 
 
-def _ratio(part: float, whole: float) -> float:
-    # A kernel of zeros makes nothing, and no ripple.
-    return part / whole if whole else (np.inf if part else 0.0)
+def _ratio(spread: float, level: float) -> float:
+    # A kernel of zeros has no ripple.
+    return spread / level if level else (np.inf if spread else 0.0)

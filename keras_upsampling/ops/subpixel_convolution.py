@@ -83,7 +83,7 @@ def subpixel_conv(
     padding = one_of(padding, PADDINGS, "padding")
     for axis, extent in zip(batch.axes, kernel.shape[:rank], strict=True):
         if isinstance(x.shape[axis], int):
-            convolved_length(x.shape[axis], extent, padding, of="input")
+            convolved_length(x.shape[axis], extent, padding, map_name="input")
     # To enlarge by one and convolve is to convolve, with all paddings and in any precision.
     y = upsample_conv(x, kernel, 1, bias=bias, padding=padding, data_format=data_format)
     return interleave(y, size, data_format=data_format)

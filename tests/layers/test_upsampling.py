@@ -47,7 +47,7 @@ def test_names_of_a_rank_are_understood_in_that_rank():
     ],
 )
 def test_names_of_other_ranks_are_refused_with_that_of_this_one(layer, name, meant):
-    with pytest.raises(ValueError, match=f"expected one of.*call '{name}' is '{meant}' here"):
+    with pytest.raises(ValueError, match=f"expected one of.*Use '{meant}' instead of '{name}'"):
         layer(interpolation=name)
 
 

@@ -17,7 +17,7 @@ def triangle(x):
         (1, lambda x: triangle(x) ** 2, "sum to one"),
     ],
 )
-def test_a_record_refuses_a_kernel_that_breaks_a_law(radius, weight, law):
+def test_kernel_that_breaks_a_law_raises(radius, weight, law):
     with pytest.raises(ValueError, match=f"'broken' must {law}"):
         Interpolation("broken", radius, weight)
 

@@ -17,7 +17,7 @@ names = st.sampled_from(INTERPOLATIONS)
 
 
 @given(length=st.integers(1, 20), size=factors, name=names)
-def test_matrix_is_the_definition(length, size, name):
+def test_matrix_equals_definition(length, size, name):
     np.testing.assert_allclose(
         resampling_matrix(length, size, name),
         upsampling_matrix(length, size, name),
@@ -26,20 +26,20 @@ def test_matrix_is_the_definition(length, size, name):
 
 
 @given(length=st.integers(1, 40), size=factors, name=names, block=st.integers(11, 20))
-def test_blocks_put_together_are_the_matrix(length, size, name, block):
+def test_assembled_blocks_equal_matrix(length, size, name, block):
     taps = phase_taps(size, name)
     blocks = resampling_blocks(length, size, name, block)
     width = blocks.shape[2]
-    whole = np.zeros((len(blocks) * size * block, len(blocks) * block + width))
+    matrix = np.zeros((len(blocks) * size * block, len(blocks) * block + width))
     for b, weights in enumerate(blocks):
         rows = slice(b * size * block, (b + 1) * size * block)
-        whole[rows, b * block : b * block + width] = weights
-    whole = whole[: size * length, -taps.first : length - taps.first]
-    np.testing.assert_allclose(whole, upsampling_matrix(length, size, name), rtol=0, atol=1e-13)
+        matrix[rows, b * block : b * block + width] = weights
+    matrix = matrix[: size * length, -taps.first : length - taps.first]
+    np.testing.assert_allclose(matrix, upsampling_matrix(length, size, name), rtol=0, atol=1e-13)
 
 
 @given(size=factors, name=names)
-def test_phases_mirror_each_other_and_sum_to_one(size, name):
+def test_phases_are_symmetric_and_sum_to_one(size, name):
     taps = phase_taps(size, name)
     assert taps.first <= 0 <= taps.last
     np.testing.assert_allclose(taps.weights.sum(axis=1), 1, rtol=0, atol=1e-14)
@@ -50,25 +50,23 @@ def test_phases_mirror_each_other_and_sum_to_one(size, name):
 
 
 @given(length=st.integers(1, 30), size=factors, name=names)
-def test_the_filter_behind_zeros_is_the_matrix_but_for_what_the_edge_rule_reaches(
-    length, size, name
-):
-    found = axis_filter(size, name)
+def test_axis_filter_equals_matrix_except_within_reach(length, size, name):
+    axis = axis_filter(size, name)
     filtered = np.zeros((size * length, length))
     for output, sample in np.ndindex(filtered.shape):
-        tap = output - size * sample - found.first
-        if 0 <= tap < len(found.weights):
-            filtered[output, sample] = found.weights[tap]
+        tap = output - size * sample - axis.first
+        if 0 <= tap < len(axis.weights):
+            filtered[output, sample] = axis.weights[tap]
     wrong = np.abs(filtered - upsampling_matrix(length, size, name)).max(axis=1) > 1e-13
-    assert not wrong[found.reach : size * length - found.reach].any()
-    if 0 < found.reach <= length:  # no further than it does
-        assert wrong[found.reach - 1]
-        assert wrong[size * length - found.reach]
-    np.testing.assert_allclose(found.weights, found.weights[::-1], rtol=0, atol=1e-14)
-    assert found.weights[0] != 0
+    assert not wrong[axis.reach : size * length - axis.reach].any()
+    if 0 < axis.reach <= length:  # the reach is not larger than necessary
+        assert wrong[axis.reach - 1]
+        assert wrong[size * length - axis.reach]
+    np.testing.assert_allclose(axis.weights, axis.weights[::-1], rtol=0, atol=1e-14)
+    assert axis.weights[0] != 0
 
 
-def test_shared_tables_cannot_be_written_to():
+def test_cached_arrays_are_read_only():
     with pytest.raises(ValueError, match="read-only"):
         phase_taps(2, "linear").weights[0, 0] = 1
     with pytest.raises(ValueError, match="read-only"):

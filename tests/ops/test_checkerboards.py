@@ -17,10 +17,10 @@ from tests.backends import (
     evaluate,
     float64_allowed,
     gradients,
+    jax_compiled,
     jitted,
     tensor_sizes,
     to_numpy,
-    whole,
 )
 
 
@@ -51,7 +51,7 @@ def measuring(size, data_range):
             x, size, reference=reference, data_range=data_range, data_format="channels_last"
         )
 
-    return whole(run)
+    return jax_compiled(run)
 
 
 def measured(x, size, data_range=1.0, reference=None):
