@@ -8,8 +8,9 @@ Every axis is computed by one of two functions with the same result:
 - *shifts*: a weighted sum of shifted samples. It needs no known length, and `torch.compile` and
   `torch.export` can trace it.
 
-On a CPU, products are the fastest with gradients, except on JAX for a factor of 2: there XLA fuses
-the sums of the shifts. Depthwise convolutions and average pools were slower on most backends.
+On a CPU, products with their gradients are the fastest or close to it, except on JAX for a factor
+of 2, where XLA fuses the sums of the shifts. Depthwise convolutions are far slower under XLA, and
+average pools are slower on most backends.
 """
 
 from __future__ import annotations
@@ -114,8 +115,7 @@ def _blur_by_shifts(x: Tensor, axis: int, size: int, order: int) -> Tensor:
 def _shifts_by_steps(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
     """Return, for every tap, the samples that it reads for all outputs, by slices with steps.
 
-    PyTorch's exporter can prove that these lie within the axis, but not slices of a computed
-    length.
+    PyTorch's exporter cannot prove that slices of a computed length lie within the axis.
     """
     widths = [(0, 0)] * len(x.shape)
     widths[axis] = (before, taps - 1 - before)
@@ -124,7 +124,7 @@ def _shifts_by_steps(x: Tensor, axis: int, size: int, taps: int, before: int) ->
 
 
 def _shifts_by_phases(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
-    """Return the same by slices without steps, whose gradients are faster on other backends."""
+    """Return the same samples by slices without steps, whose gradients are faster elsewhere."""
     outputs = (ops.shape(x)[axis] + size - 1) // size
     # The axis is cut into cells of `size` samples; the taps of an output span `span` cells.
     span = -(-taps // size)

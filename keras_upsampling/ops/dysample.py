@@ -52,7 +52,7 @@ def dysample(
         x = ops.moveaxis(x, 1, -1)
     scaled_offsets = convolve(ops.conv, x, kernel, bias, padding="same")
     pixels = tuple(
-        # Not `ops.repeat`: ONNX's reference runtime does not run its form in ONNX.
+        # Not `ops.repeat`: ONNX's reference runtime cannot run its export.
         ops.arange(length * factor, dtype="int32") // factor
         for length, factor in zip(ops.shape(x)[1:3], size, strict=True)
     )

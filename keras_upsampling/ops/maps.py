@@ -52,8 +52,8 @@ def convolve(
     """Run one of Keras's convolutions and add a bias.
 
     All convolutions of the package are computed here. The result is that of Keras's convolution,
-    also for inputs for which a backend's own convolution fails or is slow. Options with one value
-    per axis, such as strides, are tuples.
+    also where a backend's own convolution fails. Options such as strides are tuples, one value per
+    axis.
     """
     if keras.backend.backend() == "torch":
         return _convolve_on_torch(operation, x, kernel, bias, data_format, options)

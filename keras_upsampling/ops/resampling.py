@@ -34,8 +34,8 @@ from keras_upsampling.ops.inputs import checked_batch, real_floats, sum_dtype
 from keras_upsampling.ops.padding import pad
 from keras_upsampling.ops.tables import pad_with_zeros, phase_taps, traced_by_torch
 
-# The largest factor for shifts: every phase is a separate sum, so compiling takes longer the more
-# phases there are.
+# The largest factor for shifts on JAX: every phase is a separate sum, so compiling takes longer
+# with more phases.
 _SHIFTS = 4
 
 
@@ -93,7 +93,7 @@ def resample(
 
 
 def upsample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[int]) -> Tensor:
-    """Do the work of `resample` for checked arguments."""
+    """Upsample as `resample` does, for checked arguments."""
     # The last axis first: its products are the smallest, so they are computed while the other
     # axes are short.
     changes = [(axis, factor) for axis, factor in zip(axes, size, strict=True) if factor > 1][::-1]
@@ -115,10 +115,10 @@ def upsample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[
 
 
 def _resize_is_exact(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> bool:
-    # Both kernels round positions (o + 0.5) * (1 / factor) - 0.5: exact for powers of two only.
-    # Else the error grows along the axis; TensorFlow's computes float64 in float32.
+    # Both kernels round positions (o + 0.5) * (1 / factor) - 0.5. This is exact for powers of two;
+    # for other factors the error grows along the axis, and is negligible on short axes on PyTorch.
     dtypes, longest = {
-        "tensorflow": (("float32",), 0),
+        "tensorflow": (("float32",), 0),  # its kernel computes float64 in float32
         "torch": (("float32", "float64"), 32),
     }.get(keras.backend.backend(), ((), 0))
     dtype = keras.backend.standardize_dtype(x.dtype)
@@ -211,8 +211,7 @@ def phase_planes(x: Tensor, axis: int, factor: int, interpolation: str) -> list[
         ]
 
     if interpolation == "linear":
-        # Two taps that sum to one: dropping the outer tap and scaling the inner one is the same as
-        # repeating the edge.
+        # For two taps that sum to one, dropping the outer tap equals repeating the edge.
         return sums(pad(x, widths, "edge"))
     # With zero padding, the same sums of a map of ones are the sums of the taps inside the map.
     ones = [1] * len(x.shape)

@@ -47,8 +47,8 @@ def subpixel_conv(
 
     Returns:
         Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels. Every
-        spatial axis is `size` times as long as that of the convolution, which with `"valid"` is
-        shorter than the input's.
+        spatial axis is `size` times as long as the convolved map's. With `"valid"`, the convolved
+        map is shorter than the input by the kernel's extent minus one.
 
     Raises:
         TypeError: If a factor is not an integer, the kernel does not contain floats, or `x` is

@@ -48,7 +48,7 @@ phase_taps, axis_filter = traced_as_constant(phase_taps), traced_as_constant(axi
 
 
 def not_traced(function: _F) -> _F:
-    """Make `torch.compile` run a function untraced, because it reads NumPy arrays."""
+    """Make `torch.compile` run a function untraced, for functions that use NumPy arrays."""
     return torch.compiler.disable(function) if keras.backend.backend() == "torch" else function
 
 

@@ -53,7 +53,7 @@ def upsample_conv(
 
     Returns:
         Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels. Every
-        spatial axis is `size` times as long; with `"valid"`, minus (the kernel's extent - 1).
+        spatial axis is `size` times as long; `"valid"` subtracts the kernel's extent minus one.
 
     Raises:
         TypeError: If a factor or a dilation is not an integer, the kernel does not contain floats,

@@ -1,4 +1,4 @@
-"""The chosen method has the lowest estimated time, and the rates fit the stored measurements."""
+"""The chosen method has the lowest estimated time."""
 
 import contextlib
 import json

@@ -8,7 +8,7 @@ from keras_upsampling.ops.gradient import with_gradient_of
 from tests.backends import BACKEND, gradients, jitted, to_numpy
 
 tensorflow_only = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="reads TensorFlow's custom gradients"
+    BACKEND != "tensorflow", reason="tests TensorFlow's custom gradients"
 )
 
 

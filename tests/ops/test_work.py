@@ -86,7 +86,7 @@ def test_counted_work_matches_the_operations(case):
         done, work = count_work(run, x, kernel), METHODS[method].work(case.task, case.task_shape)
         for kind in ("convolution", "transposed"):
             assert work.get(kind, 0) == done[kind], (method, kind)
-        # Other methods use products to compose kernels or to upsample, which are not counted.
+        # Other methods compose kernels or upsample by products, which count as other kinds.
         if method in ("one_product", "matrices"):
             assert work["product"] == done["product"], method
         # Approximate: padded and cropped samples may be counted or not.

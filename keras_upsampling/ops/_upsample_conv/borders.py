@@ -81,7 +81,8 @@ def padding_suffices(task: Task, shape: Shape) -> bool:
 
 def _copies_edges(task: Task) -> bool:
     """Return whether linear interpolation gets its edge rule and padding by repeating the edge."""
-    # Otherwise borders are computed separately in any case, which saves a pass over the input.
+    # Other paddings need separate borders in any case. These include the edge rule, which saves
+    # the pass over the input that would repeat its edge.
     unpadded = not any(map(max, task.widths))
     return task.interpolation == "linear" and (task.padding == "edge" or unpadded)
 

@@ -90,9 +90,8 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
         padded = pad_map(plane, widths, mode)
         return crop(padded, [*leading, slice(start, start + length + phase_extra)])
 
-    sums: dict[
-        tuple[tuple[int, int], ...], Tensor
-    ] = {}  # phases that read the same samples share a sum
+    # Phases that read the same samples share a sum.
+    sums: dict[tuple[tuple[int, int], ...], Tensor] = {}
     for samples in _samples_of_taps(task, i):
         if samples not in sums:
             terms = [shifted(phases[r], q) for phases, (q, r) in zip(planes, samples, strict=True)]

@@ -63,7 +63,7 @@ def _axes(task: Task) -> list[_Axis]:
         # has `s * (n - 1) + max(k, s)` samples, and is zero beyond them.
         start = k - before - first - len(weights) + s * front + outputs
         missing = after - first + s - max(k, s) - s * back - outputs
-        # `torch.compile` can make a tensor of products of constants only.
+        # `torch.compile` can make a tensor of products of constants, but not of the constants.
         constants, zeros = [1.0 * weight for weight in weights], (max(0, -start), max(0, missing))
         extra = task.output_length(0, i) - 2 * outputs + len(weights) - 1
         cropped = start > 0 or missing < 0
