@@ -131,7 +131,7 @@ def complex_numbers_are_refused_or_kept(contract):
     if getattr(layer, "interpolation", "") == "nearest" and not layer.weights:
         assert keras.backend.standardize_dtype(layer(x).dtype) == "complex64"
         return
-    with pytest.raises(TypeError, match="real and the imaginary part apart"):
+    with pytest.raises(TypeError, match="real and the imaginary part separately"):
         layer(x)
 
 

@@ -14,7 +14,7 @@ from keras_upsampling.bench.cases import Case
 from keras_upsampling.ops._upsample_conv.choice import METHODS, possible
 from keras_upsampling.ops._upsample_conv.method import Method, run
 from keras_upsampling.ops.interleave import interleave
-from keras_upsampling.ops.upsample_convolution import checked
+from keras_upsampling.ops.upsample_convolution import prepare
 
 # Names of the contenders in tables. Ratios are relative to `OURS`.
 OURS = "UpsampleConv"
@@ -59,7 +59,7 @@ class _ByMethod(keras.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         layer = self.layer
-        task = checked(
+        task = prepare(
             inputs,
             layer.kernel,
             layer.bias,

@@ -1,4 +1,4 @@
-"""Stateless operations on tensors: what a backend runs, by `keras.ops`."""
+"""Stateless operations on tensors, written with `keras.ops` for every backend."""
 
 from keras_upsampling.ops.blur_pooling import blur_pool
 from keras_upsampling.ops.checkerboards import checkerboard

@@ -1,28 +1,16 @@
-"""Striding behind a blur: maps made smaller with an even gradient.
+"""Blur and downsample maps, with an evenly spread gradient.
 
-Axis by axis, in one of two ways with one result:
+Every axis is computed by one of two functions with the same result:
 
-- *products*: the matrix of the whole axis, its border rule included. A product's gradient is
-  another product, where that of every slice is a map of zeros that PyTorch, and TensorFlow
-  outside of XLA, write out and add up.
-- *shifts*: a weighted sum of shifted samples. XLA fuses the sums, so on JAX this is the quickest
-  for a factor of 2. It needs no known length, and `torch.compile` and `torch.export` follow it.
+- *products*: one product with the matrix of the axis, which includes the rule for the border. Its
+  gradient is another product. The gradients of slices are maps of zeros, which PyTorch, and
+  TensorFlow without XLA, write out and add up.
+- *shifts*: a weighted sum of shifted samples. It needs no known length, and `torch.compile` and
+  `torch.export` can trace it.
 
-Milliseconds, forward and with the gradient, of a map `(8, 64, 64, 32)` and an order of 3 on a busy
-CPU of two cores, interleaved, the least of 15 (on PyTorch good for a factor of two only):
-
-    size  way           JAX         TensorFlow    under XLA     PyTorch
-    2     products      3.1  4.3    5.2   6.1     3.6   3.2     2.1   24
-    2     shifts        0.8  2.5    6.1   121     1.2   3.3      62   46
-    2     depthwise      22  650    2.9   7.2      30   419     1.7   15
-    2     average pools 3.8  3.5    9.0    17     4.3   5.0     2.4   94
-    3     products      2.3  3.0    3.8   3.7     3.0   2.4     1.9   16
-    3     shifts        1.2  9.9    3.0    94     1.6    15     2.6  294
-    3     depthwise      32 2000    3.1    25      37  1150      13   57
-    3     average pools 6.7   40    9.6    17      19    51      13  113
-
-`(32, 28, 28, 16)` ranks most of them alike. TensorFlow's depthwise convolution, besides, has no
-strides that differ by axis.
+On a CPU, products with their gradients are the fastest or close to it, except on JAX for a factor
+of 2, where XLA fuses the sums of the shifts. Depthwise convolutions are far slower under XLA, and
+average pools are slower on most backends.
 """
 
 from __future__ import annotations
@@ -41,7 +29,7 @@ from keras_upsampling.ops.inputs import checked_batch, real_floats, sum_dtype
 from keras_upsampling.ops.padding import pad
 from keras_upsampling.ops.tables import traced_by_torch
 
-# The longest axis to take products for: their cost grows with the square of its length.
+# The longest axis for products: their cost grows with the square of the length.
 _LONGEST = 256
 
 
@@ -50,23 +38,24 @@ def blur_pool(
 ) -> Tensor:
     """Blur the spatial axes of a batch, and keep every `size`-th sample.
 
-    What `BlurPool1D`, `BlurPool2D` and `BlurPool3D` do; see there for the filter and the borders.
+    The operation of `BlurPool1D`, `BlurPool2D` and `BlurPool3D`, which document the filter and the
+    borders.
 
     Args:
         x: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
-            `data_format="channels_first"`; one, two or three spatial axes. Integers are turned
-            into `keras.config.floatx()`.
+            `data_format="channels_first"`; one, two or three spatial axes. Integers are cast
+            to `keras.config.floatx()`.
         size: Factor for every axis, or one per axis.
-        order: How many boxes of `size` samples the filter is made of.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
+        order: Number of boxes of `size` samples whose convolution is the filter.
+        data_format: `"channels_last"` or `"channels_first"`. None: Keras's setting.
 
     Returns:
         Tensor with `ceil(length / size)` samples on every spatial axis.
 
     Raises:
-        TypeError: a factor or the order is not an integer, or `x` is symbolic or complex.
-        ValueError: a factor or the order is below 1, or `x` of the wrong rank or with an axis of
-            no samples.
+        TypeError: If a factor or `order` is not an integer, or `x` is symbolic or complex.
+        ValueError: If a factor or `order` is below 1, or `x` has the wrong rank or an empty
+            spatial axis.
 
     Example:
         >>> from keras import ops
@@ -86,23 +75,24 @@ def blur_pool(
     x = ops.cast(x, sum_dtype(dtype))
     for axis, factor in zip(batch.axes, batch.size, strict=True):
         if factor > 1:
-            way = _by_products if _takes_products(x, axis, factor) else _by_shifts
-            x = way(x, axis, factor, order)
+            products = _products_are_best(x, axis, factor)
+            blur_axis = _blur_by_products if products else _blur_by_shifts
+            x = blur_axis(x, axis, factor, order)
     return ops.cast(x, dtype)
 
 
-def _takes_products(x: Tensor, axis: int, size: int) -> bool:
-    # Compiled by PyTorch, no array of NumPy's may take part; and where products of float32 are
-    # rounded to fewer bits, as graphics cards do, a constant would not stay what it was.
+def _products_are_best(x: Tensor, axis: int, size: int) -> bool:
+    # `torch.compile` cannot hold NumPy arrays. GPUs may round products of float32 to fewer bits,
+    # so that constants would not stay constant.
     length = x.shape[axis]
     if traced_by_torch() or not isinstance(length, int) or length > _LONGEST or not on_cpu(x):
         return False
     return keras.backend.backend() != "jax" or size > 2
 
 
-def _by_products(x: Tensor, axis: int, size: int, order: int) -> Tensor:
-    """One axis of known length, as a product with its matrix."""
-    # The operator `@` keeps the dtype; `ops.matmul` answers float64 in float32.
+def _blur_by_products(x: Tensor, axis: int, size: int, order: int) -> Tensor:
+    """Blur and downsample one axis of known length by a product with its matrix."""
+    # The operator `@` keeps the dtype; `ops.matmul` computes float64 in float32.
     shape = list(ops.shape(x))
     matrix = ops.convert_to_tensor(
         blur_matrix(shape[axis], size, order), dtype=keras.backend.standardize_dtype(x.dtype)
@@ -114,18 +104,18 @@ def _by_products(x: Tensor, axis: int, size: int, order: int) -> Tensor:
     return ops.reshape(matrix @ ops.reshape(x, (lead, length, trail)), shape)
 
 
-def _by_shifts(x: Tensor, axis: int, size: int, order: int) -> Tensor:
-    """One axis, as a weighted sum of shifted samples."""
+def _blur_by_shifts(x: Tensor, axis: int, size: int, order: int) -> Tensor:
+    """Blur and downsample one axis by a weighted sum of shifted samples."""
     taps, before = blur_taps(size, order), -blur_start(size, order)
-    way = _in_steps if keras.backend.backend() == "torch" else _by_phases
-    shifted = way(x, axis, size, len(taps), before)
+    shifts = _shifts_by_steps if keras.backend.backend() == "torch" else _shifts_by_phases
+    shifted = shifts(x, axis, size, len(taps), before)
     return sum(tap * copy for tap, copy in zip(taps, shifted, strict=True))
 
 
-def _in_steps(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
-    """Return, for every tap, what it meets for each output; as PyTorch's exporter understands it.
+def _shifts_by_steps(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
+    """Return, for every tap, the samples that it reads for all outputs, by slices with steps.
 
-    That cannot prove that a slice of a length which depends on the axis's lies within it.
+    PyTorch's exporter cannot prove that slices of a computed length lie within the axis.
     """
     widths = [(0, 0)] * len(x.shape)
     widths[axis] = (before, taps - 1 - before)
@@ -133,14 +123,14 @@ def _in_steps(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[T
     return [padded[(*leading, slice(t, t - taps + 1 or None, size))] for t in range(taps)]
 
 
-def _by_phases(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
-    """Return the same by slices without steps, whose gradients are quick elsewhere."""
+def _shifts_by_phases(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
+    """Return the same samples by slices without steps, whose gradients are faster elsewhere."""
     outputs = (ops.shape(x)[axis] + size - 1) // size
-    # In cells of `size` samples, of which every output's taps reach across as many.
-    across = -(-taps // size)
-    cells = outputs + across - 1
+    # The axis is cut into cells of `size` samples; the taps of an output span `span` cells.
+    span = -(-taps // size)
+    cells = outputs + span - 1
     widths = [(0, 0)] * len(x.shape)
-    widths[axis] = (before, across * size - 1 - before)  # enough for a last cell of one sample
+    widths[axis] = (before, span * size - 1 - before)  # enough for a last cell of one sample
     leading = (slice(None),) * axis
     padded = crop(pad(x, widths, "symmetric"), [*leading, slice(0, cells * size)])
     shape = list(ops.shape(x))

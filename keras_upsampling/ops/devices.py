@@ -1,4 +1,4 @@
-"""Where a tensor is, and what runs operations on it."""
+"""The device of a tensor, and the engine that runs operations on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BACKEND = keras.backend.backend()
 if _BACKEND == "tensorflow":
     import tensorflow as tf
 
-    try:  # it is private
+    try:  # a private name, which may go
         from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
     except ImportError:
         GraphOrParentsInXlaContext = None
@@ -18,16 +18,16 @@ if _BACKEND == "tensorflow":
 
 def on_cpu(x: Tensor) -> bool:
     """Return whether operations on `x` run on a CPU."""
-    if _BACKEND == "torch":  # Keras does not list its devices
+    if _BACKEND == "torch":  # Keras does not list PyTorch's devices
         return x.device.type == "cpu"
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def engines() -> tuple[str, ...]:
-    """Return what may run the caller's operations.
+    """Return the engines that may run the caller's operations.
 
-    That is the backend, or `"tensorflow-xla"` in a graph that TensorFlow compiles by XLA; both of
-    TensorFlow's where it does not say which.
+    An engine is a backend, or `"tensorflow-xla"` in a graph that TensorFlow compiles by XLA. Both
+    engines of TensorFlow are returned if it does not tell which one runs.
     """
     if _BACKEND != "tensorflow" or tf.executing_eagerly():
         return (_BACKEND,)

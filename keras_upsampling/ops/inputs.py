@@ -1,4 +1,4 @@
-"""The inputs of operations and layers: checked and normalised in one place."""
+"""Check and normalise the inputs of operations and layers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from keras_upsampling._types import DataFormat, IntPerAxis, Tensor
 
 
 class Batch(NamedTuple):
-    """A batch of maps with the arguments that every operation on maps takes, all checked.
+    """A batch of maps and its checked arguments, which every operation on maps takes.
 
     Attributes:
-        x: The maps, `(batch, *spatial, channels)` or channels first.
-        size: The factor of every spatial axis.
+        x: Maps, `(batch, *spatial, channels)` or channels first.
+        size: Factor of every spatial axis.
         data_format: `"channels_last"` or `"channels_first"`.
     """
 
@@ -33,12 +33,12 @@ class Batch(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """The number of spatial axes."""
+        """Number of spatial axes."""
         return len(self.size)
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """The positions of the spatial axes."""
+        """Positions of the spatial axes."""
         return spatial_axes(self.rank, self.data_format)
 
 
@@ -50,19 +50,19 @@ def checked_batch(
     layers: str,
     rank: int | None = None,
 ) -> Batch:
-    """Return a batch of maps and its arguments, checked.
+    """Check a batch of maps and its arguments, and return them.
 
     Args:
         x: Tensor or array, `(batch, *spatial, channels)` or channels first.
         size: Factor for every spatial axis, or one per axis.
-        data_format: As in Keras; None for Keras's setting.
-        layers: The layers that do the same, which the error for a symbolic tensor names.
-        rank: Number of spatial axes. None: any of one, two and three.
+        data_format: `"channels_last"` or `"channels_first"`. None: Keras's setting.
+        layers: Layers that do the same, for the error about a symbolic tensor.
+        rank: Number of spatial axes. None: one, two or three.
 
     Raises:
-        TypeError: `x` is symbolic, or a factor is not an integer.
-        ValueError: `x` has another rank or an empty spatial axis, a factor is below 1, or the data
-            format is unknown.
+        TypeError: If `x` is symbolic, or a factor is not an integer.
+        ValueError: If `x` has another rank or an empty spatial axis, a factor is below 1, or the
+            data format is unknown.
     """
     data_format = data_format_or_default(data_format)
     x = concrete_tensor(x, layers)
@@ -74,18 +74,19 @@ def checked_batch(
 
 
 def real_floats(x: Tensor, name: str, dtype: str | None = None) -> Tensor:
-    """Return real numbers as floats; integers are cast to `dtype`, by default Keras's float type.
+    """Return real numbers as floats; cast integers to `dtype`, by default Keras's float type.
 
     Raises:
-        TypeError: they are complex.
+        TypeError: If they are complex.
     """
-    own = keras.backend.standardize_dtype(x.dtype)
-    refuse_complex(own, name)
-    return x if keras.backend.is_float_dtype(own) else ops.cast(x, dtype or keras.config.floatx())
+    x_dtype = keras.backend.standardize_dtype(x.dtype)
+    refuse_complex(x_dtype, name)
+    is_float = keras.backend.is_float_dtype(x_dtype)
+    return x if is_float else ops.cast(x, dtype or keras.config.floatx())
 
 
 def sum_dtype(dtype: Any) -> str:
-    """Return the dtype in which to compute sums of numbers of `dtype`: float32 at least.
+    """Return the dtype for sums of values of `dtype`: float64 for float64, else float32.
 
     Half precision would round after every addition.
     """
@@ -93,28 +94,28 @@ def sum_dtype(dtype: Any) -> str:
 
 
 def refuse_complex(dtype: str, name: str) -> None:
-    """Refuse a dtype of complex numbers, of which one part would be dropped.
+    """Raise for complex dtypes: casting would drop the imaginary part.
 
     Raises:
-        TypeError: it is one.
+        TypeError: If `dtype` is complex.
     """
     if "complex" in dtype:
         raise TypeError(
-            f"`{name}` must be real numbers. Received dtype {dtype}; take the real and the "
-            "imaginary part apart."
+            f"`{name}` must be real numbers. Received dtype {dtype}. Pass the real and the "
+            "imaginary part separately."
         )
 
 
 def cast_inputs(inputs: Tensor, dtype: str) -> Tensor:
-    """Return the inputs of a layer in its dtype: Keras leaves integers as they are.
+    """Cast the inputs of a layer to its dtype, also integers, which Keras does not cast.
 
     Raises:
-        TypeError: they are complex, of which one part would be dropped.
+        TypeError: If they are complex.
     """
-    own = keras.backend.standardize_dtype(inputs.dtype)
-    if own == dtype:
+    input_dtype = keras.backend.standardize_dtype(inputs.dtype)
+    if input_dtype == dtype:
         return inputs
-    refuse_complex(own, "inputs")
+    refuse_complex(input_dtype, "inputs")
     return ops.cast(inputs, dtype)
 
 
@@ -122,12 +123,12 @@ def concrete_tensor(value: Any, layers: str) -> Tensor:
     """Return `value` as a tensor.
 
     Raises:
-        TypeError: it is symbolic, a place in a functional model; the message names the
+        TypeError: If it is the symbolic tensor of a functional model. The message names the
             `layers` to use there.
     """
     if isinstance(value, keras.KerasTensor):
         raise TypeError(
-            f"Expected a tensor or an array. Received the symbolic {value!r}; in a functional "
+            f"Expected a tensor or an array. Received the symbolic {value!r}. In a functional "
             f"model, use {layers}."
         )
     return ops.convert_to_tensor(value)

@@ -1,4 +1,4 @@
-"""Padding that means the same on every backend.
+"""Padding with the same result on every backend.
 
 `keras.ops.pad` has no `edge` or `wrap`, and its `symmetric` repeats the edge on PyTorch.
 """
@@ -16,8 +16,8 @@ from keras_upsampling._types import Tensor
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.inputs import concrete_tensor
 
-# Which row of an axis of `length` rows stands `step` rows beyond an `end` of it, its first or last
-# row. Whole divisions and remainders work for lengths too that an exporter leaves open.
+# The row of an axis of `length` rows that is copied to `step` rows after `end`, which is its first
+# or last row. Integer divisions and remainders can be traced for unknown lengths.
 _SOURCES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "edge": lambda _, end, step: end + 0 * step,
     "wrap": lambda length, end, step: (end + step) % length,
@@ -27,28 +27,28 @@ _SOURCES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def _mirrored(row: Tensor, length: Tensor, repeated: int) -> Tensor:
-    # Back and forth, each end once or, `repeated`, twice: 0 1 2 1 0 1 ... or 0 1 2 2 1 0 0 ...
+    # Back and forth, each end once or, if `repeated`, twice: 0 1 2 1 0 1 ... or 0 1 2 2 1 0 0 ...
     period = 2 * (length - 1 + repeated)
-    # An axis of one sample may have no period; the divisor is then 1.
+    # An axis of one sample may have a period of 0; the divisor is then 1.
     row = row % (period + 1 // (period + 1))
     return row + row // length * (period - repeated - 2 * row)
 
 
 def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
-    """Pad every axis of a tensor, as `numpy.pad` does, with equal results on every backend.
+    """Pad every axis of a tensor as `numpy.pad` does, with the same result on every backend.
 
     Args:
-        x: Tensor.
-        widths: How many samples to add before and after each axis of `x`.
+        x: Tensor of any shape.
+        widths: Number of samples to add before and after each axis of `x`.
         mode: `"edge"`, `"wrap"`, `"reflect"` or `"symmetric"`.
 
     Returns:
         The padded tensor, in the dtype of `x`.
 
     Raises:
-        TypeError: `x` is symbolic.
-        ValueError: unknown mode, a negative width, not one pair of widths per axis, or an
-            axis of no samples.
+        TypeError: If `x` is symbolic.
+        ValueError: If `mode` is unknown, a width is negative, there is not one pair of widths per
+            axis, or a padded axis is empty.
 
     Example:
         >>> from keras import ops
@@ -61,7 +61,7 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
     x = concrete_tensor(x, "the `padding` of UpsampleConv1D, UpsampleConv2D or UpsampleConv3D")
     if len(widths) != len(x.shape):
         raise ValueError(
-            f"`widths` must have one pair per axis. Received {len(widths)} pairs "
+            f"`widths` must have one pair per axis. Received: {len(widths)} pairs "
             f"for an input with {len(x.shape)} axes."
         )
     for axis, (before, after) in enumerate(widths):
@@ -69,21 +69,22 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
             continue
         if before < 0 or after < 0 or x.shape[axis] == 0:
             raise ValueError(
-                "An axis of at least one sample can be padded with 0 samples or more. Received "
-                f"widths {(before, after)} for axis {axis} of an input of shape {tuple(x.shape)}."
+                "Widths must be at least 0, and a padded axis must have at least one sample. "
+                f"Received widths {(before, after)} for axis {axis} of an input of shape "
+                f"{tuple(x.shape)}."
             )
         length = ops.shape(x)[axis]
-        front = _rows(x, axis, partial(source, length, 0), range(-before, 0))
-        back = _rows(x, axis, partial(source, length, length - 1), range(1, after + 1))
-        x = ops.concatenate([*front, x, *back], axis=axis)
+        rows_before = _rows(x, axis, partial(source, length, 0), range(-before, 0))
+        rows_after = _rows(x, axis, partial(source, length, length - 1), range(1, after + 1))
+        x = ops.concatenate([*rows_before, x, *rows_after], axis=axis)
     return x
 
 
 def _rows(x: Tensor, axis: int, source: Callable[[Tensor], Tensor], steps: range) -> list[Tensor]:
-    """Return the rows that stand at so many steps from an end of an axis, side by side."""
+    """Return the rows at `steps` from an end of an axis, to concatenate."""
     leading = [slice(None)] * axis
     if not steps or isinstance(x.shape[axis], int) or keras.backend.backend() == "tensorflow":
-        # Slices, not one gather, whose gradient would be a scatter.
+        # Slices, because the gradient of a gather is a scatter.
         return [crop(x, [*leading, slice(row, row + 1)]) for row in map(source, steps)]
-    # Where the length is open, exporters would have to prove that slices lie within the axis.
+    # For unknown lengths, exporters cannot prove that slices lie within the axis.
     return [x[(*leading, source(ops.arange(steps.start, steps.stop)))]]

@@ -1,19 +1,19 @@
-"""Separable upsampling by whole factors, with the same numbers on every backend.
+"""Separable upsampling by integer factors, with the same values on every backend.
 
-Axis by axis, in one of four ways with one result:
+Every axis is computed by one of four functions with the same result:
 
-- *repeat*: nearest is a copy; `ops.repeat` is what `UpSampling2D` uses too.
-- *resize*: TensorFlow and PyTorch have a kernel of their own for linear interpolation, much
-  quicker than anything composed of other operations. It is taken where it is exact.
-- *shifts*: a weighted sum of shifted copies for each phase. XLA fuses the sums, so on JAX this
-  is the quickest for linear by small factors. It is also the way that needs no known length,
-  and that `torch.compile` and `torch.export` understand.
-- *products*: the banded matrix of the axis, cut into blocks along its diagonal: matrix products
-  are quick everywhere, their gradient too, and the blocks keep long axes from costing more.
+- *repeat*: nearest is a copy, by `ops.repeat`, as in `UpSampling2D`.
+- *resize*: TensorFlow and PyTorch have their own kernel for linear interpolation, much faster than
+  a composition of other operations. It is used where it is exact.
+- *shifts*: a weighted sum of shifted copies for each phase. XLA fuses the sums, so on JAX this is
+  the fastest for linear by small factors. It needs no known length, and `torch.compile` and
+  `torch.export` can trace it.
+- *products*: products with the diagonal blocks of the axis's banded matrix. Matrix products are
+  fast on every backend, their gradients too, and with the blocks the cost per sample does not grow
+  with the length of the axis.
 
-TensorFlow's own kernels for cubic and Lanczos are left alone, though they are quicker: they do
-not compile under XLA, and its cubic rounds the weights to a table, which only powers of two meet
-exactly.
+TensorFlow's own kernels for cubic and Lanczos are faster, but not used: they do not compile under
+XLA, and the cubic one rounds its weights to a table that is exact only for powers of two.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from keras import ops
 
 from keras_upsampling._arguments import interpolation_name
 from keras_upsampling._types import IntPerAxis, Tensor
-from keras_upsampling.ops.banded_products import BLOCK, PRODUCTS, by_products
+from keras_upsampling.ops.banded_products import BLOCK, PRODUCTS, upsample_by_products
 from keras_upsampling.ops.crop import crop
-from keras_upsampling.ops.gradient import resized
+from keras_upsampling.ops.gradient import differentiable_resize
 from keras_upsampling.ops.inputs import checked_batch, real_floats, sum_dtype
 from keras_upsampling.ops.padding import pad
-from keras_upsampling.ops.tables import phase_taps, traced_by_torch, zero_padded
+from keras_upsampling.ops.tables import pad_with_zeros, phase_taps, traced_by_torch
 
-# The largest factor to take shifts for: their phases are spelt out one by one, and compiling
-# them takes the longer the more there are.
+# The largest factor for shifts on JAX: every phase is a separate sum, so compiling takes longer
+# with more phases.
 _SHIFTS = 4
 
 
@@ -46,30 +46,30 @@ def resample(
     interpolation: str = "nearest",
     data_format: str | None = None,
 ) -> Tensor:
-    """Enlarge the spatial axes of a batch by whole factors.
+    """Upsample the spatial axes of a batch by integer factors.
 
-    Sampling positions are half-pixel centres; at the borders, taps that fall outside are
-    dropped and the others scaled to sum to one. The numbers are those of
-    `keras.layers.UpSampling2D` on JAX, on every backend and in every rank. They must be finite:
-    but for nearest, a NaN or an infinity may spread along its axis.
+    Sampling positions are half-pixel centres. At the borders, taps outside the map are dropped and
+    the other taps are scaled to sum to one. On every backend and in every rank, the values are
+    those of `keras.layers.UpSampling2D` on JAX. The input must be finite: with an interpolation
+    other than nearest, a NaN or an infinity may spread along its axis.
 
     Args:
         x: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
             `data_format="channels_first"`; one, two or three spatial axes. Nearest keeps
-            any dtype; the others turn integers into `keras.config.floatx()`.
+            any dtype; other interpolations cast integers to `keras.config.floatx()`.
         size: Factor for every axis, or one per axis.
         interpolation: `"nearest"`, `"linear"`, `"cubic"` (Keys, a = -0.5), `"lanczos3"` or
             `"lanczos5"`; in two dimensions also `"bilinear"` and `"bicubic"`, in three
             `"trilinear"`.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
+        data_format: `"channels_last"` or `"channels_first"`. None: Keras's setting.
 
     Returns:
         Tensor with every spatial axis `size` times as long.
 
     Raises:
-        TypeError: a factor is not an integer, or `x` is symbolic or complex.
-        ValueError: unknown interpolation, a factor below 1, or `x` of the wrong rank or with an
-            axis of no samples.
+        TypeError: If a factor is not an integer, or `x` is symbolic or complex.
+        ValueError: If `interpolation` is unknown, a factor is below 1, or `x` has the wrong rank or
+            an empty spatial axis.
 
     Example:
         >>> from keras import ops
@@ -87,18 +87,18 @@ def resample(
     x, size, axes = batch.x, batch.size, batch.axes
     interpolation = interpolation_name(interpolation, batch.rank)
     dtype = keras.backend.standardize_dtype(x.dtype)
-    if "float8" in dtype:  # which TensorFlow does not copy, and float32 holds
-        return ops.cast(enlarge(ops.cast(x, "float32"), size, interpolation, axes), dtype)
-    return enlarge(x, size, interpolation, axes)
+    if "float8" in dtype:  # TensorFlow cannot copy it; float32 represents it exactly
+        return ops.cast(upsample(ops.cast(x, "float32"), size, interpolation, axes), dtype)
+    return upsample(x, size, interpolation, axes)
 
 
-def enlarge(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[int]) -> Tensor:
-    """`resample` with every argument checked."""
-    # The last axis first: it is the one whose products are small, so it is better
-    # done while the others are short.
-    enlarged = [(axis, factor) for axis, factor in zip(axes, size, strict=True) if factor > 1][::-1]
+def upsample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[int]) -> Tensor:
+    """Upsample as `resample` does, for checked arguments."""
+    # The last axis first: its products are the smallest, so they are computed while the other
+    # axes are short.
+    changes = [(axis, factor) for axis, factor in zip(axes, size, strict=True) if factor > 1][::-1]
     if interpolation == "nearest":
-        for axis, factor in enlarged:
+        for axis, factor in changes:
             x = ops.repeat(x, factor, axis=axis)
         return x
 
@@ -106,21 +106,19 @@ def enlarge(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[i
     dtype = keras.backend.standardize_dtype(x.dtype)
     x = ops.cast(x, sum_dtype(dtype))
     if interpolation == "linear" and _resize_is_exact(x, size, axes):
-        x, enlarged = _by_resize(x, size, axes), []
-    for axis, factor in enlarged:
-        way = _by_shifts if _takes_shifts(x, axis, factor, interpolation) else by_products
-        x = way(x, axis, factor, interpolation)
+        x, changes = _upsample_by_resize(x, size, axes), []
+    for axis, factor in changes:
+        shifts = _shifts_are_best(x, axis, factor, interpolation)
+        upsample_axis = _upsample_by_shifts if shifts else upsample_by_products
+        x = upsample_axis(x, axis, factor, interpolation)
     return ops.cast(x, dtype)
 
 
 def _resize_is_exact(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> bool:
-    # Both kernels find positions as (o + 0.5) * (1 / factor) - 0.5 in float32 (PyTorch's in
-    # float64 where the numbers are), exact for powers of two. For other factors the error grows
-    # along the axis (on PyTorch 2.4e-5 after 100 samples, factor 3, normal data); compiled by XLA,
-    # TensorFlow's slips a whole sample. TensorFlow's kernel answers float64 in float32; Keras's
-    # function needs known lengths.
+    # Both kernels round positions (o + 0.5) * (1 / factor) - 0.5. This is exact for powers of two;
+    # for other factors the error grows along the axis, and is negligible on short axes on PyTorch.
     dtypes, longest = {
-        "tensorflow": (("float32",), 0),
+        "tensorflow": (("float32",), 0),  # its kernel computes float64 in float32
         "torch": (("float32", "float64"), 32),
     }.get(keras.backend.backend(), ((), 0))
     dtype = keras.backend.standardize_dtype(x.dtype)
@@ -131,70 +129,71 @@ def _resize_is_exact(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> boo
             isinstance(length, int) and (factor & (factor - 1) == 0 or length <= longest)
             for length, factor in zip(lengths, size, strict=True)
         )
-        and max(_kernel_lengths(lengths, size)) <= _halves(dtype)
+        and max(_kernel_lengths(lengths, size)) <= _largest_with_halves(dtype)
     )
 
 
 def _kernel_lengths(lengths: Sequence[int], size: Sequence[int]) -> list[int]:
-    """Return the lengths of all axes that `_by_resize` has the kernel make."""
-    enlarged = [length * factor for length, factor in zip(lengths, size, strict=True)]
-    joined = [enlarged[1] * enlarged[2]] if len(size) == 3 and size[0] > 1 else []
-    return enlarged + joined
+    """Return the lengths of all axes that the kernel writes in `_upsample_by_resize`."""
+    upsampled = [length * factor for length, factor in zip(lengths, size, strict=True)]
+    joined = [upsampled[1] * upsampled[2]] if len(size) == 3 and size[0] > 1 else []
+    return upsampled + joined
 
 
-def _halves(dtype: str) -> int:
-    """Return up to which number floats tell halves apart: all bits but one are before the point."""
+def _largest_with_halves(dtype: str) -> int:
+    """Return the largest number below which a float dtype represents all multiples of 0.5."""
     return 2 ** int(np.finfo(dtype).nmant)
 
 
-def _takes_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> bool:
-    # Compiled by PyTorch, the sums are fused, and no array of NumPy's may take part.
+def _shifts_are_best(x: Tensor, axis: int, factor: int, interpolation: str) -> bool:
+    # `torch.compile` fuses the sums, and cannot hold NumPy arrays.
     if not isinstance(x.shape[axis], int) or traced_by_torch():
         return True
     if keras.backend.backend() == "jax" and interpolation == "linear" and factor <= _SHIFTS:
         return True
-    # Blocks that have fewer lines to go over than columns hold more numbers than the map they
-    # make: of an axis of millions of samples, gigabytes.
+    # With fewer lines than a block has columns, the blocks have more values than the output map:
+    # gigabytes for an axis of millions of samples.
     lines = math.prod(n for i, n in enumerate(x.shape) if i != axis and isinstance(n, int))
     return x.shape[axis] > BLOCK * PRODUCTS and lines < BLOCK
 
 
-def _by_resize(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> Tensor:
-    """Linear, by the backend's own kernel for pairs of axes."""
+def _upsample_by_resize(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> Tensor:
+    """Upsample all axes linearly by the backend's own kernel, which takes two axes."""
     channels_last = axes[0] == 1
     lengths = [x.shape[axis] for axis in axes]
-    enlarged = [length * factor for length, factor in zip(lengths, size, strict=True)]
+    upsampled = [length * factor for length, factor in zip(lengths, size, strict=True)]
 
     def resize(x: Tensor, target: Sequence[int]) -> Tensor:
-        return resized(x, target, "channels_last" if channels_last else "channels_first")
+        data_format = "channels_last" if channels_last else "channels_first"
+        return differentiable_resize(x, target, data_format)
 
     if len(axes) == 2:
-        return resize(x, enlarged)
+        return resize(x, upsampled)
 
     batch, channels = ops.shape(x)[0], ops.shape(x)[-1 if channels_last else 1]
 
-    def pair(rows: int, columns: int, lead: int = 1) -> tuple[Tensor, ...]:
-        """Two axes for the kernel; one before them joins the batch or the channels."""
+    def image_shape(rows: int, columns: int, lead: int = 1) -> tuple[Tensor, ...]:
+        """Return a shape of two spatial axes; a leading axis joins the batch or the channels."""
         if channels_last:
             return (batch * lead, rows, columns, channels)
         return (batch, channels * lead, rows, columns)
 
     if len(axes) == 1:
-        x = resize(ops.reshape(x, pair(lengths[0], 1)), (enlarged[0], 1))
+        x = resize(ops.reshape(x, image_shape(lengths[0], 1)), (upsampled[0], 1))
     else:
         depth, rows, columns = lengths
-        x = resize(ops.reshape(x, pair(rows, columns, depth)), enlarged[1:])
+        x = resize(ops.reshape(x, image_shape(rows, columns, depth)), upsampled[1:])
         if size[0] > 1:
-            flat = enlarged[1] * enlarged[2]
-            x = resize(ops.reshape(x, pair(depth, flat)), (enlarged[0], flat))
-    shape = (batch, *enlarged, channels) if channels_last else (batch, channels, *enlarged)
+            flat = upsampled[1] * upsampled[2]
+            x = resize(ops.reshape(x, image_shape(depth, flat)), (upsampled[0], flat))
+    shape = (batch, *upsampled, channels) if channels_last else (batch, channels, *upsampled)
     return ops.reshape(x, shape)
 
 
 def phase_planes(x: Tensor, axis: int, factor: int, interpolation: str) -> list[Tensor]:
-    """Enlarge one axis; return its phases apart, each as long as the axis of `x`.
+    """Upsample one axis and return its phases separately, each as long as the axis of `x`.
 
-    Output sample `factor * i + p` of the enlarged axis is sample `i` of phase `p`.
+    Sample `factor * i + p` of the upsampled axis is sample `i` of phase `p`.
     """
     if interpolation == "nearest":
         return [x] * factor
@@ -212,19 +211,20 @@ def phase_planes(x: Tensor, axis: int, factor: int, interpolation: str) -> list[
         ]
 
     if interpolation == "linear":
-        # Of two taps that sum to one, giving one's weight to the other is repeating the edge.
+        # For two taps that sum to one, dropping the outer tap equals repeating the edge.
         return sums(pad(x, widths, "edge"))
-    # The padding is zero, so what the taps inside sum to is what the same sums make of ones.
+    # With zero padding, the same sums of a map of ones are the sums of the taps inside the map.
     ones = [1] * len(x.shape)
     ones[axis] = ops.shape(x)[axis]
-    inside = sums(zero_padded(ops.ones(ones, dtype=x.dtype), widths))
+    inside = sums(pad_with_zeros(ops.ones(ones, dtype=x.dtype), widths))
     return [
-        phase * (1 / part) for phase, part in zip(sums(zero_padded(x, widths)), inside, strict=True)
+        phase * (1 / weight)
+        for phase, weight in zip(sums(pad_with_zeros(x, widths)), inside, strict=True)
     ]
 
 
-def _by_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> Tensor:
-    """One axis, as a weighted sum of shifted copies for each phase."""
+def _upsample_by_shifts(x: Tensor, axis: int, factor: int, interpolation: str) -> Tensor:
+    """Upsample one axis by a weighted sum of shifted copies for each phase."""
     shape = list(ops.shape(x))
     shape[axis] *= factor
     return ops.reshape(ops.stack(phase_planes(x, axis, factor, interpolation), axis + 1), shape)

@@ -1,4 +1,4 @@
-"""Sub-pixel convolution: one convolution that makes all phases of the output at once."""
+"""Sub-pixel convolution: one convolution that computes all phases as channels."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ def subpixel_conv(
 ) -> Tensor:
     """Convolve a batch, then move the phases from the channels into the spatial axes.
 
-    Channel `phase * filters + f` of the convolution is that phase of filter `f` in both data
-    formats and on every backend, so kernels and biases serve in both. That is how
-    `keras.ops.depth_to_space` has them with channels last; with channels first its backends differ,
-    and PyTorch's `pixel_shuffle` has the filters before the phases.
+    Channel `phase * filters + f` of the convolution is that phase of filter `f`, in both data
+    formats and on every backend. So kernels and biases work in both formats.
+    `keras.ops.depth_to_space` has the same order with channels last. With channels first its order
+    depends on the backend, and PyTorch's `pixel_shuffle` has the filters before the phases.
 
     Args:
         x: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
-            `data_format="channels_first"`; one, two or three spatial axes. Integers are turned
-            into the kernel's dtype. No axis may be empty but the batch.
+            `data_format="channels_first"`; one, two or three spatial axes. Integers are cast to
+            the kernel's dtype. Only the batch axis may be empty.
         kernel: Tensor `(*kernel_size, channels, prod(size) * filters)` of floats.
         size: Factor for every axis, or one per axis.
-        bias: Tensor `(prod(size) * filters,)`, one number for every phase of every filter, or
+        bias: Tensor `(prod(size) * filters,)`, one value for every phase of every filter, or
             None.
-        padding: Of the map that is convolved: `"same"` (zeros) and `"valid"` as in Keras;
+        padding: Boundary padding of the input: `"same"` (zeros) and `"valid"` as in Keras;
             `"reflect"`, `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
+        data_format: `"channels_last"` or `"channels_first"`. None: Keras's setting.
 
     Returns:
-        Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels; every
-        spatial axis is `size` times as long, under `"valid"` after the kernel's extent minus one is
-        taken off.
+        Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels. Every
+        spatial axis is `size` times as long as the convolved map's. With `"valid"`, the convolved
+        map is shorter than the input by the kernel's extent minus one.
 
     Raises:
-        TypeError: a factor is not an integer, the kernel is not of floats, or `x` is symbolic,
-            complex or of floats of 8 bits.
-        ValueError: unknown padding, a factor below 1, `x` or `kernel` of the wrong rank, channels
-            that do not match, outputs of the kernel that `prod(size)` does not divide, a bias that
-            is not one number for each of them, or an axis of known length that is empty or too
-            short for the padding.
+        TypeError: If a factor is not an integer, the kernel does not contain floats, or `x` is
+            symbolic, complex or of a float dtype of 8 bits.
+        ValueError: If `padding` is unknown, a factor is below 1, `x` or `kernel` has the wrong
+            rank, their channels differ, the kernel's outputs are not divisible by `prod(size)`, the
+            shape of `bias` is wrong, or an axis of known length is empty or too short for the
+            padding.
 
     Example:
         >>> from keras import ops
@@ -84,6 +84,6 @@ def subpixel_conv(
     for axis, extent in zip(batch.axes, kernel.shape[:rank], strict=True):
         if isinstance(x.shape[axis], int):
             convolved_length(x.shape[axis], extent, padding, map_name="input")
-    # To enlarge by one and convolve is to convolve, with all paddings and in any precision.
+    # Upsampling by 1 and a convolution is a convolution, with all paddings and checks of dtypes.
     y = upsample_conv(x, kernel, 1, bias=bias, padding=padding, data_format=data_format)
     return interleave(y, size, data_format=data_format)

@@ -1,4 +1,4 @@
-"""What compiling asks for: taps as constants, functions compiled or left alone."""
+"""Tracing and compiling: constant taps, compiled functions, and static lengths."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _F = TypeVar("_F", bound=Callable[..., object])
 
 
 def phase_taps(size: int, interpolation: str) -> tuple[int, tuple[tuple[float, ...], ...]]:
-    """Return the first offset of `maths.resampling.phase_taps`, and its weights by phase."""
+    """Return the first offset and the weights by phase of `maths.resampling.phase_taps`."""
     taps = resampling.phase_taps(size, interpolation)
     return taps.first, tuple(map(tuple, taps.weights.tolist()))
 
 
 def axis_filter(size: int, interpolation: str) -> tuple[int, tuple[float, ...], int]:
-    """Return the first offset of `maths.resampling.axis_filter`, its weights and its reach."""
-    found = resampling.axis_filter(size, interpolation)
-    return found.first, found.weights, found.reach
+    """Return the first offset, the weights and the reach of `maths.resampling.axis_filter`."""
+    taps = resampling.axis_filter(size, interpolation)
+    return taps.first, taps.weights, taps.reach
 
 
 if keras.backend.backend() == "jax":
@@ -33,39 +33,40 @@ if keras.backend.backend() == "torch":
     import torch
 
 
-def constant(function: _F) -> _F:
-    """Have `torch.compile` run a function once and take what it returns as given.
+def traced_as_constant(function: _F) -> _F:
+    """Make `torch.compile` call a function once and treat its result as a constant.
 
-    TensorFlow and JAX run it once anyway, when they trace. `torch.compile` would trace into it,
-    and stop at what is not of PyTorch.
+    TensorFlow and JAX call it once in any case, when they trace. `torch.compile` would trace into
+    it, and fail at operations that are not PyTorch's.
     """
     if keras.backend.backend() != "torch":
         return function
     return torch.compiler.assume_constant_result(function)
 
 
-phase_taps, axis_filter = constant(phase_taps), constant(axis_filter)
+phase_taps, axis_filter = traced_as_constant(phase_taps), traced_as_constant(axis_filter)
 
 
 def not_traced(function: _F) -> _F:
-    """Have `torch.compile` run a function as it is: it makes constants of NumPy's arrays."""
+    """Make `torch.compile` run a function untraced, for functions that use NumPy arrays."""
     return torch.compiler.disable(function) if keras.backend.backend() == "torch" else function
 
 
 def compiled_on_jax(function: _F, static: tuple[str, ...]) -> _F:
-    """Have JAX compile a function of many operations at once, and not one by one.
+    """Make JAX compile a function as one program instead of operation by operation.
 
-    The arguments named `static` are no tensors.
+    `static` are the names of the arguments that are not tensors.
     """
     if keras.backend.backend() != "jax":
         return function
     return jax.jit(function, static_argnames=static)
 
 
-def zero_padded(x: Tensor, widths: Sequence[tuple[int, int]]) -> Tensor:
-    """Return `keras.ops.pad` with zeros; on PyTorch its own function.
+def pad_with_zeros(x: Tensor, widths: Sequence[tuple[int, int]]) -> Tensor:
+    """Return `keras.ops.pad` with zeros; on PyTorch by PyTorch's own function.
 
-    There Keras names an operation at every call, and `torch.compile` would compile for each name.
+    Keras gives the operation a new name at every call, and `torch.compile` would compile for each
+    name.
     """
     if keras.backend.backend() != "torch":
         return ops.pad(x, widths)
@@ -78,13 +79,13 @@ def traced_by_torch() -> bool:
 
 
 def traced_for_onnx() -> bool:
-    """Return whether PyTorch records the caller step by step, as for ONNX with unknown sizes."""
+    """Return whether PyTorch traces the caller by `torch.jit`, as for ONNX with unknown sizes."""
     return keras.backend.backend() == "torch" and torch.jit.is_tracing()
 
 
-def known(length: Tensor) -> int | None:
-    """Return a length of a shape, or None where the trace leaves it open."""
-    if traced_by_torch():  # which shows an open length as an integer
+def static_length(length: Tensor) -> int | None:
+    """Return a length of a shape, or None if it is unknown in the trace."""
+    if traced_by_torch():  # unknown lengths look like integers here
         from torch.fx.experimental.symbolic_shapes import has_static_value
 
         return operator.index(length) if has_static_value(length) else None

@@ -1,4 +1,4 @@
-"""Upsampling and convolving a batch, in one step where that pays."""
+"""Upsample and convolve a batch, in one step where that is faster."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ def upsample_conv(
     data_format: str | None = None,
     dilation_rate: IntPerAxis = 1,
 ) -> Tensor:
-    """Enlarge a batch by whole factors and convolve it, in one step where that pays.
+    """Upsample a batch by integer factors and convolve it, in one step where that is faster.
 
-    There are several methods with one result. The one is taken that should be the quickest for
-    the sizes at hand: see "Upsample and convolve in one step" in the documentation.
+    There are five methods with the same result. The method with the lowest estimated time for the
+    given sizes is used: see "Upsample and convolve in one step" in the documentation.
 
     Args:
         x: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
             `data_format="channels_first"`; one, two or three spatial axes. Integers are
-            turned into the kernel's dtype. No axis may be empty but the batch.
-        kernel: Tensor `(*kernel_size, channels // groups, filters)`, as in `keras.ops.conv`:
-            fewer channels than `x` has make a grouped convolution. Floats; a kernel of higher
-            precision than `x` is composed in its own, then cast.
+            cast to the kernel's dtype. Only the batch axis may be empty.
+        kernel: Tensor `(*kernel_size, channels // groups, filters)` of floats, as in
+            `keras.ops.conv`: with fewer channels than `x`, the convolution is grouped. A kernel of
+            higher precision than `x` is composed in its own precision, then cast.
         size: Factor for every axis, or one per axis.
         bias: Tensor `(filters,)` that is added to every sample, or None.
-        interpolation: As in `resample`.
-        padding: Of the enlarged map: `"same"` (zeros) and `"valid"` as in Keras;
+        interpolation: Name of an interpolation, as in `resample`.
+        padding: Boundary padding of the upsampled map: `"same"` (zeros) and `"valid"` as in Keras;
             `"reflect"`, `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        dilation_rate: Step between the kernel's taps on the enlarged map, for every axis or
-            one per axis.
+        data_format: `"channels_last"` or `"channels_first"`. None: Keras's setting.
+        dilation_rate: Distance of the kernel's taps on the upsampled map, in samples, for every
+            axis or one per axis.
 
     Returns:
-        Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels; every
-        spatial axis is `size` times as long, less the kernel's extent minus one under `"valid"`.
+        Tensor in the dtype of `x` (for integers, the kernel's) with `filters` channels. Every
+        spatial axis is `size` times as long; `"valid"` subtracts the kernel's extent minus one.
 
     Raises:
-        TypeError: a factor or a dilation is not an integer, the kernel is not of floats, or `x`
-            is symbolic, complex or of floats of 8 bits.
-        ValueError: unknown interpolation or padding, a number below 1, `x` or `kernel` of the
-            wrong rank, channels that are unknown or do not match, filters that the groups do not
-            divide, a bias that is not one number per filter, or an axis of known length that is
-            empty or too short for the padding.
+        TypeError: If a factor or a dilation is not an integer, the kernel does not contain floats,
+            or `x` is symbolic, complex or of a float dtype of 8 bits.
+        ValueError: If `interpolation` or `padding` is unknown, a factor or a dilation is below 1,
+            `x` or `kernel` has the wrong rank, the channels are unknown or do not match, the
+            filters are not divisible by the groups, the shape of `bias` is wrong, or an axis of
+            known length is empty or too short for the padding.
 
     Example:
         >>> from keras import ops
@@ -73,16 +73,16 @@ def upsample_conv(
     Reference:
         Odena, Dumoulin, Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill;
         Colbert et al. 2021, arXiv:2107.07647 (one convolution per phase);
-        Kinoshita, Kiya 2020, arXiv:2002.02117 (a box behind a transposed convolution).
+        Kinoshita, Kiya 2020, arXiv:2002.02117 (a box after a transposed convolution).
     """
-    x, kernel, bias, task = checked(
+    x, kernel, bias, task = prepare(
         x, kernel, bias, size, interpolation, padding, data_format, dilation_rate
     )
     forward, backward = choose(x, kernel, task)
     return run(forward, backward, x, kernel, bias, task)
 
 
-def checked(
+def prepare(
     x: Tensor,
     kernel: Tensor,
     bias: Tensor | None,
@@ -92,7 +92,7 @@ def checked(
     data_format: str | None,
     dilation_rate: IntPerAxis,
 ) -> tuple[Tensor, Tensor, Tensor | None, Task]:
-    """Return the tensors, in the dtypes to compute with, and the task; or raise what is wrong."""
+    """Check the arguments; return the tensors, in the dtypes to compute with, and the task."""
     kernel = ops.convert_to_tensor(kernel)
     rank = len(kernel.shape) - 2
     if rank not in (1, 2, 3):
@@ -102,7 +102,8 @@ def checked(
         )
     if 0 in kernel.shape:
         raise ValueError(
-            f"Every axis of the kernel must have something. Received shape {tuple(kernel.shape)}."
+            "Every axis of the kernel must have at least one entry. "
+            f"Received a kernel of shape {tuple(kernel.shape)}."
         )
     batch = checked_batch(
         x, size, data_format, layers="UpsampleConv1D, UpsampleConv2D or UpsampleConv3D", rank=rank
@@ -111,32 +112,32 @@ def checked(
     channels = x.shape[channel_axis(rank, data_format)]
     if channels is None:
         raise ValueError(
-            "The number of channels must be known, to tell groups by. "
+            "The number of channels must be known, because it determines the groups. "
             f"Received an input of shape {tuple(x.shape)}."
         )
-    # `torch.compile` may leave lengths open that have one value; the index is that value.
+    # `torch.compile` may pass symbolic lengths that have one value; `index` returns that value.
     channels, kernel_size = index(channels), tuple(map(index, kernel.shape[:rank]))
     if channels % kernel.shape[-2]:
         raise ValueError(
-            "The input's channels must be the kernel's, or a multiple of them for groups. Received "
-            f"an input of shape {tuple(x.shape)} with {channels} channels, and a kernel of shape "
-            f"{tuple(kernel.shape)} for {kernel.shape[-2]}."
+            "The input must have as many channels as the kernel, or a multiple for groups. "
+            f"Received an input of shape {tuple(x.shape)} with {channels} channels, and a kernel "
+            f"of shape {tuple(kernel.shape)} for {kernel.shape[-2]}."
         )
     groups = channels // index(kernel.shape[-2])
     if groups < 1 or kernel.shape[-1] % groups:
         raise ValueError(
             f"The filters must be divisible by the groups. Received {channels} channels and a "
-            f"kernel of shape {tuple(kernel.shape)}, which make {groups} groups for "
+            f"kernel of shape {tuple(kernel.shape)}: {groups} groups for "
             f"{kernel.shape[-1]} filters."
         )
     kernel_dtype = _convolved_dtype(kernel, "kernel")
     if not keras.backend.is_float_dtype(kernel_dtype):
-        raise TypeError(f"The kernel must be of floats. Received one of dtype {kernel_dtype}.")
+        raise TypeError(f"The kernel must contain floats. Received dtype {kernel_dtype}.")
     _convolved_dtype(x, "x")
     x = real_floats(x, "x", kernel_dtype)
-    # Composed in less than the input's precision, it would be another kernel.
+    # In less than the input's precision, the composed kernel would be inexact.
     dtypes = keras.backend.standardize_dtype(x.dtype), kernel_dtype
-    # Not `result_type` alone, which makes float32 of float64.
+    # `result_type` alone returns float32 for float64.
     wider = "float64" if "float64" in dtypes else keras.backend.result_type(*dtypes)
     kernel = ops.cast(kernel, wider)
     if bias is not None:
@@ -144,7 +145,7 @@ def checked(
         _convolved_dtype(bias, "bias")
         if tuple(bias.shape) != (kernel.shape[-1],):
             raise ValueError(
-                f"Expected a bias of shape ({kernel.shape[-1]},), one number for each of the "
+                f"Expected a bias of shape ({kernel.shape[-1]},), one value for each of the "
                 f"kernel's filters. Received a bias of shape {tuple(bias.shape)}."
             )
         bias = ops.cast(bias, x.dtype)
@@ -168,12 +169,12 @@ def checked(
 
 
 def _convolved_dtype(tensor: Tensor, name: str) -> str:
-    """Return the dtype of a tensor, if it can be convolved."""
+    """Return the dtype of a tensor, or raise if it cannot be convolved."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if "float8" in dtype:
         raise TypeError(
-            f"Floats of 8 bits are not convolved. Received `{name}` of dtype {dtype}; cast it to "
-            "float32, or to floats of 16 bits."
+            f"Floats of 8 bits cannot be convolved. Received `{name}` of dtype {dtype}. Cast it to "
+            "float32 or to a float dtype of 16 bits."
         )
     refuse_complex(dtype, name)
     return dtype

@@ -29,14 +29,14 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
     dtype=st.sampled_from(DTYPES),
     seed=st.integers(0, 99),
 )
-def test_values_and_gradients_are_the_definition(
+def test_values_and_gradients_match_the_oracle(
     spatial, size, kernel_size, groups, depth, dtype, seed
 ):
     rng = np.random.default_rng(seed)
     options = {"size": size, "kernel_size": kernel_size, "groups": groups}
     x = rng.standard_normal((2, *spatial, groups * depth))
-    numbers = np.prod(size) * groups * np.prod(kernel_size)
-    logits = 3 * rng.standard_normal((2, *spatial, numbers))
+    count = np.prod(size) * groups * np.prod(kernel_size)
+    logits = 3 * rng.standard_normal((2, *spatial, count))
     expected = dynamic_oracle.reassemble(x, logits, **options)
     cotangent = rng.standard_normal(expected.shape)
     expected_gradients = dynamic_oracle.reassemble_gradients(x, logits, cotangent, **options)
@@ -44,14 +44,14 @@ def test_values_and_gradients_are_the_definition(
         x, logits, cotangent = (
             ops.convert_to_tensor(array, dtype=dtype) for array in (x, logits, cotangent)
         )
-        found, slopes = value_and_gradients(
+        result, slopes = value_and_gradients(
             lambda x, logits: reassemble(x, logits, **options), [x, logits], cotangent
         )
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype])
-    for slope, one in zip(slopes, expected_gradients, strict=True):
-        # Sums of as many terms as there are phases, and for the map taps.
-        scale = max(1, abs(one).max())
-        np.testing.assert_allclose(slope, one, rtol=0, atol=TOLERANCE[dtype] * scale)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=TOLERANCE[dtype])
+    for slope, expected_slope in zip(slopes, expected_gradients, strict=True):
+        # Gradients are sums over the phases, and those of the map over the taps too.
+        scale = max(1, abs(expected_slope).max())
+        np.testing.assert_allclose(slope, expected_slope, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
 @settings(max_examples=4)
@@ -65,7 +65,7 @@ def test_values_and_gradients_are_the_definition(
     dtype=st.sampled_from(DTYPES),
     seed=st.integers(0, 99),
 )
-def test_the_weights_are_read_from_the_map_by_two_convolutions(
+def test_the_weights_are_computed_by_two_convolutions_of_the_map(
     spatial, size, kernel_size, encoder_kernel_size, groups, data_format, dtype, seed
 ):
     rng = np.random.default_rng(seed)
@@ -87,12 +87,12 @@ def test_the_weights_are_read_from_the_map_by_two_convolutions(
 
     with float64_allowed():
         tensors = [ops.convert_to_tensor(array, dtype=dtype) for array in (x, *weights)]
-        found = to_numpy(evaluate(run, *tensors))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype])
+        result = to_numpy(evaluate(run, *tensors))
+    np.testing.assert_allclose(result, expected, rtol=0, atol=TOLERANCE[dtype])
 
 
 def test_the_weights_of_each_phase_sum_to_one():
-    # What a sum over one phase hands back to a map is as much as there are pixels.
+    # The gradient of the sum of one phase then sums to the number of input pixels.
     x = np.ones((4, 3, 4, 1), "float32")
     logits = 3 * np.random.default_rng(0).standard_normal((4, 3, 4, 4 * 25))
     cotangent = np.zeros((4, 6, 8, 1), "float32")
@@ -104,24 +104,24 @@ def test_the_weights_of_each_phase_sum_to_one():
         ops.convert_to_tensor(cotangent),
     )
     np.testing.assert_allclose(slopes[0].sum((1, 2, 3)), 12, rtol=1e-6)
-    np.testing.assert_allclose(slopes[1], 0, atol=1e-6)  # weights of a constant do not matter
+    np.testing.assert_allclose(slopes[1], 0, atol=1e-6)  # the mean of a constant is constant
 
 
-def test_taps_outside_do_not_matter_however_large_their_logits_are():
+def test_taps_outside_have_no_weight_even_with_large_logits():
     logits = np.zeros((1, 1, 1, 9), "float32")
     logits[..., :4] = logits[..., 5:] = 1e4
     x = np.full((1, 1, 1, 1), 2.0, "float32")
-    found, slopes = value_and_gradients(
+    result, slopes = value_and_gradients(
         lambda x, logits: reassemble(x, logits, (1, 1), (3, 3), 1),
         [ops.convert_to_tensor(x), ops.convert_to_tensor(logits)],
         ops.ones((1, 1, 1, 1)),
     )
-    assert found.item() == 2
+    assert result.item() == 2
     assert slopes[0].item() == 1
     np.testing.assert_array_equal(slopes[1], 0)
 
 
-def test_litert_can_turn_and_multiply_every_tensor():
+def test_ranks_are_low_enough_for_litert():
     if BACKEND != "tensorflow":
         pytest.skip("reads TensorFlow's graph")
     import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The method that is taken is the one with the least seconds, and work is counted as it is done."""
+"""The chosen method has the lowest estimated time."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ from keras_upsampling.ops._upsample_conv.choice import (
 from tests.backends import BACKEND
 from tests.ops.test_work import cases
 
-# Every method of seeded random cases, and what was chosen by hand-set thresholds before.
+# Measured times of every method for random cases, and the choice of the former thresholds.
 STORED = Path(__file__).parent.parent / "data" / "methods.json"
 
 HERE = (BACKEND, "cpu", "float32")
@@ -47,15 +47,15 @@ KINDS = sorted(
 )
 
 
-def made_up_rates(draw):
+def random_rates(draw):
     return {
         name: {kind: draw(st.floats(0, 1)) for kind in KINDS} for name in ("forward", "backward")
     }
 
 
 @contextlib.contextmanager
-def rates_of(machines):
-    """Other rates than those that the package has."""
+def replaced_rates(machines):
+    """Replace the rates of the package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choice, "shipped_rates", lambda: machines)
         choice.cheapest.cache_clear()
@@ -64,27 +64,29 @@ def rates_of(machines):
 
 
 @given(case=cases(), data=st.data())
-def test_the_choice_is_the_least_cost(case, data):
-    rates = made_up_rates(data.draw)
+def test_the_choice_has_the_lowest_cost(case, data):
+    rates = random_rates(data.draw)
     names = possible(case.task, case.task_shape)
 
     def cost(name, *passes):
         work = METHODS[name].work(case.task, case.task_shape)
-        return sum(number * rates[of][kind] for of in passes for kind, number in work.items())
+        return sum(
+            number * rates[pass_name][kind] for pass_name in passes for kind, number in work.items()
+        )
 
-    with rates_of({HERE: rates}):
+    with replaced_rates({HERE: rates}):
         for with_gradients in (False, True):
             pair = cheapest(names, case.task, case.task_shape, (HERE,), with_gradients)
             passes = [("forward",), ("backward",)]
-            if BACKEND == "torch":  # one goes both ways
+            if BACKEND == "torch":  # one method runs both passes
                 passes = [("forward", "backward") if with_gradients else ("forward",)] * 2
-            for name, of in zip(pair, passes, strict=True):
-                least = min(cost(other, *of) for other in names)
-                assert cost(name, *of) == pytest.approx(least)
+            for name, pass_names in zip(pair, passes, strict=True):
+                lowest = min(cost(candidate, *pass_names) for candidate in names)
+                assert cost(name, *pass_names) == pytest.approx(lowest)
 
 
-def like_a_tensor(shape, dtype="float32"):
-    # No more of it is looked at.
+def fake_tensor(shape, dtype="float32"):
+    # The attributes that the choice reads.
     device = SimpleNamespace(type="cpu")
     return SimpleNamespace(shape=shape, dtype=dtype, device=device, requires_grad=False)
 
@@ -92,54 +94,54 @@ def like_a_tensor(shape, dtype="float32"):
 def chosen(shape, dtype="float32", filters=64, size=2, interpolation="nearest"):
     rank = len(shape) - 2
     case = Case(1, (9,) * rank, shape[-1], filters, size, 3, interpolation, dtype)
-    kernel = like_a_tensor((*(3,) * rank, shape[-1], filters))
-    return tuple(method.name for method in choose(like_a_tensor(shape, dtype), kernel, case.task))
+    kernel = fake_tensor((*(3,) * rank, shape[-1], filters))
+    return tuple(method.name for method in choose(fake_tensor(shape, dtype), kernel, case.task))
 
 
-def test_what_was_not_measured_is_enlarged_first(monkeypatch):
-    shape, careful = (4, 32, 32, 256), ("resize", "resize")
-    assert chosen(shape) != careful
+def test_unmeasured_cases_are_upsampled_first(monkeypatch):
+    shape, default = (4, 32, 32, 256), ("resize", "resize")
+    assert chosen(shape) != default
     for dtype in ("float16", "bfloat16"):
-        assert chosen(shape, dtype) == careful
-    assert chosen(shape, size=1) == careful
+        assert chosen(shape, dtype) == default
+    assert chosen(shape, size=1) == default
     monkeypatch.setattr(choice, "on_cpu", lambda _: False)
-    assert chosen(shape) == careful
+    assert chosen(shape) == default
     monkeypatch.undo()
     monkeypatch.setattr(choice, "engines", lambda: (BACKEND, "another"))
-    assert chosen(shape) == careful
+    assert chosen(shape) == default
 
 
-def test_open_lengths_are_taken_for_typical_ones():
+def test_unknown_lengths_are_assumed_to_be_typical():
     case = Case(1, (9, 9), 8, 8, 2, 3, "nearest", "float32")
     free = dict.fromkeys(KINDS, 0.0)
-    asked = []
+    shapes = []
 
-    def work(*of):
-        asked.append((of[1].batch, of[1].spatial))
+    def work(_, shape):
+        shapes.append((shape.batch, shape.spatial))
         return free
 
     spied = {name: replace(method, work=work) for name, method in METHODS.items()}
-    with pytest.MonkeyPatch.context() as patch, rates_of({HERE: dict.fromkeys(PASSES, free)}):
+    with pytest.MonkeyPatch.context() as patch, replaced_rates({HERE: dict.fromkeys(PASSES, free)}):
         patch.setattr(choice, "METHODS", spied)
         shape = case.task_shape._replace(batch=None, spatial=(None, 7))
         cheapest(("resize",), case.task, shape, (HERE,), False)
-    assert set(asked) == {(32, (32, 7))}
-    # Their borders cannot be computed separately, so fewer methods can.
+    assert set(shapes) == {(32, (32, 7))}
+    # Borders cannot be computed separately there, so fewer methods support the task.
     assert set(chosen((None, None, None, 64), interpolation="cubic")) <= {"resize", "one_product"}
 
 
-def test_where_two_engines_may_run_it_the_sum_counts():
+def test_with_two_possible_engines_the_sum_counts():
     case = Case(2, (16, 16), 8, 8, 2, 3, "nearest", "float32")
-    free, there = dict.fromkeys(KINDS, 0.0), (BACKEND, "cpu", "other")
+    free, other_machine = dict.fromkeys(KINDS, 0.0), (BACKEND, "cpu", "other")
     work = {name: METHODS[name].work(case.task, case.task_shape) for name in METHODS}
-    # On one, convolutions are dear, on the other products, and more so.
-    dear = {HERE: "convolution", there: "product"}
+    # Convolutions are costly on the first machine, products even more so on the second.
+    costly = {HERE: "convolution", other_machine: "product"}
     rates = {
         machine: dict.fromkeys(PASSES, free | {kind: scale})
-        for (machine, kind), scale in zip(dear.items(), (1.0, 100.0), strict=True)
+        for (machine, kind), scale in zip(costly.items(), (1.0, 100.0), strict=True)
     }
-    with rates_of(rates):
-        for machines in ((HERE,), (there,), (HERE, there)):
+    with replaced_rates(rates):
+        for machines in ((HERE,), (other_machine,), (HERE, other_machine)):
             chosen = cheapest(tuple(METHODS), case.task, case.task_shape, machines, False)[0]
             costs = {
                 name: sum(seconds(work[name], rates[machine]["forward"]) for machine in machines)
@@ -148,23 +150,23 @@ def test_where_two_engines_may_run_it_the_sum_counts():
             assert costs[chosen] == min(costs.values())
 
 
-def test_programs_for_onnx_enlarge_first(monkeypatch):
+def test_programs_for_onnx_upsample_first(monkeypatch):
     case = Case(2, (16, 16), 8, 8, 2, 3, "nearest", "float32")
     assert len(possible(case.task, case.task_shape)) == len(METHODS)
     monkeypatch.setattr(method_module, "traced_for_onnx", lambda: True)
     assert possible(case.task, case.task_shape) == ("resize",)
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="others differentiate a function")
+@pytest.mark.skipif(BACKEND != "torch", reason="other backends do not record tensors")
 def test_gradients_count_where_they_are_recorded():
     import torch
 
-    free, dear = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 1.0)
+    free, costly = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 1.0)
     rates = {
         "forward": free | {"convolution": 1.0},
-        "backward": dear | {"convolution": 0.0},
+        "backward": costly | {"convolution": 0.0},
     }
-    with rates_of({HERE: rates}):
+    with replaced_rates({HERE: rates}):
         case = Case(1, (16, 16), 4, 4, 2, 3, "nearest", "float32")
         x, kernel = torch.ones(case.input_shape), torch.ones(3, 3, 4, 4)
         assert (
@@ -182,14 +184,14 @@ def test_gradients_count_where_they_are_recorded():
             assert choose(x, kernel, case.task)[0].name == "one_product"
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="others have one engine")
-def test_tensorflow_knows_what_will_run_it(monkeypatch):
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="other backends have one engine")
+def test_engines_are_detected_on_tensorflow(monkeypatch):
     import tensorflow as tf
 
-    seen = []
+    recorded = []
 
     def spy(x):
-        seen.append(devices.engines())
+        recorded.append(devices.engines())
         return x
 
     spy(ops.ones(1))
@@ -197,19 +199,19 @@ def test_tensorflow_knows_what_will_run_it(monkeypatch):
         inner = tf.function(spy)
         tf.function(lambda x, inner=inner: inner(x), jit_compile=compiled)(ops.ones(1))
     model = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(spy)])
-    seen_before = len(seen)
+    count = len(recorded)
     for compiled in (False, True):
         model.compile(loss="mse", jit_compile=compiled)
         model.predict(ops.ones((2, 1)), verbose=0)
-    assert seen[:3] == [("tensorflow",), ("tensorflow",), ("tensorflow-xla",)]
-    assert seen[seen_before:] == [("tensorflow",), ("tensorflow-xla",)]
-    # Private, it may be gone one day: then what both take counts.
+    assert recorded[:3] == [("tensorflow",), ("tensorflow",), ("tensorflow-xla",)]
+    assert recorded[count:] == [("tensorflow",), ("tensorflow-xla",)]
+    # If a later TensorFlow lacks this private name, both engines are returned.
     monkeypatch.setattr(devices, "GraphOrParentsInXlaContext", None)
     tf.function(lambda x: spy(x))(ops.ones(1))
-    assert seen[-1] == ("tensorflow", "tensorflow-xla")
+    assert recorded[-1] == ("tensorflow", "tensorflow-xla")
 
 
-def test_rates_say_where_they_come_from():
+def test_rates_record_how_they_were_measured():
     records = json.loads((Path(choice.__file__).parent / "rates.json").read_text())
     assert {record["engine"] for record in records} == {
         "tensorflow",
@@ -226,33 +228,34 @@ def test_rates_say_where_they_come_from():
 
 
 @pytest.mark.parametrize("engine", ["tensorflow", "tensorflow-xla", "jax", "torch"])
-def test_stored_measurements_are_quicker_than_by_thresholds(engine):
+def test_choices_are_faster_than_the_former_thresholds(engine):
     if engine.split("-")[0] != BACKEND:
-        pytest.skip("what a method can do may differ")
+        pytest.skip("the supported methods may differ between backends")
     (measured,) = [
-        Measurements.from_json(json.dumps(one))
-        for one in json.loads(STORED.read_text())
-        if one["engine"] == engine
+        Measurements.from_json(json.dumps(entry))
+        for entry in json.loads(STORED.read_text())
+        if entry["engine"] == engine
     ]
     gains = {FORWARD: [], STEP: []}
     forward_seconds = {c.case: c.seconds for c in measured.choices if c.pass_name == FORWARD}
-    for one in measured.choices:
+    for measurement in measured.choices:
+        case = measurement.case
         forward, backward = cheapest(
-            possible(one.case.task, one.case.task_shape),
-            one.case.task,
-            one.case.task_shape,
+            possible(case.task, case.task_shape),
+            case.task,
+            case.task_shape,
             ((engine, "cpu", "float32"),),
-            one.pass_name == STEP,
+            measurement.pass_name == STEP,
         )
-        took = one.seconds[forward]
-        if one.pass_name == STEP:  # the gradients of one, after the forward pass of another
-            others = forward_seconds[one.case]
-            backwards = max(0.0, one.seconds[backward] - others[backward])
-            took = others[forward] + backwards
-        gains[one.pass_name].append(one.seconds["chosen"] / took)
-    for name, of_pass in gains.items():
-        assert len(of_pass) >= 20
-        assert statistics.geometric_mean(of_pass) > 1, name
+        duration = measurement.seconds[forward]
+        if measurement.pass_name == STEP:  # the gradient of one method after another's forward pass
+            forward_only = forward_seconds[case]
+            backward_only = max(0.0, measurement.seconds[backward] - forward_only[backward])
+            duration = forward_only[forward] + backward_only
+        gains[measurement.pass_name].append(measurement.seconds["chosen"] / duration)
+    for name, pass_gains in gains.items():
+        assert len(pass_gains) >= 20
+        assert statistics.geometric_mean(pass_gains) > 1, name
 
 
 def test_every_method_is_documented():

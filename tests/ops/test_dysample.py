@@ -21,7 +21,7 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
     dtype=st.sampled_from(DTYPES),
     seed=st.integers(0, 99),
 )
-def test_values_are_the_definition(spatial, size, groups, start, data_format, dtype, seed):
+def test_values_match_the_oracle(spatial, size, groups, start, data_format, dtype, seed):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((2, *spatial, 2 * groups))
     count = 2 * groups * np.prod(size)
@@ -32,8 +32,8 @@ def test_values_are_the_definition(spatial, size, groups, start, data_format, dt
         x, expected = np.moveaxis(x, -1, 1), np.moveaxis(expected, -1, 1)
     with float64_allowed():
         tensors = [ops.convert_to_tensor(a, dtype=dtype) for a in (x, kernel[None, None], bias)]
-        found = evaluate(
-            lambda *given: dysample(*given, **options, data_format=data_format), *tensors
+        result = evaluate(
+            lambda *arguments: dysample(*arguments, **options, data_format=data_format), *tensors
         )
-        found = to_numpy(found)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype])
+        result = to_numpy(result)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=TOLERANCE[dtype])

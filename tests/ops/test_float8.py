@@ -1,4 +1,4 @@
-"""Numbers of 8 bits: layers turn them into their own dtype, operations keep or refuse them."""
+"""Floats of 8 bits: layers cast them to their own dtype, operations keep them or raise."""
 
 import functools
 
@@ -17,7 +17,7 @@ LAST = {"data_format": "channels_last"}
 
 
 def rounded(values, dtype):
-    """Values as the nearest numbers of a dtype, and as float32."""
+    """Return values rounded to a dtype, in that dtype and in float32."""
     tensor = ops.cast(ops.convert_to_tensor(values, dtype="float32"), dtype)
     return tensor, to_numpy(ops.cast(tensor, "float32"))
 
@@ -33,20 +33,20 @@ def values():
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
-def test_they_are_enlarged_in_float32_and_rounded_once(interpolation, dtype, values):
+def test_resample_computes_in_float32_and_rounds_once(interpolation, dtype, values):
     x, exact = rounded(values, dtype)
-    enlarged = resample(x, 2, interpolation=interpolation, **LAST)
-    assert keras.backend.standardize_dtype(enlarged.dtype) == dtype
+    upsampled = resample(x, 2, interpolation=interpolation, **LAST)
+    assert keras.backend.standardize_dtype(upsampled.dtype) == dtype
     _, expected = rounded(upsample(exact, (2, 2), interpolation), dtype)
-    # Where float32 differs in its last bit, rounding may go to a neighbour.
+    # A difference in the last bit of float32 may change the rounding.
     np.testing.assert_allclose(
-        to_numpy(ops.cast(enlarged, "float32")), expected, rtol=0.25, atol=2**-9
+        to_numpy(ops.cast(upsampled, "float32")), expected, rtol=0.25, atol=2**-9
     )
     if interpolation == "nearest":
-        np.testing.assert_array_equal(to_numpy(ops.cast(enlarged, "float32")), expected)
+        np.testing.assert_array_equal(to_numpy(ops.cast(upsampled, "float32")), expected)
 
 
-def test_they_are_padded_and_blurred(dtype, values):
+def test_pad_and_blur_pool_keep_the_dtype(dtype, values):
     x, exact = rounded(values, dtype)
     widths = [(0, 0), (1, 2), (2, 1), (0, 0)]
     padded = ops.cast(pad(x, widths, "edge"), "float32")
@@ -57,10 +57,10 @@ def test_they_are_padded_and_blurred(dtype, values):
 
 
 @pytest.mark.parametrize("operation", [upsample_conv, subpixel_conv])
-def test_they_are_not_convolved(operation, dtype, values):
+def test_convolutions_raise(operation, dtype, values):
     x, _ = rounded(values, dtype)
     kernel, _ = rounded(np.ones((3, 3, 4, 4)), dtype)
-    message = f"Received .* of dtype {dtype}; cast it to float32"
+    message = rf"Received .* of dtype {dtype}\. Cast it to float32"
     with pytest.raises(TypeError, match=message):
         operation(x, ops.ones((3, 3, 4, 4)), 2, **LAST)
     with pytest.raises(TypeError, match=message):
@@ -78,10 +78,12 @@ LAYERS = [
 ]
 
 
-@pytest.mark.parametrize("make", LAYERS, ids=lambda make: getattr(make, "func", make).__name__)
-def test_layers_turn_them_into_their_own_dtype(make, values):
+@pytest.mark.parametrize(
+    "create", LAYERS, ids=lambda create: getattr(create, "func", create).__name__
+)
+def test_layers_cast_to_their_own_dtype(create, values):
     x, exact = rounded(values, FLOAT8[0])
-    layer = make(**LAST)
+    layer = create(**LAST)
     y = layer(x)
     assert keras.backend.standardize_dtype(y.dtype) == "float32"
     np.testing.assert_array_equal(to_numpy(y), to_numpy(layer(exact)))

@@ -1,4 +1,4 @@
-"""A function with the gradient of another."""
+"""Functions with the gradient of another function."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from keras_upsampling.ops.gradient import with_gradient_of
 from tests.backends import BACKEND, gradients, jitted, to_numpy
 
 tensorflow_only = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="only TensorFlow's passes go two ways"
+    BACKEND != "tensorflow", reason="tests TensorFlow's custom gradients"
 )
 
 
@@ -22,7 +22,7 @@ def triple(x, y):
 
 @tensorflow_only
 @pytest.mark.parametrize("compiled", [False, True])
-def test_the_value_is_the_function_s_and_the_gradient_the_other_s(compiled):
+def test_value_and_gradient_belong_to_different_functions(compiled):
     function = with_gradient_of(triple, product)
     if compiled:
         function = jitted(function)
@@ -34,7 +34,7 @@ def test_the_value_is_the_function_s_and_the_gradient_the_other_s(compiled):
 
 
 @tensorflow_only
-def test_gradients_of_gradients_are_the_other_s_too():
+def test_second_derivatives_belong_to_the_differentiated_function():
     import tensorflow as tf
 
     x = ops.convert_to_tensor([2.0, 5.0])

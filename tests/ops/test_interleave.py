@@ -15,19 +15,20 @@ from tests.strategies import DATA_FORMATS
     groups=st.integers(1, 2),
     data_format=st.sampled_from(DATA_FORMATS),
 )
-def test_channels_are_group_then_phase_then_depth(size, groups, data_format):
+def test_channel_order_is_group_phase_depth(size, groups, data_format):
     spatial, depth = (2, 3, 2)[: len(size)], 2
     x = np.random.default_rng(0).standard_normal((2, *spatial, groups * np.prod(size) * depth))
     expected = np.zeros((2, *np.multiply(spatial, size), groups * depth))
-    for place in product(*map(range, expected.shape[1:-1])):
-        low = tuple(p // s for p, s in zip(place, size, strict=True))
-        phase = np.ravel_multi_index([p % s for p, s in zip(place, size, strict=True)], size)
+    for position in product(*map(range, expected.shape[1:-1])):
+        source = tuple(p // s for p, s in zip(position, size, strict=True))
+        phase = np.ravel_multi_index([p % s for p, s in zip(position, size, strict=True)], size)
         for group, d in product(range(groups), range(depth)):
             channel = (group * np.prod(size) + phase) * depth + d
-            expected[(slice(None), *place, group * depth + d)] = x[(slice(None), *low, channel)]
+            value = x[(slice(None), *source, channel)]
+            expected[(slice(None), *position, group * depth + d)] = value
     if data_format == "channels_first":
         x, expected = np.moveaxis(x, -1, 1), np.moveaxis(expected, -1, 1)
-    found = evaluate(
+    result = evaluate(
         lambda x: interleave(x, size, groups, data_format), ops.convert_to_tensor(x, "float32")
     )
-    np.testing.assert_allclose(to_numpy(found), expected, atol=1e-6)
+    np.testing.assert_allclose(to_numpy(result), expected, atol=1e-6)

@@ -22,18 +22,18 @@ def operation(case):
     )
 
 
-def close(found, expected, dtype):
+def assert_close(result, expected, dtype):
     scale = max(1.0, abs(expected).max(initial=0))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
 @settings(max_examples=8 if BACKEND == "jax" else 40)
 @given(case=subpixel_cases())
-def test_values_and_gradients_are_the_definition(case):
+def test_values_and_gradients_match_the_oracle(case):
     with float64_allowed():
         x, (kernel, bias) = case.input(), case.weights()
-        definition = {"size": case.size, "padding": case.padding}
-        expected = expected_output(x, kernel, bias, **definition)
+        options = {"size": case.size, "padding": case.padding}
+        expected = expected_output(x, kernel, bias, **options)
         cotangent = np.random.default_rng(1).standard_normal(expected.shape)
         *tensors, weights = [
             ops.convert_to_tensor(array.astype(case.dtype))
@@ -44,12 +44,12 @@ def test_values_and_gradients_are_the_definition(case):
                 to_format(cotangent, case.data_format),
             )
         ]
-        found, slopes = value_and_gradients(operation(case), tensors, weights)
-        close(found, to_format(expected, case.data_format), case.dtype)
-        to_input, to_kernel, to_bias = subpixel_conv_gradients(x, kernel, cotangent, **definition)
-        close(slopes[0], to_format(to_input, case.data_format), case.dtype)
-        close(slopes[1], to_kernel, case.dtype)
-        close(slopes[2], to_bias, case.dtype)
+        result, slopes = value_and_gradients(operation(case), tensors, weights)
+        assert_close(result, to_format(expected, case.data_format), case.dtype)
+        to_input, to_kernel, to_bias = subpixel_conv_gradients(x, kernel, cotangent, **options)
+        assert_close(slopes[0], to_format(to_input, case.data_format), case.dtype)
+        assert_close(slopes[1], to_kernel, case.dtype)
+        assert_close(slopes[2], to_bias, case.dtype)
 
 
 CASE = ConvCase(
@@ -66,11 +66,11 @@ CASE = ConvCase(
 )
 
 
-def test_it_compiles_with_channels_first():
+def test_compiled_values_match_the_oracle_with_channels_first():
     x, weights = case_tensors(CASE)
     expected = expected_output(CASE.input(), *CASE.weights(), size=CASE.size, padding=CASE.padding)
-    found = to_numpy(jitted(operation(CASE))(x, *weights))
-    close(found, to_format(expected, CASE.data_format), "float32")
+    result = to_numpy(jitted(operation(CASE))(x, *weights))
+    assert_close(result, to_format(expected, CASE.data_format), "float32")
 
 
 def case_tensors(case):
@@ -78,7 +78,7 @@ def case_tensors(case):
     return x, [ops.convert_to_tensor(weight, dtype=case.dtype) for weight in case.weights()]
 
 
-def test_it_is_pytorch_s_pixel_shuffle_with_the_channels_in_another_order():
+def test_it_is_pixel_shuffle_with_another_channel_order():
     if BACKEND != "torch":
         pytest.skip("needs PyTorch")
     import torch
@@ -87,24 +87,24 @@ def test_it_is_pytorch_s_pixel_shuffle_with_the_channels_in_another_order():
     rng = np.random.default_rng(0)
     x = torch.tensor(rng.standard_normal((2, 3, 6, 5)), dtype=torch.float32)
     kernel = rng.standard_normal((3, 3, 3, size**2 * filters)).astype("float32")
-    found = subpixel_conv(x, kernel, size, data_format="channels_first")
-    # Theirs has filters before phases, and taps last.
+    result = subpixel_conv(x, kernel, size, data_format="channels_first")
+    # PyTorch has filters before phases, and taps last.
     order = np.arange(size**2 * filters).reshape(size**2, filters).T.ravel()
-    theirs = torch.tensor(kernel[..., order].transpose(3, 2, 0, 1).copy())
+    reordered = torch.tensor(kernel[..., order].transpose(3, 2, 0, 1).copy())
     expected = torch.nn.functional.pixel_shuffle(
-        torch.nn.functional.conv2d(x, theirs, padding="same"), size
+        torch.nn.functional.conv2d(x, reordered, padding="same"), size
     )
-    np.testing.assert_allclose(to_numpy(found), to_numpy(expected), atol=1e-5)
+    np.testing.assert_allclose(to_numpy(result), to_numpy(expected), atol=1e-5)
 
 
-def test_integers_are_convolved_in_the_dtype_of_the_kernel():
+def test_integers_are_cast_to_the_dtype_of_the_kernel():
     x = np.array([[[3], [5]]], dtype="uint8")
     kernel = ops.reshape(ops.array([0.5, 2.0]), (1, 1, 2))
-    found = subpixel_conv(x, kernel, 2, data_format="channels_last")
-    np.testing.assert_allclose(to_numpy(found)[0, :, 0], [1.5, 6.0, 2.5, 10.0])
+    result = subpixel_conv(x, kernel, 2, data_format="channels_last")
+    np.testing.assert_allclose(to_numpy(result)[0, :, 0], [1.5, 6.0, 2.5, 10.0])
 
 
-def test_bad_arguments_are_refused_before_the_backend_sees_them():
+def test_bad_arguments_raise_before_the_backend_is_called():
     x, kernel = ops.zeros((1, 4, 4, 1)), ops.zeros((5, 5, 1, 8))
     with pytest.raises(ValueError, match="spans 5 samples and the input has 4"):
         subpixel_conv(x, kernel, 2, padding="valid")
@@ -124,5 +124,5 @@ def test_bad_arguments_are_refused_before_the_backend_sees_them():
         subpixel_conv(x, kernel, 2, padding="zeros")
     with pytest.raises(TypeError, match="`size` must be a positive integer"):
         subpixel_conv(x, kernel, 2.0)
-    with pytest.raises(TypeError, match="must be of floats"):
+    with pytest.raises(TypeError, match="must contain floats"):
         subpixel_conv(x, ops.zeros((3, 3, 1, 4), dtype="int32"), 2)

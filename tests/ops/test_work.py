@@ -1,4 +1,4 @@
-"""Work is counted as it is done: what methods say they cost, beside the operations they make."""
+"""The counted work of the methods agrees with the operations that they run."""
 
 import math
 from collections import Counter
@@ -11,9 +11,9 @@ from keras import ops
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.ops._upsample_conv.choice import METHODS, possible, seconds
 from tests.backends import BACKEND
-from tests.ops.one_step import by
+from tests.ops.one_step import by_method
 
-# What XLA makes no pass of its own for.
+# Operations for which XLA makes no separate pass.
 FREE = ("broadcast_in_dim", "convert_element_type", "copy", "iota", "reshape", "rev", "squeeze")
 
 
@@ -22,13 +22,13 @@ def equations(jaxpr):
         inner = [v for v in equation.params.values() if hasattr(v, "eqns") or hasattr(v, "jaxpr")]
         if not inner:
             yield equation
-        for one in inner:
-            yield from equations(getattr(one, "jaxpr", one))
+        for nested in inner:
+            yield from equations(getattr(nested, "jaxpr", nested))
 
 
 def convolution(equation):
-    """The kind of a convolution, and its multiply-adds."""
-    x, kernel = (of.aval for of in equation.invars)
+    """Return the kind of a convolution and its multiply-adds."""
+    x, kernel = (variable.aval for variable in equation.invars)
     y = equation.outvars[0].aval
     axes = equation.params["dimension_numbers"]
     taps = math.prod(kernel.shape[axis] for axis in axes.rhs_spec[2:])
@@ -40,11 +40,11 @@ def convolution(equation):
     return kind, y.size * taps * channels
 
 
-def counted(function, *tensors):
-    """The operations that JAX makes of a function, by the kinds of work."""
+def count_work(function, *tensors):
+    """Return the work of a function by kind, counted in the operations that JAX traces."""
     import jax
 
-    found = Counter()
+    result = Counter()
     for equation in equations(jax.make_jaxpr(function)(*tensors).jaxpr):
         name, y = equation.primitive.name, equation.outvars[0].aval
         if name in FREE or not hasattr(y, "size"):
@@ -52,16 +52,16 @@ def counted(function, *tensors):
         copied = y.size
         if name == "conv_general_dilated":
             kind, number = convolution(equation)
-            found[kind] += number
+            result[kind] += number
         elif name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             lengths = [equation.invars[0].aval.shape[axis] for axis in contracted]
-            found["product"] += y.size * math.prod(lengths)
+            result["product"] += y.size * math.prod(lengths)
         else:
-            numbers = [of.aval.size for of in (*equation.invars, *equation.outvars)]
-            copied = sum(number for number in numbers if number > 1)
-        found.update({"copied": copied, "operations": 1})
-    return found
+            sizes = [variable.aval.size for variable in (*equation.invars, *equation.outvars)]
+            copied = sum(size for size in sizes if size > 1)
+        result.update({"copied": copied, "operations": 1})
+    return result
 
 
 CASES = [
@@ -74,22 +74,22 @@ CASES = [
 
 @pytest.mark.skipif(BACKEND != "jax", reason="counts the operations of a jaxpr")
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_work_is_counted_as_it_is_done(case):
+def test_counted_work_matches_the_operations(case):
     rank = len(case.spatial)
     x = ops.ones(case.input_shape)
     kernel = ops.ones((case.kernel_size,) * rank + (case.channels // case.groups, case.filters))
     for method in possible(case.task, case.task_shape):
 
         def run(x, kernel, method=method):
-            return by(method)(x, kernel, 2, interpolation=case.interpolation)
+            return by_method(method)(x, kernel, 2, interpolation=case.interpolation)
 
-        done, work = counted(run, x, kernel), METHODS[method].work(case.task, case.task_shape)
+        done, work = count_work(run, x, kernel), METHODS[method].work(case.task, case.task_shape)
         for kind in ("convolution", "transposed"):
             assert work.get(kind, 0) == done[kind], (method, kind)
-        # The kernels of phases are composed by small products, and maps enlarged by some.
+        # Other methods compose kernels or upsample by products, which count as other kinds.
         if method in ("one_product", "matrices"):
             assert work["product"] == done["product"], method
-        # Padded and cropped samples may be counted or not: these are near.
+        # Approximate: padded and cropped samples may be counted or not.
         if done["filtered"]:
             assert 0.9 < work["filtered"] / done["filtered"] < 2, method
         exact = case.interpolation == "nearest" and method != "resize"
@@ -116,23 +116,23 @@ def cases(draw):
 
 @given(
     case=cases(),
-    what=st.sampled_from(["batch", "spatial", "channels", "filters"]),
+    field=st.sampled_from(["batch", "spatial", "channels", "filters"]),
     method=st.sampled_from(list(METHODS)),
 )
-def test_costs_grow_with_work(case, what, method):
-    larger = getattr(case, what)
-    larger = tuple(n + 1 for n in larger) if what == "spatial" else larger + 1
-    larger = case._replace(**{what: larger})
+def test_costs_grow_with_work(case, field, method):
+    value = getattr(case, field)
+    value = tuple(n + 1 for n in value) if field == "spatial" else value + 1
+    larger = case._replace(**{field: value})
     if method not in possible(case.task, case.task_shape):
         return
-    less, more = (METHODS[method].work(one.task, one.task_shape) for one in (case, larger))
+    less, more = (METHODS[method].work(c.task, c.task_shape) for c in (case, larger))
     assert less.keys() == more.keys()
     assert all(less[kind] <= more[kind] for kind in less)
     assert seconds(less, dict.fromkeys(less, 1.0)) < seconds(more, dict.fromkeys(less, 1.0))
 
 
-def test_multiply_adds_are_those_of_the_documentation():
-    # For every input pixel, channel and filter: the formulas of the table in docs/one_step.md.
+def test_multiply_adds_match_the_documentation():
+    # Per input pixel, channel and filter: the formulas of the table in docs/one_step.md.
     for size, kernel_size in ((2, 3), (2, 5), (3, 3), (4, 3), (4, 5)):
         case = Case(1, (64, 64), 1, 1, size, kernel_size, "nearest", "float32")
 
@@ -140,18 +140,18 @@ def test_multiply_adds_are_those_of_the_documentation():
             return METHODS[method].work(case.task, case.task_shape)[kind] / 64**2
 
         assert count("resize", "convolution") == (size * kernel_size) ** 2
-        # One window for all phases is as long as the longest of them, so some taps are zeros.
+        # All phases share one window, which is as long as the longest, so some taps are zeros.
         assert count("phases", "convolution") >= (kernel_size + size - 1) ** 2
         assert count("one_product", "product") == kernel_size**2
         if BACKEND != "tensorflow" or kernel_size >= size:
             assert count("transposed", "transposed") == kernel_size**2
 
 
-def test_channels_and_filters_are_told_apart():
+def test_channels_and_filters_are_counted_separately():
     case = Case(2, (8, 8), 6, 9, 2, 3, "nearest", "float32", groups=3)
     work = METHODS["resize"].work(case.task, case.task_shape)
     assert work["convolution"] == 2 * 16 * 16 * 9 * 2 * 9
-    # Of a group.
+    # Per group: 2 channels and 3 filters.
     assert work["convolution"] == work["convolution / channels"] * 2
     assert work["convolution"] == work["convolution / filters"] * 3
     assert work["held"] == 2 * 16 * 16 * 6

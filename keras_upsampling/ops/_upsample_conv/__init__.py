@@ -1,6 +1,7 @@
-"""Upsampling and convolving in one step: several methods with one result, and their choice.
+"""Upsampling and convolution in one step: five methods with the same result, and their choice.
 
-A `task` says what is asked. A `method` is a record that says what it can do and what that costs:
-two by `convolutions`, two by `products`, and `transposed`; `borders` is what some of them share.
-`rates.json` has the seconds that work takes on a machine, and `choice` takes the least.
+A `Task` holds the checked arguments. A `Method` is a record of functions: they run the method, say
+whether it supports a task, and count its work. `convolutions` and `products` define two methods
+each, `transposed` one; `borders` has what three of them share. `rates.json` has measured seconds
+per unit of work, and `choice` returns the methods with the lowest estimated time.
 """

@@ -1,4 +1,4 @@
-"""The outputs near the border that no padding of the input can produce."""
+"""The outputs near the border that padding the input does not compute."""
 
 from __future__ import annotations
 
@@ -9,136 +9,144 @@ from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
-from keras_upsampling.ops._upsample_conv.work import Work, enlarging, multiply_adds, passes, total
+from keras_upsampling.ops._upsample_conv.work import (
+    Work,
+    multiply_adds,
+    passes,
+    total,
+    upsampling_work,
+)
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.maps import convolve, pad_map
-from keras_upsampling.ops.resampling import enlarge
+from keras_upsampling.ops.resampling import upsample
 from keras_upsampling.ops.tables import axis_filter
 
 
 class Border(NamedTuple):
-    """The outputs of one axis that the padding, or the interpolation's edge rule, changes.
+    """The outputs of one axis that depend on the padding or on the interpolation's edge rule.
 
     Attributes:
-        outputs: How many there are at either end.
-        enlarged: How many samples of the enlarged axis they depend on, at the start and the end.
-        inputs: How many samples of the input, at either end.
+        outputs: Number of these outputs at each end.
+        upsampled: Number of samples of the upsampled axis that they depend on, at the start and at
+            the end.
+        inputs: Number of samples of the input that they depend on, at each end.
     """
 
     outputs: int
-    enlarged: tuple[int, int]
+    upsampled: tuple[int, int]
     inputs: int
 
 
 def borders(task: Task) -> list[Border]:
-    """Return the border of every axis; nearest interpolation has none."""
-    found = []
+    """Return the border of every axis; with nearest interpolation it has no outputs."""
+    axis_borders = []
     for s, extent, widths in zip(task.size, task.extents, task.widths, strict=True):
         first, _, reach = axis_filter(s, task.interpolation)
         # A reflection reads one sample more than it adds.
         changed = max(reach, int(task.padding == "reflect" and any(widths)))
-        # Padding the input then pads the enlarged axis as well.
-        same = s == 1 and task.around == "zeros"
-        expressed = task.interpolation == "nearest" or _copies_edges(task) or same
-        outputs = 0 if expressed else max(widths) + changed
+        # An axis that is not upsampled is padded exactly by padding the input.
+        unchanged = s == 1 and task.boundary == "zeros"
+        exact = task.interpolation == "nearest" or _copies_edges(task) or unchanged
+        outputs = 0 if exact else max(widths) + changed
         before, after = (outputs + extent - 1 - width for width in widths)
-        # Sample `m` of the enlarged axis has its last tap `(m - first) // s` samples in.
+        # Sample `m` of the upsampled axis reads input samples up to `(m - first) // s`.
         inputs = (max(before, after) - 1 - first) // s + 1
-        found.append(Border(outputs, (before, after), inputs))
-    return found
+        axis_borders.append(Border(outputs, (before, after), inputs))
+    return axis_borders
 
 
-def padded_alike(task: Task) -> bool:
-    """Whether padding the input, then enlarging it by nearest, pads the enlarged map as asked."""
-    # A reflection that stays within the copies of the edge sample repeats that sample; one that
-    # reaches further cannot be had by padding the input.
+def padding_commutes(task: Task) -> bool:
+    """Return whether padding before nearest upsampling equals padding after it."""
+    # A reflection that stays within the copies of the edge sample repeats that sample. A longer
+    # one does not equal any padding of the input.
     return task.interpolation == "nearest" and (
         task.padding != "reflect"
         or all(max(widths) < s for widths, s in zip(task.widths, task.size, strict=True))
     )
 
 
-def expressed(task: Task, shape: Shape) -> bool:
-    """Whether padding the input does what is asked, but for borders computed separately.
+def padding_suffices(task: Task, shape: Shape) -> bool:
+    """Return whether padding the input is exact, except at borders that are computed separately.
 
-    Those need known lengths, long enough for two borders with something between them.
+    Borders need axes of known length that are long enough for two of them and a sample between.
     """
     if task.interpolation == "nearest":
-        return padded_alike(task)
+        return padding_commutes(task)
     return task.padding != "wrap" and all(
         not border.outputs
-        or (n is not None and n >= border.inputs and n * s > 2 * max(border.enlarged))
+        or (n is not None and n >= border.inputs and n * s > 2 * max(border.upsampled))
         for n, s, border in zip(shape.spatial, task.size, borders(task), strict=True)
     )
 
 
 def _copies_edges(task: Task) -> bool:
-    """Whether repeating the input's edge gives linear interpolation its edge rule and padding."""
-    # Borders that are computed separately anyway are made deeper instead of a pass over the input.
+    """Return whether linear interpolation gets its edge rule and padding by repeating the edge."""
+    # Other paddings need separate borders in any case. These include the edge rule, which saves
+    # the pass over the input that would repeat its edge.
     unpadded = not any(map(max, task.widths))
     return task.interpolation == "linear" and (task.padding == "edge" or unpadded)
 
 
-def around_input(task: Task) -> str:
-    """Return the mode in which the input is padded."""
+def input_padding(task: Task) -> str:
+    """Return the mode in which the input is padded: `"zeros"`, or one of `numpy.pad`."""
     if _copies_edges(task):
         return "edge"
     if task.interpolation != "nearest":
-        return "zeros"  # the outputs that see it are computed separately
-    return "edge" if task.padding == "reflect" else task.around
+        return "zeros"  # the outputs that read them are computed separately
+    return "edge" if task.padding == "reflect" else task.boundary
 
 
-def with_borders(
+def add_borders(
     inner: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task
 ) -> Tensor:
-    """Compute the outputs of the borders, and put them around the inner ones.
+    """Compute the outputs at the borders, and concatenate them with the inner ones.
 
-    They are few and depend on few rows of the input, which are enlarged first, then convolved.
+    They depend on few rows of the input, which are upsampled, then convolved.
     """
-    around_axes = borders(task)
+    axis_borders = borders(task)
     y = inner
-    # From the last axis to the first: later axes are complete by then, earlier ones inner only.
+    # From the last axis to the first: then later axes are complete, and earlier ones inner only.
     for i in reversed(range(task.rank)):
-        border, leading = around_axes[i], (slice(None),) * (i + 1)
+        border, leading = axis_borders[i], (slice(None),) * (i + 1)
         if not border.outputs:
             continue
-        # Both ends at once, concatenated in the batch.
+        # Both ends in one convolution, concatenated along the batch.
         ends = [slice(None, border.inputs), slice(-border.inputs, None)]
         u = ops.concatenate([crop(x, [*leading, end]) for end in ends], axis=0)
-        u = enlarge(u, task.size, task.interpolation, range(1, task.rank + 1))
-        seen = [slice(None, border.enlarged[0]), slice(-border.enlarged[1], None)]
+        u = upsample(u, task.size, task.interpolation, range(1, task.rank + 1))
+        slices = [slice(None, border.upsampled[0]), slice(-border.upsampled[1], None)]
         sides = [(task.widths[i][0], 0), (0, task.widths[i][1])]
         padded = []
-        for u_end, part, side in zip(ops.split(u, 2, axis=0), seen, sides, strict=True):
+        for u_end, samples, side in zip(ops.split(u, 2, axis=0), slices, sides, strict=True):
             widths = [side if j == i else width for j, width in enumerate(task.widths)]
-            padded.append(pad_map(crop(u_end, [*leading, part]), widths, task.around))
+            padded.append(pad_map(crop(u_end, [*leading, samples]), widths, task.boundary))
         u = ops.concatenate(padded, axis=0)
         options: dict[str, Any] = {"padding": "valid", "dilation_rate": task.dilation_rate}
         u = convolve(ops.conv, u, ops.cast(kernel, u.dtype), bias, **options)
-        inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in around_axes[:i]]
+        inside = [slice(b.outputs, -b.outputs if b.outputs else None) for b in axis_borders[:i]]
         first, last = ops.split(crop(u, [slice(None), *inside]), 2, axis=0)
         y = ops.concatenate([first, y, last], axis=i + 1)
     return y
 
 
 def border_work(task: Task, shape: Shape) -> Work:
-    """Return what `with_borders` has to do."""
-    around_axes, factor, taps = borders(task), math.prod(task.size), math.prod(task.kernel_size)
-    whole = [task.output_length(n, i) for i, n in enumerate(shape.spatial)]
-    inner = [n - 2 * border.outputs for n, border in zip(whole, around_axes, strict=True)]
-    parts = []
-    for i, border in enumerate(around_axes):
+    """Return the work of `add_borders`."""
+    axis_borders, factor, taps = borders(task), math.prod(task.size), math.prod(task.kernel_size)
+    lengths = [task.output_length(n, i) for i, n in enumerate(shape.spatial)]
+    inner = [n - 2 * border.outputs for n, border in zip(lengths, axis_borders, strict=True)]
+    works = []
+    for i, border in enumerate(axis_borders):
         if not border.outputs:
             continue
-        ends = 2 * shape.numbers // shape.spatial[i] * border.inputs
-        # Of earlier axes all is computed, and cropped to the inner part afterwards.
-        made = 2 * shape.batch * border.outputs * math.prod(whole[:i] + whole[i + 1 :])
-        joined = shape.batch * math.prod([*inner[:i], *whole[i:]]) * shape.filters
-        parts += [
+        ends = 2 * shape.values // shape.spatial[i] * border.inputs
+        # Earlier axes are computed at full length, and cropped to the inner samples afterwards.
+        outputs = 2 * shape.batch * border.outputs * math.prod(lengths[:i] + lengths[i + 1 :])
+        joined = shape.batch * math.prod([*inner[:i], *lengths[i:]]) * shape.filters
+        works += [
             passes(2 * ends, 3),
-            enlarging(task, ends),
+            upsampling_work(task, ends),
             passes(4 * ends * factor, 6),
-            multiply_adds("convolution", made, taps, shape.channels, shape.filters, task.groups),
+            multiply_adds("convolution", outputs, taps, shape.channels, shape.filters, task.groups),
             passes(2 * joined, 3),
         ]
-    return total(*parts)
+    return total(*works)

@@ -1,4 +1,4 @@
-"""The choice among the methods: the one with the least seconds on paper."""
+"""The choice of the method with the lowest estimated time."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.transposed import TRANSPOSED
 from keras_upsampling.ops._upsample_conv.work import Work
 from keras_upsampling.ops.devices import engines, on_cpu
-from keras_upsampling.ops.gradient import recorded
-from keras_upsampling.ops.tables import constant, known
+from keras_upsampling.ops.gradient import recorded_by_torch
+from keras_upsampling.ops.tables import static_length, traced_as_constant
 
 METHODS = {method.name: method for method in (RESIZE, PHASES, ONE_PRODUCT, MATRICES, TRANSPOSED)}
 
 PASSES = ("forward", "backward")
 
-# Seconds that one of each kind of work takes, and what they belong to: engine, device and dtype.
+# Seconds per unit of each kind of work, and the machine they belong to: engine, device and dtype.
 Rates: TypeAlias = Mapping[str, float]
 Machine: TypeAlias = tuple[str, str, str]
 
-# What a length is taken to be where it is not known yet, the batch's included.
+# The length that is assumed for an unknown axis, also for the batch.
 _TYPICAL_LENGTH = 32
 
 
 @functools.cache
 def shipped_rates() -> dict[Machine, dict[str, Rates]]:
-    """Return the rates of every machine that was measured, by pass."""
+    """Return the rates of every measured machine, by pass."""
     text = resources.files(__package__).joinpath("rates.json").read_text(encoding="utf-8")
     return {
-        (of["engine"], of["device"], of["dtype"]): {name: of[name] for name in PASSES}
-        for of in json.loads(text)
+        (entry["engine"], entry["device"], entry["dtype"]): {name: entry[name] for name in PASSES}
+        for entry in json.loads(text)
     }
 
 
 def seconds(work: Work, *rates: Rates) -> float:
-    """Return what some work takes by all the rates together; kinds without one take nothing."""
+    """Return the seconds of some work, summed over all rates; kinds without a rate take none."""
     return sum(number * rate.get(kind, 0.0) for rate in rates for kind, number in work.items())
 
 
 def possible(task: Task, shape: Shape) -> tuple[str, ...]:
-    """Return the names of the methods that do a task exactly."""
+    """Return the names of the methods that compute a task exactly."""
     return tuple(method.name for method in METHODS.values() if method.can(task, shape))
 
 
-@functools.lru_cache(maxsize=4096)  # eager calls ask for the same again and again
+@functools.lru_cache(maxsize=4096)  # eager calls repeat the same arguments
 def cheapest(
     names: tuple[str, ...],
     task: tuple[Any, ...],
@@ -63,41 +63,44 @@ def cheapest(
     machines: tuple[Machine, ...],
     with_gradients: bool,
 ) -> tuple[str, str]:
-    """Return which methods have the least seconds, in the forward and in the backward pass.
+    """Return the names of the methods with the lowest time, for the forward and the backward pass.
 
-    Where there are more machines than one, what all take together counts. PyTorch's gradients are
-    those of the method that went forward, so there the sum counts if there will be any.
+    With several machines, the sum of their times counts. On PyTorch one method runs both passes, so
+    with gradients the sum over both passes counts.
     """
     if not all(machine in shipped_rates() for machine in machines):
         return RESIZE.name, RESIZE.name
-    task, (batch, spatial, *others) = Task(*task), shape
+    task, (batch, spatial, *channels) = Task(*task), shape
     lengths = [_TYPICAL_LENGTH if n is None else n for n in (batch, *spatial)]
-    guessed = Shape(lengths[0], tuple(lengths[1:]), *others)
-    works = {name: METHODS[name].work(task, guessed) for name in names}
+    full_shape = Shape(lengths[0], tuple(lengths[1:]), *channels)
+    works = {name: METHODS[name].work(task, full_shape) for name in names}
 
-    def least(*passes: str) -> str:
+    def fastest(*passes: str) -> str:
         rates = [shipped_rates()[machine][name] for machine in machines for name in passes]
         return min(works, key=lambda name: seconds(works[name], *rates))
 
     if machines[0][0] == "torch":
-        both = least(*PASSES) if with_gradients else least("forward")
+        both = fastest(*PASSES) if with_gradients else fastest("forward")
         return both, both
-    return least("forward"), least("backward")
+    return fastest("forward"), fastest("backward")
 
 
 def choose(x: Tensor, kernel: Tensor, task: Task) -> tuple[Method, Method]:
-    """Return the methods of the forward and of the backward pass, on what runs this."""
+    """Return the methods of the forward and the backward pass, for the engine and device of `x`."""
     device, dtype = "cpu" if on_cpu(x) else "gpu", keras.backend.standardize_dtype(x.dtype)
     machines = tuple((engine, device, dtype) for engine in engines())
-    spatial = tuple(known(x.shape[axis]) for axis in spatial_axes(task.rank, task.data_format))
+    spatial = tuple(
+        static_length(x.shape[axis]) for axis in spatial_axes(task.rank, task.data_format)
+    )
     channels, filters = task.groups * index(kernel.shape[-2]), index(kernel.shape[-1])
-    shape = Shape(known(x.shape[0]), spatial, channels, filters)
-    # `torch.compile` hands plain tuples alone to what it does not trace.
+    shape = Shape(static_length(x.shape[0]), spatial, channels, filters)
+    # `torch.compile` passes only plain tuples to functions that it does not trace.
     plain = tuple(task), tuple(shape)
-    forward, backward = _cheapest(possible(task, shape), *plain, machines, recorded(x, kernel))
+    with_gradients = recorded_by_torch(x, kernel)
+    forward, backward = _cheapest(possible(task, shape), *plain, machines, with_gradients)
     return METHODS[forward], METHODS[backward]
 
 
-@constant
+@traced_as_constant
 def _cheapest(*arguments: Any) -> tuple[str, str]:
     return cheapest(*arguments)

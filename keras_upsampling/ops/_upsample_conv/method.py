@@ -1,4 +1,4 @@
-"""What a method of upsampling and convolving is, and how one or two of them are run."""
+"""The record of a method, and running one method or two."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from keras_upsampling.ops.tables import traced_for_onnx
 
 @dataclass(frozen=True)
 class Method:
-    """One way to upsample and convolve.
+    """One implementation of upsampling and convolving in one step.
 
     Attributes:
-        name: What tables and measurements call it.
-        run: Takes the input, the kernel, the bias or None, and the task. Channels come last, but
-            for `resize`, which takes either format.
-        can: Whether the method does a task exactly, for an input of a shape.
-        work: What that costs on paper; every length must be known. The backward pass goes through
-            the same operations the other way: the same counts, at seconds of its own.
+        name: Name of the method in tables and measurements.
+        run: Function of the input, the kernel, the bias or None, and the task. Channels come last;
+            only `resize` takes both formats.
+        can: Whether the method computes a task exactly, for an input of a shape.
+        work: The counted work of a task; every length must be known. The backward pass has the same
+            counts, but its own rates.
     """
 
     name: str
@@ -35,28 +35,30 @@ class Method:
 
 
 def one_step(can: Callable[[Task, Shape], bool]) -> Callable[[Task, Shape], bool]:
-    """Return `can`, and what every method but `resize` needs."""
-    # Without enlargement there is nothing to save. Programs for ONNX with unknown lengths were
-    # wrong by transposed convolutions.
+    """Return `can` with the conditions of every method but `resize` added."""
+    # With factors of 1 there is nothing to save. In ONNX, transposed convolutions of unknown
+    # lengths had wrong results.
     return lambda task, shape: max(task.size) > 1 and not traced_for_onnx() and can(task, shape)
 
 
 def run(
     forward: Method, backward: Method, x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task
 ) -> Tensor:
-    """Run a task by one method, with the gradients of another or the same."""
-    # TensorFlow convolves channels first on GPUs only, and the one-step methods are written for
-    # channels last: the input is transposed, while it is small.
+    """Run a task by one method, with the gradient of another or the same method."""
+    # TensorFlow convolves channels first on GPUs only, and the one-step methods need channels last.
+    # Hence the input is transposed, which is smaller than the upsampled map.
     transposed = task.data_format == "channels_first" and (
         {forward.name, backward.name} != {"resize"} or keras.backend.backend() == "tensorflow"
     )
     if transposed:
         x, task = ops.moveaxis(x, 1, -1), task._replace(data_format="channels_last")
 
-    def by(method: Method) -> Callable[..., Tensor]:
-        """A function of tensors alone: the input, the kernel, and the bias if there is one."""
+    def tensor_function(method: Method) -> Callable[..., Tensor]:
+        """Return the method as a function of the input, the kernel, and any bias."""
         return lambda x, kernel, bias=None: method.run(x, kernel, bias, task)
 
-    function = by(forward) if forward == backward else with_gradient_of(by(backward), by(forward))
+    function = tensor_function(forward)
+    if forward != backward:
+        function = with_gradient_of(tensor_function(backward), function)
     y = function(x, kernel) if bias is None else function(x, kernel, bias)
     return ops.moveaxis(y, -1, 1) if transposed else y

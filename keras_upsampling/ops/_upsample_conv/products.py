@@ -1,4 +1,4 @@
-"""One product of the input with all taps of the kernel, then upsampling, as shifts or matrices.
+"""The methods `one_product` and `matrices`: a product with all taps of the kernel, then upsampling.
 
 Upsampling does not mix channels, so the product with the kernel's taps can come before it.
 """
@@ -15,10 +15,16 @@ from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths.phases import tap_matrix
-from keras_upsampling.ops._upsample_conv.borders import around_input, padded_alike
+from keras_upsampling.ops._upsample_conv.borders import input_padding, padding_commutes
 from keras_upsampling.ops._upsample_conv.method import Method, one_step
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
-from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total, weights_of
+from keras_upsampling.ops._upsample_conv.work import (
+    Work,
+    count_weights,
+    multiply_adds,
+    passes,
+    total,
+)
 from keras_upsampling.ops.crop import crop
 from keras_upsampling.ops.maps import add_bias, pad_map
 from keras_upsampling.ops.resampling import phase_planes
@@ -26,104 +32,105 @@ from keras_upsampling.ops.tables import traced_by_torch
 
 
 def _one_product(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
-    """One product with all taps, then sums of shifted phases."""
+    """Compute one product with all taps, then sums of shifted phases."""
     channels, filters = kernel.shape[-2:]
     flat = ops.reshape(x, (-1, channels))
     taps = ops.reshape(ops.cast(kernel, x.dtype), (-1, channels, filters))
     taps = ops.reshape(ops.transpose(taps, (1, 0, 2)), (channels, -1))
     shape = (*ops.shape(x)[:-1], filters)
-    numbered = itertools.product(*map(range, task.kernel_size))
+    tap_indices = itertools.product(*map(range, task.kernel_size))
     flat_maps = ops.split(flat @ taps, math.prod(task.kernel_size), axis=-1)
-    of_taps = dict(zip(numbered, flat_maps, strict=True))
-    # The tap at the output's own position, if there is one, never sees the padding: the bias is
+    tap_maps = dict(zip(tap_indices, flat_maps, strict=True))
+    # The tap at the output's own position, if there is one, never reads the padding: the bias is
     # added to its map, which is smaller than the output.
-    own = [divmod(before, d) for _, _, d, (before, _) in task.axes]
-    biased = None if any(rest for _, rest in own) else tuple(t for t, _ in own)
+    centres = [divmod(before, d) for _, _, d, (before, _) in task.axes]
+    biased = None if any(rest for _, rest in centres) else tuple(t for t, _ in centres)
 
-    def enlarged(axes: int, taps: tuple[int, ...]) -> Tensor:
+    def sum_of_taps(axes: int, taps: tuple[int, ...]) -> Tensor:
         """Return the sum over all taps of the first axes, for fixed `taps` of the later ones."""
         if axes == 0:
-            y = add_bias(of_taps[taps], bias if taps == biased else None)
+            y = add_bias(tap_maps[taps], bias if taps == biased else None)
             return ops.reshape(y, shape)
-        maps = [enlarged(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
+        maps = [sum_of_taps(axes - 1, (t, *taps)) for t in range(task.kernel_size[axes - 1])]
         return _sum_of_shifts(maps, axes - 1, task)
 
-    return add_bias(enlarged(task.rank, ()), bias if biased is None else None)
+    return add_bias(sum_of_taps(task.rank, ()), bias if biased is None else None)
 
 
 def _samples_of_taps(task: Task, i: int) -> list[tuple[tuple[int, int], ...]]:
-    """Return which samples the taps read, for every phase of the output on one axis.
+    """Return the samples `(q, r)` that the taps read, for every phase of the output on axis `i`.
 
-    Tap `t` of output `s * j + p` reads phase `r` of the enlarged map at sample `j + q`: `(q, r)`.
-    With nearest every phase is the input itself, so `r` is 0.
+    Tap `t` of output `s * j + p` reads sample `j + q` of phase `r` of the upsampled map. With
+    nearest every phase is the input itself, so `r` is 0.
     """
     s, d, before = task.size[i], task.dilation_rate[i], task.widths[i][0]
     nearest = task.interpolation == "nearest"
     taps = range(task.kernel_size[i])
     samples = [[divmod(p + d * t - before, s) for t in taps] for p in range(s)]
-    return [tuple((q, 0 if nearest else r) for q, r in of_phase) for of_phase in samples]
+    return [tuple((q, 0 if nearest else r) for q, r in phase) for phase in samples]
 
 
 def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
-    """Enlarge axis `i` of the map of every tap, shift each to its tap's position, and add them."""
+    """Upsample axis `i` of the maps of all taps, shift each to its tap's position, and add them."""
     axis, s, (before, after) = i + 1, task.size[i], task.widths[i]
     length, leading = ops.shape(maps[0])[axis], (slice(None),) * (i + 1)
-    # The output has `s * length + more` samples, each of its phases `length + more_a_phase`.
-    more = before + after - task.extents[i] + 1
-    more_a_phase = -(-more // s)
-    # With nearest, phases are padded as the input would be.
-    around = around_input(task) if task.interpolation == "nearest" else "zeros"
+    # The output has `s * length + extra` samples, each of its phases `length + phase_extra`.
+    extra = before + after - task.extents[i] + 1
+    phase_extra = -(-extra // s)
+    # With nearest, a phase is the input, so it is padded as the input.
+    mode = input_padding(task) if task.interpolation == "nearest" else "zeros"
     planes = [phase_planes(x, axis, s, task.interpolation) for x in maps]
 
     def shifted(plane: Tensor, q: int) -> Tensor:
-        """Return a phase's number of samples from `q` on; often that is all of them."""
-        if q == 0 and more_a_phase == 0:
+        """Return `length + phase_extra` samples of a padded phase, from sample `q` on."""
+        if q == 0 and phase_extra == 0:
             return plane
-        front, back, start = max(0, -q), max(0, q + more_a_phase), max(0, q)
+        front, back, start = max(0, -q), max(0, q + phase_extra), max(0, q)
         widths = [(front, back) if j == i else (0, 0) for j in range(task.rank)]
-        padded = pad_map(plane, widths, around)
-        return crop(padded, [*leading, slice(start, start + length + more_a_phase)])
+        padded = pad_map(plane, widths, mode)
+        return crop(padded, [*leading, slice(start, start + length + phase_extra)])
 
-    sums: dict[tuple[tuple[int, int], ...], Tensor] = {}  # phases that read the same share one
+    # Phases that read the same samples share a sum.
+    sums: dict[tuple[tuple[int, int], ...], Tensor] = {}
     for samples in _samples_of_taps(task, i):
         if samples not in sums:
-            parts = [shifted(of_tap[r], q) for of_tap, (q, r) in zip(planes, samples, strict=True)]
-            sums[samples] = functools.reduce(lambda a, b: a + b, parts)
+            terms = [shifted(phases[r], q) for phases, (q, r) in zip(planes, samples, strict=True)]
+            sums[samples] = functools.reduce(lambda a, b: a + b, terms)
     y = ops.stack([sums[samples] for samples in _samples_of_taps(task, i)], axis=axis + 1)
     shape = list(ops.shape(maps[0]))
-    shape[axis] = (length + more_a_phase) * s
+    shape[axis] = (length + phase_extra) * s
     y = ops.reshape(y, shape)
-    return y if more == more_a_phase * s else crop(y, [*leading, slice(0, length * s + more)])
+    return y if extra == phase_extra * s else crop(y, [*leading, slice(0, length * s + extra)])
 
 
-def _can_add_up(task: Task, shape: Shape) -> bool:  # noqa: ARG001 - lengths may be what they like
-    zeros = task.interpolation != "nearest" and task.around == "zeros"
-    return task.groups == 1 and (zeros or padded_alike(task))
+def _supports_one_product(task: Task, shape: Shape) -> bool:  # noqa: ARG001 - any shape will do
+    zeros = task.interpolation != "nearest" and task.boundary == "zeros"
+    return task.groups == 1 and (zeros or padding_commutes(task))
 
 
 def _one_product_work(task: Task, shape: Shape) -> Work:
-    taps, numbers = math.prod(task.kernel_size), shape.samples * shape.filters
-    parts: list[Work] = [
+    taps, values = math.prod(task.kernel_size), shape.samples * shape.filters
+    works: list[Work] = [
         passes(2 * taps * shape.channels * shape.filters, 2),
         multiply_adds("product", shape.samples, 1, shape.channels, taps * shape.filters),
-        passes(2 * taps * numbers),  # split
-        {"held": taps * numbers},
+        passes(2 * taps * values),  # split
+        {"held": taps * values},
     ]
     for i, (s, k, _, _) in enumerate(task.axes):
         taps //= k
-        phases, weights = set(_samples_of_taps(task, i)), weights_of(s, task.interpolation)
-        moved = sum(q != 0 for samples in phases for q, _ in samples)
-        # What is weighed is padded, cropped and multiplied; sums read two maps and write one.
+        phases, weights = set(_samples_of_taps(task, i)), count_weights(s, task.interpolation)
+        shifts = sum(q != 0 for samples in phases for q, _ in samples)
+        # Weighted maps are padded, cropped and multiplied; sums read two maps and write one.
         sums = len(phases) * (k - 1) + k * max(0, weights - s)
-        copied = 3 * sums + 2 * (moved + k * 2 * weights + s)
-        operations = sums + 2 * moved + k * 2 * weights + 1
-        parts.append(passes(taps * numbers * copied, taps * operations))
-        numbers *= s
-    return total(*parts)
+        copied = 3 * sums + 2 * (shifts + k * 2 * weights + s)
+        operations = sums + 2 * shifts + k * 2 * weights + 1
+        works.append(passes(taps * values * copied, taps * operations))
+        values *= s
+    return total(*works)
 
 
 def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
-    """One product with all taps, then one with a matrix for each axis, in two dimensions.
+    """Compute one product with all taps, then one with a matrix per axis, in two dimensions.
 
     The matrices include the borders, so short axes, which are mostly border, cost nothing extra.
     """
@@ -131,13 +138,13 @@ def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Ten
     k_down, k_across, _, filters = kernel.shape
     down, across = (
         ops.convert_to_tensor(
-            tap_matrix(length, s, task.interpolation, k, d, widths, task.around),
+            tap_matrix(length, s, task.interpolation, k, d, widths, task.boundary),
             dtype=keras.backend.standardize_dtype(x.dtype),
         )
         for length, (s, k, d, widths) in zip((height, width), task.axes, strict=True)
     )
-    # The axis to multiply comes first, with its taps before it: few large products are faster
-    # than many small ones.
+    # The multiplied axis comes first, with its taps before it: few large products are faster than
+    # many small ones.
     lines = batch * height
     y = ops.reshape(ops.transpose(x, (2, 0, 1, 3)), (1, width * lines, channels))
     taps = ops.transpose(ops.cast(kernel, x.dtype), (1, 2, 0, 3))
@@ -149,9 +156,9 @@ def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Ten
     return add_bias(ops.reshape(y, (batch, rows, columns, filters)), bias)
 
 
-def _can_matrices(task: Task, shape: Shape) -> bool:
+def _supports_matrices(task: Task, shape: Shape) -> bool:
     plain = task.rank == 2 and task.groups == 1 and None not in shape.spatial
-    return plain and not traced_by_torch()  # whose graphs hold no arrays of NumPy's
+    return plain and not traced_by_torch()  # a graph cannot hold NumPy arrays
 
 
 def _matrices_work(task: Task, shape: Shape) -> Work:
@@ -159,7 +166,7 @@ def _matrices_work(task: Task, shape: Shape) -> Work:
     rows, columns = (task.output_length(n, i) for i, n in enumerate(shape.spatial))
     lines, taps = shape.batch * height * k_down * shape.filters, k_across * k_down
     return total(
-        passes(2 * shape.numbers),  # transposed
+        passes(2 * shape.values),  # transposed
         passes(2 * taps * shape.channels * shape.filters),
         multiply_adds("product", shape.samples, 1, shape.channels, taps * shape.filters),
         multiply_adds("product", columns, 1, k_across * width, lines),
@@ -169,5 +176,7 @@ def _matrices_work(task: Task, shape: Shape) -> Work:
     )
 
 
-ONE_PRODUCT = Method("one_product", _one_product, one_step(_can_add_up), _one_product_work)
-MATRICES = Method("matrices", _matrices, one_step(_can_matrices), _matrices_work)
+ONE_PRODUCT = Method(
+    "one_product", _one_product, one_step(_supports_one_product), _one_product_work
+)
+MATRICES = Method("matrices", _matrices, one_step(_supports_matrices), _matrices_work)

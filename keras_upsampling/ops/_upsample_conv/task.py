@@ -1,4 +1,4 @@
-"""What there is to do when a batch is upsampled and convolved, every argument checked."""
+"""The checked arguments of upsampling and convolving a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras_upsampling.maths.padding import kernel_extent
 
 
 class Task(NamedTuple):
-    """What to do, every argument checked; `widths` are the padding of the enlarged map."""
+    """The checked arguments of `upsample_conv`, and the `widths` of the upsampled map's padding."""
 
     size: tuple[int, ...]
     interpolation: str
@@ -23,32 +23,32 @@ class Task(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """How many spatial axes there are."""
+        """Number of spatial axes."""
         return len(self.size)
 
     @property
     def axes(self) -> list[tuple[int, int, int, tuple[int, int]]]:
         """Factor, taps, dilation and padding of every axis."""
-        of_axes = zip(self.size, self.kernel_size, self.dilation_rate, self.widths, strict=True)
-        return list(of_axes)
+        axes = zip(self.size, self.kernel_size, self.dilation_rate, self.widths, strict=True)
+        return list(axes)
 
     @property
     def extents(self) -> tuple[int, ...]:
-        """How many samples of each enlarged axis the kernel spans."""
+        """Number of samples of each upsampled axis that the kernel spans."""
         return tuple(map(kernel_extent, self.kernel_size, self.dilation_rate))
 
     @property
-    def around(self) -> str:
-        """What stands around the enlarged map: zeros (or nothing), or `numpy.pad`'s mode."""
+    def boundary(self) -> str:
+        """Padding of the upsampled map: zeros (also if there is none), or `numpy.pad`'s mode."""
         return "zeros" if self.padding in ("same", "valid") else self.padding
 
     def output_length(self, length: Tensor, i: int) -> Tensor:
-        """Length of axis `i` of the output, from that of the input."""
+        """Return the length of axis `i` of the output for a length of the input."""
         return length * self.size[i] + sum(self.widths[i]) - self.extents[i] + 1
 
 
 class Shape(NamedTuple):
-    """The shape of an input, and how many filters it meets; a length not known yet is None."""
+    """The shape of an input and the number of filters; an unknown length is None."""
 
     batch: Any
     spatial: tuple[Any, ...]
@@ -57,10 +57,10 @@ class Shape(NamedTuple):
 
     @property
     def samples(self) -> int:
-        """How many samples a channel has, over the batch."""
+        """Number of samples of one channel, over the batch."""
         return self.batch * math.prod(self.spatial)
 
     @property
-    def numbers(self) -> int:
-        """How many numbers the input has."""
+    def values(self) -> int:
+        """Number of values of the input."""
         return self.samples * self.channels

@@ -1,7 +1,7 @@
-"""A transposed convolution with the kernel itself, then the interpolation's own filter.
+"""The method `transposed`: a transposed convolution, then the filter of the interpolation.
 
-Upsampling inserts zeros between the samples, then filters. Filter and kernel may change places,
-and with the kernel first there are the fewest multiply-adds. Nearest's filter is a box.
+Upsampling inserts zeros between the samples, then filters. The order of filter and kernel does not
+matter, and the kernel first needs the fewest multiply-adds. The filter of nearest is a box.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops._upsample_conv.borders import (
-    around_input,
+    add_borders,
     border_work,
     borders,
-    expressed,
-    with_borders,
+    input_padding,
+    padding_suffices,
 )
 from keras_upsampling.ops._upsample_conv.method import Method, one_step
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
@@ -30,34 +30,44 @@ from keras_upsampling.ops.tables import axis_filter
 
 
 class _Axis(NamedTuple):
-    """The filter of one axis, and how input and map are padded before it, and the map cropped."""
+    """The filter of one axis, and the padding and cropping before it.
+
+    Attributes:
+        filter: Weights of the interpolation's filter.
+        copies: Number of samples to pad the input with, before and after.
+        zeros: Number of zeros to pad the transposed convolution with, before and after.
+        start: Index of the first sample that the filter reads.
+        extra: Number of samples that it reads beyond `size` times the input's length.
+        cropped: Whether samples are cropped.
+    """
 
     filter: list[float]
     copies: tuple[int, int]
     zeros: tuple[int, int]
     start: int
-    more: int  # samples than the enlarged input has
+    extra: int
     cropped: bool
 
 
 def _axes(task: Task) -> list[_Axis]:
-    around, apart, axes = around_input(task), borders(task), []
+    mode, axis_borders, axes = input_padding(task), borders(task), []
     for i, (s, k, _, (before, after)) in enumerate(task.axes):
         first, weights, _ = axis_filter(s, task.interpolation)
-        # How many samples beyond the ends of the input the outputs read.
+        outputs = axis_borders[i].outputs
+        # Number of samples beyond the ends of the input that the outputs read.
         front, back = (
-            0 if around == "zeros" else max(0, -((apart[i].outputs + first - width) // s))
+            0 if mode == "zeros" else max(0, -((outputs + first - width) // s))
             for width in (before, after)
         )
-        # Output `o` is the filter over samples `o + start ...` of the transposed convolution,
-        # which has `s * (n - 1) + max(k, s)` of them; beyond those it is zero.
-        start = k - before - first - len(weights) + s * front + apart[i].outputs
-        missing = after - first + s - max(k, s) - s * back - apart[i].outputs
-        # Products of constants are what `torch.compile` can make a tensor of.
+        # Output `o` is the filter over samples `o + start ...` of the transposed convolution. That
+        # has `s * (n - 1) + max(k, s)` samples, and is zero beyond them.
+        start = k - before - first - len(weights) + s * front + outputs
+        missing = after - first + s - max(k, s) - s * back - outputs
+        # `torch.compile` can make a tensor of products of constants, but not of the constants.
         constants, zeros = [1.0 * weight for weight in weights], (max(0, -start), max(0, missing))
-        more = task.output_length(0, i) - 2 * apart[i].outputs + len(weights) - 1
+        extra = task.output_length(0, i) - 2 * outputs + len(weights) - 1
         cropped = start > 0 or missing < 0
-        axes.append(_Axis(constants, (front, back), zeros, max(0, start), more, cropped))
+        axes.append(_Axis(constants, (front, back), zeros, max(0, start), extra, cropped))
     return axes
 
 
@@ -66,23 +76,23 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     flipped = ops.flip(kernel, axis=tuple(range(task.rank)))
     flipped = ops.cast(ops.swapaxes(flipped, -1, -2), x.dtype)
     options: dict[str, Any] = {"strides": task.size, "padding": "valid"}
-    padded = pad_map(x, [axis.copies for axis in axes], around_input(task))
+    padded = pad_map(x, [axis.copies for axis in axes], input_padding(task))
     y = convolve(ops.conv_transpose, padded, flipped, **options)
-    of_axes = zip(ops.shape(x)[1:-1], task.size, axes, strict=True)
-    lengths = [s * n + axis.more for n, s, axis in of_axes]
+    scaled_axes = zip(ops.shape(x)[1:-1], task.size, axes, strict=True)
+    lengths = [s * n + axis.extra for n, s, axis in scaled_axes]
     y = pad_map(y, [axis.zeros for axis in axes], "zeros")
     y = crop_map(y, [axis.start for axis in axes], lengths)
     y = _filter(y, [axis.filter for axis in axes], bias)
-    return with_borders(y, x, kernel, bias, task)
+    return add_borders(y, x, kernel, bias, task)
 
 
-# Up to how many weights a filter of all axes is run in one pass over the map, in place of a pass
-# for each axis.
+# Up to this number of weights, one filter of all axes is faster than a pass over the map for each
+# axis.
 _ONE_PASS = 16
 
 
 def _filter(y: Tensor, filters: Sequence[Sequence[float]], bias: Tensor | None) -> Tensor:
-    """Run every channel through one filter per axis, without padding, and add a bias."""
+    """Filter every channel along every axis, without padding, and add a bias."""
     kernels = []
     for i, weights in enumerate(filters):
         shape = [1] * (len(filters) + 2)
@@ -90,23 +100,23 @@ def _filter(y: Tensor, filters: Sequence[Sequence[float]], bias: Tensor | None) 
         kernels.append(ops.reshape(ops.convert_to_tensor(weights, dtype=y.dtype), shape))
     if math.prod([len(weights) for weights in filters]) <= _ONE_PASS:
         kernels = [functools.reduce(lambda a, b: a * b, kernels)]
-    channels = int(y.shape[-1])  # for ONNX, the kernel's shape must not be one that is traced
+    channels = int(y.shape[-1])  # for ONNX, the kernel's shape must not be traced
     for kernel in kernels:
         shape = [*kernel.shape[:-2], channels, 1]
-        added = bias if kernel is kernels[-1] else None
+        kernel_bias = bias if kernel is kernels[-1] else None
         kernel = ops.broadcast_to(kernel, shape)
-        y = convolve(ops.depthwise_conv, y, kernel, added, padding="valid")
+        y = convolve(ops.depthwise_conv, y, kernel, kernel_bias, padding="valid")
     return y
 
 
-def _can(task: Task, shape: Shape) -> bool:
-    # A kernel smaller than its stride has a gradient that ends the process on TensorFlow.
+def _supports(task: Task, shape: Shape) -> bool:
+    # On TensorFlow, the gradient of a kernel smaller than its stride crashes the process.
     gaps = any(k < s for k, s in zip(task.kernel_size, task.size, strict=True))
-    # Keras's transposed convolution has neither groups nor dilation, its depthwise convolution
-    # no third dimension.
+    # Keras's transposed convolution has no groups and no dilation with strides; its depthwise
+    # convolution has no third dimension.
     plain = task.rank < 3 and task.groups == 1 and max(task.dilation_rate) == 1
-    wrong = gaps and keras.backend.backend() == "tensorflow"
-    return plain and not wrong and expressed(task, shape)
+    crashes = gaps and keras.backend.backend() == "tensorflow"
+    return plain and not crashes and padding_suffices(task, shape)
 
 
 def _work(task: Task, shape: Shape) -> Work:
@@ -114,11 +124,11 @@ def _work(task: Task, shape: Shape) -> Work:
     outputs = shape.samples * math.prod(task.size) * shape.filters
     weights = [len(axis.filter) for axis in axes]
     filters = [math.prod(weights)] if math.prod(weights) <= _ONE_PASS else weights
-    # The transposed convolution writes all outputs; and passes pad, crop and filter them.
+    # The transposed convolution writes all outputs; further passes pad, crop and filter them.
     copied = any(any(axis.zeros) for axis in axes) + any(axis.cropped for axis in axes)
     return total(
         passes(4 * taps * shape.channels * shape.filters, 2),  # flipped and transposed
-        passes(2 * shape.numbers) if any(any(axis.copies) for axis in axes) else {},
+        passes(2 * shape.values) if any(any(axis.copies) for axis in axes) else {},
         multiply_adds("transposed", shape.samples, taps, shape.channels, shape.filters),
         passes(outputs * (1 + 2 * copied + len(filters)), copied + len(filters)),
         {"filtered": outputs * sum(filters)},
@@ -127,4 +137,4 @@ def _work(task: Task, shape: Shape) -> Work:
     )
 
 
-TRANSPOSED = Method("transposed", _run, one_step(_can), _work)
+TRANSPOSED = Method("transposed", _run, one_step(_supports), _work)

@@ -1,4 +1,4 @@
-"""What there is to do, counted on paper: so much of each kind of work."""
+"""Counts of the work of a method, by kind."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import TypeAlias
 from keras_upsampling.ops._upsample_conv.task import Task
 from keras_upsampling.ops.tables import phase_taps
 
-# How much of each kind. Numbers are counted, not bytes: the seconds that one takes belong to a
-# dtype. What is `"held"` at once takes no time.
+# The amount of each kind of work. Values are counted, not bytes, because rates belong to a dtype.
+# `"held"` is the number of values held at once, which takes no time.
 Work: TypeAlias = dict[str, float]
 
 
-def total(*parts: Work) -> Work:
-    """Return all the parts together."""
-    kinds = dict.fromkeys(kind for part in parts for kind in part)
-    return {kind: sum(part.get(kind, 0) for part in parts) for kind in kinds}
+def total(*works: Work) -> Work:
+    """Return the sum of several works, kind by kind."""
+    kinds = dict.fromkeys(kind for work in works for kind in work)
+    return {kind: sum(work.get(kind, 0) for work in works) for kind in kinds}
 
 
-def passes(numbers: float, operations: float = 1) -> Work:
-    """Return operations that read or write so many numbers in all, and little else."""
-    return {"copied": numbers, "operations": operations}
+def passes(values: float, operations: float = 1) -> Work:
+    """Return the work of `operations` that together read and write `values`, and do little else."""
+    return {"copied": values, "operations": operations}
 
 
 def multiply_adds(
     kind: str, samples: float, taps: float, channels: int, filters: float, groups: int = 1
 ) -> Work:
-    """Return an operation that mixes channels, of a kind: `samples` outputs for every filter.
+    """Return the work of one operation of a `kind` that mixes channels, with `samples` outputs.
 
-    Few channels or filters leave much of the hardware idle. What that costs falls as there are
-    more of them, so the multiply-adds count once more for each channel and for each filter.
+    Few channels or filters leave much of the hardware idle. This cost falls with their number, so
+    the multiply-adds are also counted per channel and per filter.
     """
     return {
         kind: samples * taps * channels * filters / groups,
@@ -39,19 +39,19 @@ def multiply_adds(
     }
 
 
-def enlarging(task: Task, numbers: float) -> Work:
-    """Return what `resample.enlarge` has to do for a map of so many numbers, axis by axis."""
-    parts = []
+def upsampling_work(task: Task, values: float) -> Work:
+    """Return the work of upsampling a map with a number of `values`, axis by axis."""
+    works = []
     for s in reversed(task.size):
         if s > 1:
-            weights = weights_of(s, task.interpolation)
-            parts += [passes(numbers * (1 + s)), {"filtered": numbers * weights}]
-            numbers *= s
-    return total(*parts)
+            weights = count_weights(s, task.interpolation)
+            works += [passes(values * (1 + s)), {"filtered": values * weights}]
+            values *= s
+    return total(*works)
 
 
-def weights_of(size: int, interpolation: str) -> int:
-    """Return how many samples the phases of an axis read together; those of nearest are copies."""
+def count_weights(size: int, interpolation: str) -> int:
+    """Return the number of filter weights of all phases of an axis; zero for nearest, a copy."""
     if interpolation == "nearest":
         return 0
     return sum(sum(map(bool, row)) for row in phase_taps(size, interpolation)[1])
