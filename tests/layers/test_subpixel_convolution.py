@@ -162,7 +162,7 @@ def test_regularizers_constraints_and_activity_are_applied():
         ({"size": 1.5}, TypeError, r"`size` .*integers are needed"),
         ({"padding": "zeros"}, ValueError, r"'same', 'valid', 'reflect', 'symmetric', 'edge'"),
         ({"data_format": "NHWC"}, ValueError, r"'channels_last', 'channels_first'"),
-        ({"size": 3, "kernel_initializer": ICNR()}, ValueError, r"size=2\); give ICNR size=\(3,"),
+        ({"size": 3, "kernel_initializer": ICNR()}, ValueError, r"size=2\)\. Pass size=\(3, 3\) to ICNR"),
         (
             {"bias_initializer": ICNR("zeros", (2, 2, 1))},
             ValueError,
