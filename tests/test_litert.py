@@ -47,10 +47,8 @@ def test_models_with_an_unknown_batch_size_convert_and_run(name, tmp_path):
         warnings.simplefilter("ignore")  # TensorFlow warns that its interpreter will move
         model.export(tmp_path / "model.tflite", format="litert", verbose=False)
         interpreter = tf.lite.Interpreter(str(tmp_path / "model.tflite"))
-    (input_details,), (output_details,) = (
-        interpreter.get_input_details(),
-        interpreter.get_output_details(),
-    )
+    (input_details,) = interpreter.get_input_details()
+    (output_details,) = interpreter.get_output_details()
     interpreter.resize_tensor_input(input_details["index"], x.shape)
     interpreter.allocate_tensors()
     interpreter.set_tensor(input_details["index"], x)

@@ -153,18 +153,16 @@ def test_training_continues_from_a_file(tmp_path):
     x = np.random.default_rng(0).random((4, *SHAPE)).astype("float32")
     model.fit(x, x, verbose=0)
     restored = saved_and_loaded(model, tmp_path)
-    for restored_variable, variable in zip(
+    for restored_weight, weight in zip(
         restored.optimizer.variables, model.optimizer.variables, strict=True
     ):
-        np.testing.assert_array_equal(to_numpy(restored_variable), to_numpy(variable))
+        np.testing.assert_array_equal(to_numpy(restored_weight), to_numpy(weight))
     for trained_model in (model, restored):
         for seed in seeds_of(trained_model):
             seed.assign(np.zeros(seed.shape))
         trained_model.fit(x, x, shuffle=False, verbose=0)
-    for restored_variable, variable in zip(
-        restored.get_weights(), model.get_weights(), strict=True
-    ):
-        np.testing.assert_allclose(restored_variable, variable, atol=1e-6)
+    for restored_weight, weight in zip(restored.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(restored_weight, weight, atol=1e-6)
 
 
 def seeds_of(model):
@@ -197,11 +195,11 @@ def test_weights_of_version_0_1_0_load(tmp_path):
 
 def test_inputs_and_outputs_before_any_call():
     model = small_model()
-    restored = keras.Model(model.input, model.output)
-    assert restored.output_shape == model.output_shape == (None, *SHAPE)
+    functional = keras.Model(model.input, model.output)
+    assert functional.output_shape == model.output_shape == (None, *SHAPE)
     assert model.output is model.output
     x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
-    np.testing.assert_allclose(to_numpy(evaluate(restored, x)), to_numpy(evaluate(model, x)))
+    np.testing.assert_allclose(to_numpy(evaluate(functional, x)), to_numpy(evaluate(model, x)))
 
 
 def test_inputs_and_outputs_after_the_first_call():
