@@ -26,7 +26,7 @@ class CARAFE2D(ContentAware2D):
     rest.
 
     A constant map stays the same constant, at the borders too: only neighbours inside the map have
-    weights. (The authors' code also gives weights to zeros outside, which darkens the border.) The
+    weights. (The authors' code also weights zeros outside, which darkens the border.) The
     convolution that computes the logits pads with zeros, as in the paper.
 
     Weights are computed in float32 or float64. The layer holds `prod(kernel_size)` shifted copies

@@ -43,14 +43,14 @@ class Upsample(SpatialLayer):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Upsample2D(Upsample):
-    """Upsamples images and feature maps by whole factors.
+    """Upsamples images and feature maps by integer factors.
 
     Use it to upsample without weights: a skip connection, a segmentation map or an image. To
     upsample and convolve, use `UpsampleConv2D`.
 
-    Like `keras.layers.UpSampling2D`, but all backends return the same values (those of Keras on
-    JAX), every interpolation can be trained under `jit_compile=True`, and `Upsample1D` and
-    `Upsample3D` have the same interpolations.
+    It works like `keras.layers.UpSampling2D`, with three differences: all backends return the same
+    values (those of Keras on JAX), every interpolation can be trained under `jit_compile=True`, and
+    `Upsample1D` and `Upsample3D` have the same interpolations.
 
     Samples lie at half-pixel centres. At the borders, taps outside the map are dropped and the
     remaining taps are scaled to sum to one, so constants stay constant. Inputs must be finite:
@@ -95,7 +95,7 @@ class Upsample2D(Upsample):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Upsample1D(Upsample):
-    """Upsamples signals and sequences by a whole factor.
+    """Upsamples signals and sequences by an integer factor.
 
     `Upsample2D` describes the arguments, the borders and the errors. `size` is one factor.
 
@@ -120,7 +120,7 @@ class Upsample1D(Upsample):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Upsample3D(Upsample):
-    """Upsamples volumes and clips by whole factors.
+    """Upsamples volumes and clips by integer factors.
 
     `Upsample2D` describes the arguments, the borders and the errors. `size` is one factor, or
     `(depth, height, width)`. `"trilinear"` is accepted for `"linear"`.

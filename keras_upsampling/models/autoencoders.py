@@ -115,6 +115,7 @@ class Autoencoder(keras.Model):
         super().export(*args, **kwargs)
 
     def _ensure_called(self) -> None:
+        """Call the model on a symbolic input unless it has been called before."""
         try:
             _ = super().output
         except AttributeError:

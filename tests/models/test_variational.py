@@ -282,7 +282,7 @@ def test_images_from_0_to_255_train():
         (4, 4, 1), bottleneck=2, filters=(8,), output_activation=None, seed=0
     )
     weights = model.encoder.get_layer("code").kernel
-    # As large images would, this makes the log-variances some hundreds.
+    # Raise the log-variances into the hundreds, as large images would.
     weights.assign(to_numpy(weights) * 20)
     logarithms = model.encoder.predict(images, verbose=0)[:, 2:]
     assert logarithms.max() > 89, "the exponential must overflow float32"
