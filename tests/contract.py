@@ -1,7 +1,8 @@
-"""The one contract that every layer of the library passes, on every backend.
+"""The checks that every layer of the library passes, on every backend.
 
-A `Contract` says how to make a layer and what to feed it; `CHECKS` are what must then
-hold. `tests/test_contract.py` crosses the two, and refuses a public layer without a contract.
+A `Contract` describes how to create a layer and its input. `CHECKS` are functions that test a
+contract. `tests/test_contract.py` runs every check on every contract, and fails for a public layer
+without a contract.
 """
 
 import inspect
@@ -30,12 +31,12 @@ from tests.saved_models import BACKENDS, saved_model
 
 @dataclass(frozen=True)
 class Contract:
-    """A layer, ready to be held to the contract.
+    """A layer with its arguments, and the shape of its input.
 
     Attributes:
-        name: What the case is called, and its saved models with it.
-        make: Makes the layer; takes keywords that override (`dtype`, `data_format`).
-        shape: Of the input, `(batch, *spatial, channels)`.
+        name: Name of the case and of its saved models.
+        make: Function that creates the layer. Keywords such as `dtype` override its arguments.
+        shape: Shape of the input, `(batch, *spatial, channels)`.
     """
 
     name: str
@@ -43,11 +44,11 @@ class Contract:
     shape: tuple
 
     def input(self):
-        """A fixed input of that shape."""
+        """Return a fixed input of this shape."""
         return np.random.default_rng(0).standard_normal(self.shape).astype("float32")
 
     def model(self, spatial=None, **overrides):
-        """A functional model of this layer alone, with seeded weights."""
+        """Return a functional model with this one layer and seeded weights."""
         keras.utils.set_random_seed(0)
         spatial = self.shape[1:-1] if spatial is None else spatial
         inputs = keras.Input((*spatial, self.shape[-1]))
@@ -57,11 +58,11 @@ class Contract:
 def config_round_trip(contract):
     layer = contract.make()
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
-    again = keras.saving.deserialize_keras_object(config)
-    assert type(again) is type(layer)
-    assert again.get_config() == layer.get_config()
-    named = set(inspect.signature(type(layer).__init__).parameters) - {"self", "kwargs"}
-    assert named <= set(layer.get_config()), "an argument is missing from get_config"
+    restored = keras.saving.deserialize_keras_object(config)
+    assert type(restored) is type(layer)
+    assert restored.get_config() == layer.get_config()
+    arguments = set(inspect.signature(type(layer).__init__).parameters) - {"self", "kwargs"}
+    assert arguments <= set(layer.get_config()), "an argument is missing from get_config"
 
 
 def symbolic_shape_is_eager_shape(contract):
@@ -73,8 +74,8 @@ def symbolic_shape_is_eager_shape(contract):
     assert spec.shape == tuple(eager.shape) == layer.compute_output_shape(x.shape)
     assert spec.dtype == keras.backend.standardize_dtype(eager.dtype)
     unknown = (None,) * (len(x.shape) - 1) + x.shape[-1:]
-    for found, known in zip(layer.compute_output_shape(unknown), eager.shape, strict=True):
-        assert found in (None, known)
+    for length, eager_length in zip(layer.compute_output_shape(unknown), eager.shape, strict=True):
+        assert length in (None, eager_length)
     assert layer.compute_output_shape(unknown)[-1] == eager.shape[-1]
 
 
@@ -98,9 +99,9 @@ def an_empty_batch_stays_empty(contract):
     layer.build(contract.shape)
     shape = layer.compute_output_shape(x.shape)
     assert tuple(evaluate(layer, x).shape) == shape
-    if BACKEND != "jax":  # where compiling takes long, and shapes are known before
-        (slope,) = gradients(layer, [x], keras.ops.zeros(shape))
-        assert slope.shape == x.shape
+    if BACKEND != "jax":  # compilation takes long there, and shapes are known before
+        (gradient,) = gradients(layer, [x], keras.ops.zeros(shape))
+        assert gradient.shape == x.shape
 
 
 def both_data_formats(contract):
@@ -108,15 +109,15 @@ def both_data_formats(contract):
     last = contract.make(data_format="channels_last")
     first = contract.make(data_format="channels_first")
     expected = to_numpy(last(x))
-    turned = np.moveaxis(x, -1, 1)
-    first.build(turned.shape)
+    transposed = np.moveaxis(x, -1, 1)
+    first.build(transposed.shape)
     first.set_weights(last.get_weights())
-    found = to_numpy(evaluate(first, keras.ops.convert_to_tensor(turned)))
-    np.testing.assert_allclose(np.moveaxis(found, 1, -1), expected, atol=1e-5)
-    assert first.compute_output_shape(turned.shape) == found.shape
+    output = to_numpy(evaluate(first, keras.ops.convert_to_tensor(transposed)))
+    np.testing.assert_allclose(np.moveaxis(output, 1, -1), expected, atol=1e-5)
+    assert first.compute_output_shape(transposed.shape) == output.shape
 
 
-def integers_become_what_the_spec_says(contract):
+def integers_become_the_dtype_of_the_spec(contract):
     x = np.random.default_rng(0).integers(0, 5, contract.shape).astype("uint8")
     for dtype in ("float32", "float16"):
         layer = contract.make(dtype=dtype)
@@ -142,28 +143,28 @@ def mixed_precision(contract):
     for policy, tolerance in (("mixed_float16", 4e-3), ("mixed_bfloat16", 3e-2)):
         model = contract.model(dtype=policy)
         model.set_weights(exact.get_weights())
-        found = model(x)
-        assert keras.backend.standardize_dtype(found.dtype) == policy.removeprefix("mixed_")
+        output = model(x)
+        assert keras.backend.standardize_dtype(output.dtype) == policy.removeprefix("mixed_")
         assert all(variable.dtype == "float32" for variable in model.variables)
         np.testing.assert_allclose(
-            to_numpy(found), expected, atol=tolerance * max(1, abs(expected).max())
+            to_numpy(output), expected, atol=tolerance * max(1, abs(expected).max())
         )
 
 
 def _trains(contract, **compile_options):
-    # A dense layer before it, so that a layer without weights has a gradient to pass on.
+    # The dense layer before it has weights, so a layer without weights must pass a gradient on.
     inputs = keras.Input(contract.shape[1:])
     hidden = keras.layers.Dense(contract.shape[-1])(inputs)
     model = keras.Model(inputs, contract.make(**compile_options.pop("layer", {}))(hidden))
     model.compile("sgd", "mse", **compile_options)
-    before = [np.array(weight) for weight in model.get_weights()]
+    old_weights = [np.array(weight) for weight in model.get_weights()]
     x = contract.input()
     y = np.ones(model.compute_output_shape(x.shape))
     losses = model.fit(x, y, batch_size=len(x), epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
-    for old, new in zip(before, model.get_weights(), strict=True):
-        assert np.isfinite(new).all()
-        assert not np.array_equal(old, new)
+    for old_weight, new_weight in zip(old_weights, model.get_weights(), strict=True):
+        assert np.isfinite(new_weight).all()
+        assert not np.array_equal(old_weight, new_weight)
     return model
 
 
@@ -180,19 +181,19 @@ def jit_compiled(contract):
     model = contract.model()
     x = keras.ops.convert_to_tensor(contract.input())
     expected = model(x)
-    found = jitted(model)(x)
+    output = jitted(model)(x)
     cotangent = keras.ops.ones(expected.shape)
-    (slope,) = gradients(jitted(model), [x], cotangent)
-    np.testing.assert_allclose(to_numpy(found), to_numpy(expected), atol=1e-5)
-    (eager_slope,) = gradients(model, [x], cotangent)
-    np.testing.assert_allclose(slope, eager_slope, atol=1e-4)
+    (gradient,) = gradients(jitted(model), [x], cotangent)
+    np.testing.assert_allclose(to_numpy(output), to_numpy(expected), atol=1e-5)
+    (eager_gradient,) = gradients(model, [x], cotangent)
+    np.testing.assert_allclose(gradient, eager_gradient, atol=1e-4)
 
 
 def training_step_jit_compiled(contract):
     if BACKEND == "torch":
-        pytest.skip("needs a C++ compiler; `jit_compiled` traces the same graphs without one")
+        pytest.skip("needs a C++ compiler; `jit_compiled` traces the same graphs without it")
     if BACKEND == "jax":
-        pytest.skip("`training_step` is compiled already: Keras does so by default on JAX")
+        pytest.skip("`training_step` is already compiled: Keras compiles by default on JAX")
     _trains(contract, jit_compile=True)
 
 
@@ -204,20 +205,25 @@ def second_derivatives(contract):
     with float64_allowed():
         exact = derivatives.stateless(derivatives.built_layer(contract, "float64"))
         penalty = jax_compiled(partial(derivatives.gradient_penalty, exact))
-        expected = [
-            to_numpy(slope) for slope in penalty(*derivatives.tensors(arrays, "float64"))[1]
+        expected_gradients = [
+            to_numpy(gradient) for gradient in penalty(*derivatives.tensors(arrays, "float64"))[1]
         ]
-        change = derivatives.central_difference(lambda *a: penalty(*a)[0], arrays, directions)
-    along = sum(np.vdot(slope, way) for slope, way in zip(expected, directions, strict=True))
-    np.testing.assert_allclose(along, change, rtol=1e-5)
+        expected_derivative = derivatives.central_difference(
+            lambda *a: penalty(*a)[0], arrays, directions
+        )
+    directional_derivative = sum(
+        np.vdot(gradient, direction)
+        for gradient, direction in zip(expected_gradients, directions, strict=True)
+    )
+    np.testing.assert_allclose(directional_derivative, expected_derivative, rtol=1e-5)
     penalty = partial(derivatives.gradient_penalty, derivatives.stateless(layer))
-    # PyTorch's compiler knows first derivatives only.
-    found = (jax_compiled if BACKEND == "torch" else jitted)(penalty)(
+    # PyTorch's compiler supports first derivatives only.
+    results = (jax_compiled if BACKEND == "torch" else jitted)(penalty)(
         *derivatives.tensors(arrays, "float32")
     )[1]
-    for one, other in zip(found, expected, strict=True):
-        scale = max(1, abs(other).max())
-        np.testing.assert_allclose(to_numpy(one), other, rtol=0, atol=1e-4 * scale)
+    for result, expected_gradient in zip(results, expected_gradients, strict=True):
+        scale = max(1, abs(expected_gradient).max())
+        np.testing.assert_allclose(to_numpy(result), expected_gradient, rtol=0, atol=1e-4 * scale)
 
 
 def forward_mode_and_jacobians(contract):
@@ -226,26 +232,30 @@ def forward_mode_and_jacobians(contract):
     direction = np.random.default_rng(2).standard_normal(x.shape)
     with float64_allowed():
         exact = derivatives.stateless(derivatives.built_layer(contract, "float64"))
-        of_weights = derivatives.tensors(weights, "float64")
-        expected = derivatives.central_difference(lambda x: exact(x, *of_weights), [x], [direction])
-    of_weights = derivatives.tensors(weights, "float32")
+        weight_tensors = derivatives.tensors(weights, "float64")
+        expected = derivatives.central_difference(
+            lambda x: exact(x, *weight_tensors), [x], [direction]
+        )
+    weight_tensors = derivatives.tensors(weights, "float32")
 
     def run(x):
-        return derivatives.stateless(layer)(x, *of_weights)
+        return derivatives.stateless(layer)(x, *weight_tensors)
 
-    given = derivatives.tensors([x, direction], "float32")
+    arguments = derivatives.tensors([x, direction], "float32")
     forwards = partial(derivatives.forward_derivative, run)
-    tangent = (jax_compiled if BACKEND == "torch" else jitted)(forwards)(*given)
-    for one in [to_numpy(tangent), *derivatives.jacobian_derivatives(run, *given)]:
-        np.testing.assert_allclose(one, expected, rtol=0, atol=1e-4 * max(1, abs(expected).max()))
+    tangent = (jax_compiled if BACKEND == "torch" else jitted)(forwards)(*arguments)
+    for derivative in [to_numpy(tangent), *derivatives.jacobian_derivatives(run, *arguments)]:
+        np.testing.assert_allclose(
+            derivative, expected, rtol=0, atol=1e-4 * max(1, abs(expected).max())
+        )
 
 
 def saves_and_loads(contract, tmp_path):
     model = contract.model()
     model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     x = contract.input()
-    np.testing.assert_array_equal(to_numpy(again(x)), to_numpy(model(x)))
+    np.testing.assert_array_equal(to_numpy(restored(x)), to_numpy(model(x)))
 
 
 def loads_what_any_backend_saved(contract, tmp_path):
@@ -267,18 +277,18 @@ def exports(contract, tmp_path):
 def exports_with_unknown_sizes(contract, tmp_path):
     model = contract.model(spatial=(None,) * (len(contract.shape) - 2))
     even = contract.input()
-    # Twice as long, for PyTorch's programs take no map that becomes one of a single sample.
+    # Twice as long, because PyTorch's programs reject maps that shrink to a single sample.
     for axis in range(1, even.ndim - 1):
         even = np.concatenate([even, even], axis)
     odd = np.concatenate([even, even[:1]])
     for axis in range(1, even.ndim - 1):
         odd = np.concatenate([odd, odd.take([0], axis)], axis)
-    expected = [to_numpy(evaluate(model, batch)) for batch in (even, odd)]
+    expected_outputs = [to_numpy(evaluate(model, batch)) for batch in (even, odd)]
     for program in exported(model, (*[None] * (even.ndim - 1), even.shape[-1]), tmp_path):
-        for batch, wanted in zip((even, odd), expected, strict=True):
-            np.testing.assert_allclose(program(batch), wanted, atol=1e-5)
-        if BACKEND == "tensorflow":  # the only one whose programs take batches of nothing
-            assert program(even[:0]).shape == (0, *expected[0].shape[1:])
+        for batch, expected_output in zip((even, odd), expected_outputs, strict=True):
+            np.testing.assert_allclose(program(batch), expected_output, atol=1e-5)
+        if BACKEND == "tensorflow":  # only its programs accept empty batches
+            assert program(even[:0]).shape == (0, *expected_outputs[0].shape[1:])
 
 
 CHECKS = (
@@ -287,7 +297,7 @@ CHECKS = (
     unknown_sizes_run_at_any_size,
     an_empty_batch_stays_empty,
     both_data_formats,
-    integers_become_what_the_spec_says,
+    integers_become_the_dtype_of_the_spec,
     complex_numbers_are_refused_or_kept,
     mixed_precision,
     training_step,

@@ -86,8 +86,8 @@ def test_contract(contract, check, request):
 
 
 def test_every_public_layer_has_a_contract():
-    public = {getattr(keras_upsampling, name) for name in keras_upsampling.__all__}
+    members = {getattr(keras_upsampling, name) for name in keras_upsampling.__all__}
     layers = {
-        thing for thing in public if isinstance(thing, type) and issubclass(thing, keras.Layer)
+        member for member in members if isinstance(member, type) and issubclass(member, keras.Layer)
     }
     assert layers == {type(contract.make()) for contract in CONTRACTS}

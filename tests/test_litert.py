@@ -1,4 +1,4 @@
-"""Models run in LiteRT, by its own operations alone, as they run in Keras."""
+"""Models convert to LiteRT with its built-in operations, and have the same outputs as in Keras."""
 
 import warnings
 
@@ -15,7 +15,9 @@ from keras_upsampling import (
 )
 from tests.backends import BACKEND, to_numpy
 
-pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone converts")
+pytestmark = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="only TensorFlow converts to LiteRT"
+)
 
 LAYERS = {
     "nearest": lambda: UpsampleConv2D(4, 3),
@@ -26,28 +28,31 @@ LAYERS = {
 }
 
 
-def single(layer):
+def one_layer_model(layer):
     x = keras.Input((12, 12, 3))
     return keras.Model(x, layer(x))
 
 
-MODELS = {name: lambda make=make: single(make()) for name, make in LAYERS.items()}
+MODELS = {name: lambda make=make: one_layer_model(make()) for name, make in LAYERS.items()}
 MODELS["autoencoder"] = lambda: autoencoder((12, 12, 3), filters=(4,))
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_models_with_an_open_batch_convert_and_run(name, tmp_path):
+def test_models_with_an_unknown_batch_size_convert_and_run(name, tmp_path):
     import tensorflow as tf
 
     model = MODELS[name]()
     x = np.random.default_rng(0).random((2, 12, 12, 3), "float32")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of TensorFlow, whose interpreter will move
+        warnings.simplefilter("ignore")  # TensorFlow warns that its interpreter will move
         model.export(tmp_path / "model.tflite", format="litert", verbose=False)
         interpreter = tf.lite.Interpreter(str(tmp_path / "model.tflite"))
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.resize_tensor_input(given["index"], x.shape)
+    (input_details,) = interpreter.get_input_details()
+    (output_details,) = interpreter.get_output_details()
+    interpreter.resize_tensor_input(input_details["index"], x.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(given["index"], x)
+    interpreter.set_tensor(input_details["index"], x)
     interpreter.invoke()
-    np.testing.assert_allclose(interpreter.get_tensor(made["index"]), to_numpy(model(x)), atol=1e-5)
+    np.testing.assert_allclose(
+        interpreter.get_tensor(output_details["index"]), to_numpy(model(x)), atol=1e-5
+    )

@@ -1,4 +1,4 @@
-"""`SpatialLayer`: what every layer that upsamples or downsamples maps has in common."""
+"""`SpatialLayer`: base class of the layers that upsample or downsample feature maps."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from keras_upsampling.ops.inputs import cast_inputs
 
 
 class SpatialLayer(keras.Layer):
-    """A layer on maps of `rank` spatial axes, in either data format.
+    """A layer on feature maps with `rank` spatial axes, in either data format.
 
-    It checks and stores `size` and `data_format`, casts its inputs, and derives the shape and the
-    dtype of its output. A subclass sets `rank` and implements `transform`, and overrides
-    `output_length`, `output_channels` and `output_dtype` where the defaults are not right.
+    It checks and stores `size` and `data_format`, casts its inputs, and computes the shape and the
+    dtype of its output. A subclass sets `rank` and implements `transform`. It overrides
+    `output_length`, `output_channels` and `output_dtype` where the defaults do not apply.
     """
 
     rank: int
@@ -37,42 +37,42 @@ class SpatialLayer(keras.Layer):
 
     @abstractmethod
     def transform(self, inputs: Tensor) -> Tensor:
-        """Return the output for inputs of the right dtype."""
+        """Return the output for inputs that already have the dtype `output_dtype`."""
 
     def output_length(self, length: int, i: int) -> int:
-        """Return the output's length on spatial axis `i`, from that of the input.
+        """Return the output's length on spatial axis `i` for an input axis of `length` samples.
 
         Raises:
-            ValueError: the layer does not take an axis of that length.
+            ValueError: If the layer cannot process an axis of this length.
         """
         return length * self.size[i]
 
     def output_channels(self, channels: int | None) -> int | None:
-        """Return the output's number of channels; None where it is unknown.
+        """Return the number of output channels, or None if it is unknown.
 
         Raises:
-            ValueError: the layer does not take so many channels.
+            ValueError: If the layer cannot process this number of channels.
         """
         return channels
 
     def output_dtype(self, dtype: str) -> str:  # noqa: ARG002 (for subclasses)
-        """Return the output's dtype for inputs of `dtype`; inputs are cast to it."""
+        """Return the dtype of the output for inputs of `dtype`. Inputs are cast to it."""
         return self.compute_dtype
 
-    def channels_to_build_for(self, input_shape: Shape) -> int:
-        """Return the number of input channels, the only one that is taken once weights are made.
+    def required_channels(self, input_shape: Shape) -> int:
+        """Return the number of input channels, and require the same number in every later call.
 
         Raises:
-            ValueError: the layer does not take such a shape, or its channels are unknown.
+            ValueError: If the layer cannot process this shape, or its channels are unknown.
         """
         self.compute_output_shape(input_shape)
         axis = channel_axis(self.rank, self.data_format)
         channels = input_shape[axis]
         if channels is None:
             raise ValueError(
-                "The number of channels must be known to make the kernel. Received an input of "
-                f"shape {tuple(input_shape)}, channels on axis {axis}; give "
-                "`keras.Input` that size, or set `data_format` if the channels are elsewhere."
+                "The number of channels must be known to create the weights. Received an input of "
+                f"shape {tuple(input_shape)} with its channels on axis {axis}. Pass their number "
+                "to `keras.Input`, or set `data_format` if they are on another axis."
             )
         self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={axis: channels})
         return channels

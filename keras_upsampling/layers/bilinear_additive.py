@@ -1,4 +1,4 @@
-"""`BilinearAdditiveUpsampling2D`."""
+"""`BilinearAdditiveUpsampling2D`: linear upsampling that sums channels."""
 
 from __future__ import annotations
 
@@ -8,49 +8,52 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_upsampling._shapes import channel_axis
+from keras_upsampling._shapes import channel_axis, check_rank
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
 from keras_upsampling.layers.upsampling import Upsample
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class BilinearAdditiveUpsampling2D(Upsample):
-    """Enlarges feature maps linearly, and adds neighbouring channels up. No weights.
+    """Upsamples feature maps linearly and sums neighbouring channels, without weights.
 
-    The map is enlarged by linear interpolation, as by `Upsample2D(size, interpolation="linear")`;
-    then every `prod(size)` consecutive channels make one, their sum. So as many numbers come out as
-    go in. It is a sum and not a mean: where the channels are alike, what comes out is `prod(size)`
-    times as large. Neither constants nor slopes get a checkerboard.
+    Use it after a convolution, to upsample without more weights and without a checkerboard:
+    constants stay constant and slopes stay slopes.
+
+    The map is upsampled as by `Upsample2D(size, interpolation="linear")`. Then every `prod(size)`
+    consecutive channels are replaced by their sum, so the output has as many values as the input.
+    The sum is not a mean: if the channels are alike, the output is `prod(size)` times as large.
 
     Args:
-        size: Factor for both axes, or `(height, width)`. Positive integers.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
+        size: Upsampling factor, a positive integer, or one per axis, `(height, width)`.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        **kwargs: Other arguments of `keras.Layer`, such as `name` and `dtype`.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
-        `data_format="channels_first"`. Height and width may be `None`. Channels are divisible by
-        `prod(size)`.
+        `data_format="channels_first"`. Height and width may be `None`. The channels must be
+        divisible by `prod(size)`.
 
     Output shape:
-        The same, with `size[0] * height`, `size[1] * width` and `channels / prod(size)` channels.
+        `(batch, size[0] * height, size[1] * width, channels / prod(size))`, or the same with the
+        channels first.
 
     Raises:
-        TypeError: a factor is not an integer.
-        ValueError: unknown data format, a factor below 1, an input that has not four axes, or
-            channels that are not divisible by `prod(size)`.
+        TypeError: If a factor is not an integer.
+        ValueError: If `data_format` is unknown, a factor is below 1, the input does not have four
+            axes, or its channels are not divisible by `prod(size)`.
 
     Example:
         >>> import numpy as np
         >>> from keras_upsampling import BilinearAdditiveUpsampling2D
         >>> features = np.ones((1, 7, 7, 64))
-        >>> enlarged = BilinearAdditiveUpsampling2D(2)(features)
-        >>> tuple(enlarged.shape), float(enlarged[0, 0, 0, 0])
+        >>> upsampled = BilinearAdditiveUpsampling2D(2)(features)
+        >>> tuple(upsampled.shape), float(upsampled[0, 0, 0, 0])
         ((1, 14, 14, 16), 4.0)
 
     Reference:
-        Wojna et al. 2017, arXiv:1707.05847, where as many channels are added as keep the count of
-        numbers: four for a factor of two.
+        Wojna et al. 2017, arXiv:1707.05847. It also sums as many channels as keep the number of
+        values: four for a factor of two.
     """
 
     rank = 2
@@ -61,28 +64,31 @@ class BilinearAdditiveUpsampling2D(Upsample):
         super().__init__(size, interpolation="linear", data_format=data_format, **kwargs)
 
     def build(self, input_shape: Shape) -> None:
-        self.compute_output_shape(input_shape)  # refuses channels that cannot be added up
+        self.compute_output_shape(input_shape)  # raises for channels that cannot be summed
 
     def transform(self, inputs: Tensor) -> Tensor:
         self.compute_output_shape(inputs.shape)
-        # To enlarge is linear, so the sums can be made first, of maps that are still small.
-        axis, added = channel_axis(self.rank, self.data_format), math.prod(self.size)
+        # Sums and upsampling are both linear: summing the small map first is faster.
+        axis, summands = channel_axis(self.rank, self.data_format), math.prod(self.size)
         shape = ops.shape(inputs)
-        groups = (*shape[:axis], shape[axis] // added, added, *shape[axis + 1 :])
-        return super().transform(ops.sum(ops.reshape(inputs, groups), axis=axis + 1))
+        grouped_shape = (*shape[:axis], shape[axis] // summands, summands, *shape[axis + 1 :])
+        return super().transform(ops.sum(ops.reshape(inputs, grouped_shape), axis=axis + 1))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape = check_rank(input_shape, self.rank, self.data_format)
+        channels, summands = shape[channel_axis(self.rank, self.data_format)], math.prod(self.size)
+        if channels is not None and channels % summands:
+            raise ValueError(
+                f"The input's channels must be divisible by the {summands} channels of each sum "
+                f"(size={self.size}). Received an input of shape {shape} with {channels} channels. "
+                f"Use a multiple of {summands}, for example by a 1x1 convolution before the layer."
+            )
+        return super().compute_output_shape(shape)
 
     def output_channels(self, channels: int | None) -> int | None:
-        added = math.prod(self.size)
-        if channels is None:
-            return None
-        if channels % added:
-            raise ValueError(
-                f"The input's channels must be divisible by the {added} of them that are added up "
-                f"for size={self.size}. Received an input with {channels} channels."
-            )
-        return channels // added
+        return None if channels is None else channels // math.prod(self.size)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        del config["interpolation"]  # which is no choice here
+        del config["interpolation"]  # always linear, not an argument
         return config

@@ -1,4 +1,4 @@
-"""`BlurPool1D`, `BlurPool2D`, `BlurPool3D`."""
+"""`BlurPool1D`, `BlurPool2D`, `BlurPool3D`: anti-aliased downsampling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_upsampling.ops.blur_pooling import blur_pool
 
 
 class BlurPool(SpatialLayer):
-    """Blurring and striding in `rank` dimensions; the subclasses fix the rank."""
+    """Blur and stride in `rank` dimensions. Subclasses set the rank."""
 
     def __init__(
         self,
@@ -39,50 +39,49 @@ class BlurPool(SpatialLayer):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class BlurPool2D(BlurPool):
-    """Makes feature maps smaller by a blur and a stride: the encoder's step with an even gradient.
+    """Downsamples feature maps by a blur and a stride, with an even gradient.
 
-    The gradient of a layer that makes maps smaller is enlarged, and so may have a checkerboard: a
-    maximum hands it to one sample of each window, a strided convolution more of it to some samples
-    than to others. Behind this layer, which has no weights, every sample gets as much as its
-    neighbours. So, in the place of
+    Use it in an encoder, after a layer without strides. The gradient of a downsampling layer can
+    have a checkerboard: a maximum passes the gradient to one sample of each window, and a strided
+    convolution passes more of it to some samples than to others. This layer passes the same amount
+    to each sample, and has no weights. Replace
 
-    - `MaxPooling2D(2)`: `MaxPooling2D(2, strides=1, padding="same")`, then `BlurPool2D(2)`;
-    - `Conv2D(..., strides=2)`: the same without strides, its activation, then `BlurPool2D(2)`;
-    - `AveragePooling2D(2)`: `BlurPool2D(2)`.
+    - `MaxPooling2D(2)` by `MaxPooling2D(2, strides=1, padding="same")`, then `BlurPool2D(2)`;
+    - `Conv2D(..., strides=2)` by the same without strides, its activation, then `BlurPool2D(2)`;
+    - `AveragePooling2D(2)` by `BlurPool2D(2)`.
 
-    The filter is `order` boxes of `size` samples, convolved with each other along each axis. For
-    a size of 2 that makes Zhang's filters, `1 1`, `1 2 1`, `1 3 3 1` and `1 4 6 4 1` for orders 1
-    to 4. For other sizes his binomials would leave the gradient uneven, and boxes do not: their
-    filters have `order * (size - 1) + 1` taps, and few other lengths are possible, which is why
-    the argument is not a `kernel_size`.
+    Along each axis, the filter is the convolution of `order` boxes of `size` samples, with
+    `order * (size - 1) + 1` taps. For `size=2` these are Zhang's filters: `1 1`, `1 2 1`, `1 3 3 1`
+    and `1 4 6 4 1` for orders 1 to 4. For other sizes, boxes keep the gradient even, and Zhang's
+    binomial filters do not.
 
-    Each output stands for `size` samples, and the middle of its filter lies in their middle: where
-    `Upsample2D` and `UpsampleConv2D` take it to be. With an even `order` and an even `size` it lies
-    half a sample before that. Outside the map stands the map mirrored, its last sample repeated
-    (`"symmetric"`), so a constant stays constant up to the border. If `size` also divides the
-    lengths and the filter lies in the middle, the gradient of a constant is constant up to the
-    border too, which other paddings do not give. By default, on even lengths, the layer is the
-    transpose of `Upsample2D(2, interpolation="linear")`, over 4.
+    Each output sample represents `size` input samples. Its filter is centred on them, as
+    `Upsample2D` and `UpsampleConv2D` expect, or half a sample before if `order` and `size` are both
+    even. The boundary padding is `"symmetric"`, so a constant stays constant up to the border. If
+    the filter is centred and `size` divides the lengths, the gradient of a constant is constant up
+    to the border too, which other paddings do not achieve. With the default arguments and even
+    lengths, the layer is the transpose of `Upsample2D(2, interpolation="linear")`, divided by 4.
 
     Args:
-        size: Factor for both axes, or `(height, width)`. Positive integers.
-        order: How many boxes the filter is made of, 1 or more: 1 is the average of `size` samples,
-            more of them smooth more and alias less. 3 is the least odd number above that, and at a
-            size of 2 the filter that Zhang's own layer takes if nothing is said.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
+        size: Downsampling factor, a positive integer, or one per axis, `(height, width)`.
+        order: Number of boxes in the filter, 1 or more. 1 averages `size` samples; higher orders
+            smooth more and alias less. The default is Zhang's default for `size=2`, and the lowest
+            odd order above 1.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        **kwargs: Other arguments of `keras.Layer`, such as `name` and `dtype`.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
         `data_format="channels_first"`. Height and width may be `None`.
 
     Output shape:
-        The same, with `ceil(height / size[0])` and `ceil(width / size[1])`.
+        `(batch, ceil(height / size[0]), ceil(width / size[1]), channels)`, or the same with the
+        channels first.
 
     Raises:
-        TypeError: a factor or the order is not an integer.
-        ValueError: unknown data format, a factor or an order below 1, or an input that has not
-            four axes.
+        TypeError: If a factor or `order` is not an integer.
+        ValueError: If `data_format` is unknown, a factor or `order` is below 1, or the input does
+            not have four axes.
 
     Example:
         >>> import numpy as np
@@ -103,10 +102,16 @@ class BlurPool2D(BlurPool):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class BlurPool1D(BlurPool):
-    """Makes signals shorter by a blur and a stride; otherwise as `BlurPool2D`.
+    """Downsamples signals by a blur and a stride, with an even gradient.
 
-    Takes `(batch, length, channels)`, or `(batch, channels, length)` with
-    `data_format="channels_first"`; gives the same with `ceil(length / size)`.
+    `BlurPool2D` describes the filter, the arguments and the errors. `size` is one factor.
+
+    Input shape:
+        `(batch, length, channels)`, or `(batch, channels, length)` with
+        `data_format="channels_first"`. The length may be `None`.
+
+    Output shape:
+        `(batch, ceil(length / size), channels)`, or the same with the channels first.
 
     Example:
         >>> import numpy as np
@@ -121,11 +126,17 @@ class BlurPool1D(BlurPool):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class BlurPool3D(BlurPool):
-    """Makes volumes and clips smaller by a blur and a stride; otherwise as `BlurPool2D`.
+    """Downsamples volumes and clips by a blur and a stride, with an even gradient.
 
-    Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,
-    width)` with `data_format="channels_first"`; gives the same with every spatial axis
-    `ceil(length / size)`. `size` is one factor or `(depth, height, width)`.
+    `BlurPool2D` describes the filter, the arguments and the errors. `size` is one factor, or
+    `(depth, height, width)`.
+
+    Input shape:
+        `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height, width)` with
+        `data_format="channels_first"`. Depth, height and width may be `None`.
+
+    Output shape:
+        The input shape with every spatial axis of length `ceil(length / size)`.
 
     Example:
         >>> import numpy as np

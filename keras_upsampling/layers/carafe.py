@@ -1,4 +1,4 @@
-"""`CARAFE2D`."""
+"""`CARAFE2D`: upsampling by weights that depend on the content."""
 
 from __future__ import annotations
 
@@ -15,44 +15,47 @@ from keras_upsampling.ops.carafe import carafe
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class CARAFE2D(ContentAware2D):
-    """Enlarges feature maps by means whose weights depend on what is in them.
+    """Upsamples feature maps by weighted means whose weights depend on the content (CARAFE).
 
-    Every output pixel is a weighted mean of the neighbourhood of the input pixel that it lies in.
-    Two convolutions read the weights from the map: one of 1x1 makes fewer channels of it, the
-    other logits for each output pixel, and a softmax turns these into weights that sum to one. So
-    edges may stay sharp where there are some, and the rest be smoothed.
+    Use it where edges should stay sharp. It takes more time and memory than an interpolation.
 
-    A constant map stays the same constant, at the borders too: of a neighbourhood that reaches
-    past the map, only the part inside gets weights. (The paper's own code gives weights to zeros
-    outside, which darkens the border.) The convolution that predicts the logits pads by zeros, as
-    in the paper.
+    Every output sample is a weighted mean of the neighbourhood of the input sample in which it
+    lies. Two convolutions compute the weights from the map: a 1x1 convolution compresses the
+    channels, and a second convolution computes one logit per output sample and neighbour. A softmax
+    turns the logits into weights that sum to one. So the layer can keep edges sharp and smooth the
+    rest.
 
-    Weights are made in float32 at least. In between, the layer holds `prod(kernel_size)` shifted
-    copies of its input, of the input's size, not the output's.
+    A constant map stays the same constant, at the borders too: only neighbours inside the map have
+    weights. (The authors' code also weights zeros outside, which darkens the border.) The
+    convolution that computes the logits pads with zeros, as in the paper.
+
+    Weights are computed in float32 or float64. The layer holds `prod(kernel_size)` shifted copies
+    of its input in memory, each of the size of the input, not of the output.
 
     Args:
-        size: Factor for both axes, or `(height, width)`. Positive integers.
-        kernel_size: Of the neighbourhood, in input pixels: one odd integer, or `(height, width)`.
-        encoder_kernel_size: Of the convolution that predicts the logits, likewise, but it may be
-            even. The paper takes two less than `kernel_size`.
-        compressed_channels: How many channels that convolution sees.
-        groups: Number of contiguous groups of channels with weights of their own; divides the
-            channels.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
+        size: Upsampling factor, a positive integer, or one per axis, `(height, width)`.
+        kernel_size: Size of the neighbourhood in input samples: one odd integer, or
+            `(height, width)`.
+        encoder_kernel_size: Kernel size of the convolution that computes the logits: one integer,
+            or `(height, width)`. May be even. The paper uses `kernel_size - 2`.
+        compressed_channels: Number of input channels of that convolution.
+        groups: Number of groups of consecutive channels. Each group has its own weights. Must
+            divide the input channels.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        **kwargs: Other arguments of `keras.Layer`, such as `name` and `dtype`.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
         `data_format="channels_first"`. Height and width may be `None`.
 
     Output shape:
-        The same, with `size[0] * height` and `size[1] * width`.
+        `(batch, size[0] * height, size[1] * width, channels)`, or the same with the channels first.
 
     Raises:
-        TypeError: a number that must be an integer is not.
-        ValueError: an even `kernel_size`, a number below 1, an unknown data format; channels that
-            are unknown or not divisible by `groups`; an input that has not four axes, or no
-            samples on one of height and width.
+        TypeError: If an argument that must be an integer is not.
+        ValueError: If `kernel_size` is even, a number is below 1, `data_format` is unknown, the
+            number of input channels is unknown or not divisible by `groups`, the input does not
+            have four axes, or its height or width is 0.
 
     Example:
         >>> import numpy as np
@@ -83,12 +86,12 @@ class CARAFE2D(ContentAware2D):
         self.compressed_channels = positive_int(compressed_channels, "compressed_channels")
         if not all(taps % 2 for taps in self.kernel_size):
             raise ValueError(
-                "`kernel_size` must be odd, for the neighbourhood of a pixel has that pixel in its "
-                f"middle. Received: kernel_size={self.kernel_size}; use 3 or 5, for example."
+                "`kernel_size` must be odd: a neighbourhood is centred on a sample. Received: "
+                f"kernel_size={self.kernel_size}. Use an odd number, such as 3 or 5."
             )
 
-    def make_weights(self, channels: int) -> None:
-        weights = math.prod(self.size) * self.groups * math.prod(self.kernel_size)
+    def create_weights(self, channels: int) -> None:
+        logits = math.prod(self.size) * self.groups * math.prod(self.kernel_size)
         self.compressor_kernel = self.add_weight(
             name="compressor_kernel",
             shape=(1, 1, channels, self.compressed_channels),
@@ -99,12 +102,12 @@ class CARAFE2D(ContentAware2D):
         )
         self.encoder_kernel = self.add_weight(
             name="encoder_kernel",
-            shape=(*self.encoder_kernel_size, self.compressed_channels, weights),
-            # All weights begin nearly equal.
+            shape=(*self.encoder_kernel_size, self.compressed_channels, logits),
+            # Near zero, so that the layer starts with almost equal weights.
             initializer=keras.initializers.RandomNormal(stddev=0.001),
         )
         self.encoder_bias = self.add_weight(
-            name="encoder_bias", shape=(weights,), initializer="zeros"
+            name="encoder_bias", shape=(logits,), initializer="zeros"
         )
 
     def transform(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`ContentAware2D`: upsampling by weights or positions that are read from the map itself."""
+"""`ContentAware2D`: base class of the upsampling layers that adapt to the content of the map."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from keras_upsampling.layers.base import SpatialLayer
 
 
 class ContentAware2D(SpatialLayer):
-    """Upsampling whose weights are computed from the input; the subclasses say how.
+    """Upsampling whose weights or positions are computed from the input, by the subclasses.
 
-    The channels of a group are upsampled alike, and their number stays.
+    All channels of a group are upsampled in the same manner. The number of channels stays the same.
     """
 
     rank = 2
@@ -26,17 +26,18 @@ class ContentAware2D(SpatialLayer):
         self.groups = positive_int(groups, "groups")
 
     def build(self, input_shape: Shape) -> None:
-        channels = self.channels_to_build_for(input_shape)
+        channels = self.required_channels(input_shape)
         if channels % self.groups:
             raise ValueError(
                 "The input's channels must be divisible by `groups`. Received an input of shape "
-                f"{tuple(input_shape)} with {channels} channels, and groups={self.groups}."
+                f"{tuple(input_shape)} with {channels} channels, and groups={self.groups}. Use a "
+                f"`groups` that divides {channels}."
             )
-        self.make_weights(channels)
+        self.create_weights(channels)
 
     @abstractmethod
-    def make_weights(self, channels: int) -> None:
-        """Make the weights for inputs of so many channels."""
+    def create_weights(self, channels: int) -> None:
+        """Create the weights for inputs with `channels` channels."""
 
     def call(self, inputs: Tensor) -> Tensor:
         check_samples(inputs.shape, self.rank, self.data_format)

@@ -1,4 +1,4 @@
-"""`SpatialConv`: what the layers that upsample and convolve have in common."""
+"""`SpatialConv`: base class of the layers that upsample and convolve."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from keras_upsampling.maths.padding import PADDINGS
 
 
 class SpatialConv(SpatialLayer):
-    """The arguments and weights of a layer that upsamples and convolves, in any rank.
+    """A layer that upsamples and convolves, in any rank: its arguments and weights.
 
-    Subclasses implement `kernel_shape`, `convolved` and `output_length`.
+    Subclasses implement `kernel_shape`, `convolve` and `output_length`.
     """
 
     def __init__(
@@ -55,25 +55,25 @@ class SpatialConv(SpatialLayer):
 
     @abstractmethod
     def kernel_shape(self, channels: int) -> tuple[int, ...]:
-        """Return the kernel's shape, `(*kernel_size, channels, outputs)`; one bias per output.
+        """Return the shape of the kernel. Its last axis is also the length of the bias.
 
         Raises:
-            ValueError: there can be no kernel for so many channels.
+            ValueError: If no kernel fits this number of input channels.
         """
 
     @abstractmethod
-    def convolved(self, inputs: Tensor) -> Tensor:
+    def convolve(self, inputs: Tensor) -> Tensor:
         """Return the output before the activation."""
 
     def build(self, input_shape: Shape) -> None:
-        kernel_shape = self.kernel_shape(self.channels_to_build_for(input_shape))
+        kernel_shape = self.kernel_shape(self.required_channels(input_shape))
         self.kernel = self.add_weight(
             name="kernel",
             shape=kernel_shape,
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
-            autocast=False,  # composed kernels are made in the variable's dtype, then cast
+            autocast=False,  # a kernel is composed in the variable's dtype before it is cast
         )
         self.bias = None
         if self.use_bias:
@@ -86,9 +86,9 @@ class SpatialConv(SpatialLayer):
             )
 
     def transform(self, inputs: Tensor) -> Tensor:
-        return self.activation(self.convolved(inputs))
+        return self.activation(self.convolve(inputs))
 
-    def output_channels(self, channels: int | None) -> int:  # noqa: ARG002 (any number of them)
+    def output_channels(self, channels: int | None) -> int:  # noqa: ARG002 (any number)
         return self.filters
 
     def get_config(self) -> dict[str, Any]:

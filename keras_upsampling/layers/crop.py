@@ -1,4 +1,4 @@
-"""`Crop`: what a decoder of a known size ends with."""
+"""`Crop`: the layer that cuts the maps of a decoder to a known size."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from keras_upsampling.ops.crop import keep_first
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Crop(keras.Layer):
-    """Takes samples off the end of the spatial axes, as many of each as `cropping` says.
+    """Removes samples from the end of the spatial axes.
 
-    `keras.layers.Cropping1D` knows channels last only, and the others would have to be told of
-    both ends.
+    Keras's cropping layers cannot replace it: `keras.layers.Cropping1D` has no `data_format`.
+
+    Args:
+        cropping: Number of samples to remove from each spatial axis.
+        data_format: `"channels_last"` or `"channels_first"`.
+        **kwargs: Other arguments of `keras.Layer`, such as `name` and `dtype`.
     """
 
     def __init__(self, cropping: Sequence[int], data_format: str, **kwargs: Any) -> None:
@@ -26,15 +30,16 @@ class Crop(keras.Layer):
         self.data_format = data_format
 
     def call(self, inputs: Tensor) -> Tensor:
-        # Counted from the end: lengths need not be known.
-        return keep_first(inputs, [-n or None for n in self.cropping], self.data_format)
+        # Negative lengths count from the end, so the map's own lengths may be unknown.
+        lengths = [-removed or None for removed in self.cropping]
+        return keep_first(inputs, lengths, self.data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = list(input_shape)
         axes = spatial_axes(len(self.cropping), self.data_format)
-        for axis, n in zip(axes, self.cropping, strict=True):
+        for axis, removed in zip(axes, self.cropping, strict=True):
             length = shape[axis]
-            shape[axis] = None if length is None else length - n
+            shape[axis] = None if length is None else length - removed
         return tuple(shape)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`DySample2D`."""
+"""`DySample2D`: upsampling by positions that depend on the content."""
 
 from __future__ import annotations
 
@@ -15,38 +15,40 @@ from keras_upsampling.ops.dysample import STARTS, dysample
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class DySample2D(ContentAware2D):
-    """Enlarges feature maps by reading them at positions that depend on what is in them.
+    """Upsamples feature maps by reading them at positions that depend on the content (DySample).
 
-    Every output pixel starts at a position on the input, and a 1x1 convolution of the input moves
-    it: by a quarter of a pixel for each unit of its output. There the input is read by bilinear
-    interpolation; past the border, the edge goes on. Untrained, the offsets are almost zero, and
-    the layer is nearly the interpolation that `start` names.
+    Use it where edges should stay sharp, with far fewer weights than `CARAFE2D`. It takes more time
+    than an interpolation.
 
-    All phases of a constant map are that constant. Offsets are reckoned in float32 at least.
+    Every output sample starts at a position on the input. A 1x1 convolution of the input computes
+    an offset, in units of a quarter of a sample, and bilinear interpolation reads the input at the
+    shifted position. Outside the map, the border samples are repeated. Before training the offsets
+    are almost zero, so the layer is almost the interpolation that `start` names.
+
+    A constant map stays the same constant. Offsets are computed in float32 or float64.
 
     Args:
-        size: Factor for both axes, or `(height, width)`. Positive integers.
-        groups: Number of contiguous groups of channels with offsets of their own; divides the
-            channels.
-        start: Where the offsets start from: `"nearest"`, the middle of the input pixel that an
-            output pixel lies in, or `"linear"`, the position of the output pixel itself, which
-            gives linear interpolation where no offset moves it. The paper's final version starts
-            from the latter.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
+        size: Upsampling factor, a positive integer, or one per axis, `(height, width)`.
+        groups: Number of groups of consecutive channels. Each group has its own offsets. Must
+            divide the input channels.
+        start: Position without an offset: `"nearest"`, the centre of the input sample in which the
+            output sample lies, or `"linear"`, the position of the output sample itself, which makes
+            the layer start as linear interpolation. The final version in the paper uses `"linear"`.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        **kwargs: Other arguments of `keras.Layer`, such as `name` and `dtype`.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
         `data_format="channels_first"`. Height and width may be `None`.
 
     Output shape:
-        The same, with `size[0] * height` and `size[1] * width`.
+        `(batch, size[0] * height, size[1] * width, channels)`, or the same with the channels first.
 
     Raises:
-        TypeError: a number that must be an integer is not.
-        ValueError: unknown start or data format, a number below 1; channels that are unknown or
-            not divisible by `groups`; an input that has not four axes, or no
-            samples on one of height and width.
+        TypeError: If an argument that must be an integer is not.
+        ValueError: If `start` or `data_format` is unknown, a number is below 1, the number of input
+            channels is unknown or not divisible by `groups`, the input does not have four axes, or
+            its height or width is 0.
 
     Example:
         >>> import numpy as np
@@ -71,7 +73,7 @@ class DySample2D(ContentAware2D):
         super().__init__(size, groups, data_format, **kwargs)
         self.start = one_of(start, tuple(STARTS), "start")
 
-    def make_weights(self, channels: int) -> None:
+    def create_weights(self, channels: int) -> None:
         offsets = 2 * self.groups * math.prod(self.size)
         self.kernel = self.add_weight(
             name="kernel",

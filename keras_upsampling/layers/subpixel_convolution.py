@@ -1,4 +1,4 @@
-"""`SubpixelConv1D`, `SubpixelConv2D`, `SubpixelConv3D`."""
+"""`SubpixelConv1D`, `SubpixelConv2D`, `SubpixelConv3D`: sub-pixel convolutions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_upsampling.ops.subpixel_convolution import subpixel_conv
 
 
 class SubpixelConv(SpatialConv):
-    """Sub-pixel convolution in `rank` dimensions; the subclasses fix the rank."""
+    """Sub-pixel convolution in `rank` dimensions. Subclasses set the rank."""
 
     def __init__(
         self,
@@ -61,19 +61,20 @@ class SubpixelConv(SpatialConv):
             self._check_phases(getattr(self, name), name)
 
     def _check_phases(self, initializer: Any, name: str) -> None:
-        """Refuse an `ICNR` of other phases, which could start a checkerboard unseen."""
+        """Raise for an `ICNR` of another `size`: the layer would start with a checkerboard."""
         if not isinstance(initializer, ICNR):
             return
         if positive_ints(initializer.size, self.rank, f"{name}.size") != self.size:
             raise ValueError(
-                f"`{name}` must tie the phases that the layer has. Received: size={self.size} "
-                f"and {name}=ICNR(..., size={initializer.size}); give ICNR size={self.size}."
+                f"`{name}` must be an ICNR with the `size` of the layer. Received: "
+                f"size={self.size}, {name}=ICNR(..., size={initializer.size}). Pass "
+                f"size={self.size} to ICNR."
             )
 
     def kernel_shape(self, channels: int) -> tuple[int, ...]:
         return (*self.kernel_size, channels, math.prod(self.size) * self.filters)
 
-    def convolved(self, inputs: Tensor) -> Tensor:
+    def convolve(self, inputs: Tensor) -> Tensor:
         return subpixel_conv(
             inputs,
             self.kernel,
@@ -84,55 +85,61 @@ class SubpixelConv(SpatialConv):
         )
 
     def output_length(self, length: int, i: int) -> int:
-        convolved = convolved_length(length, self.kernel_size[i], self.padding, map_name="input")
-        return convolved * self.size[i]
+        phase_length = convolved_length(length, self.kernel_size[i], self.padding, map_name="input")
+        return phase_length * self.size[i]
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class SubpixelConv2D(SubpixelConv):
-    """Convolves feature maps to all phases of an enlarged map, and puts them together.
+    """Convolves feature maps to all phases of an upsampled map, and interleaves the phases.
 
-    A convolution to `prod(size) * filters` channels, then depth to space: every output sample of a
-    block of `size` has a kernel of its own on the same patch of the input. It starts without a
-    checkerboard (`ICNR`), and may learn one: while it trains, the phases come apart. With
+    A convolution to `prod(size) * filters` channels, followed by depth to space: each phase of the
+    output has its own kernel, and all phases read the same patch of the input. Use it where a
+    design asks for a sub-pixel convolution. In a new model prefer `UpsampleConv2D`: it has fewer
+    weights and keeps constants constant.
+
+    The layer starts without a checkerboard (`initializers.ICNR`). Training may introduce one,
+    because the kernels of the phases are trained separately. To keep constants constant, pass
     `constraints.CheckerboardFree(size, subpixel=True)` as `kernel_constraint` and, with one size
-    per axis, as `bias_constraint`, constants stay constant. In a new model, `UpsampleConv2D` has
-    that to begin with, and fewer weights.
+    per axis, as `bias_constraint`.
 
     Args:
         filters: Number of output channels.
-        kernel_size: Of the convolution on the small map: one integer, or `(height, width)`.
-        size: Factor for both axes, or `(height, width)`. Positive integers.
-        padding: Of the small map. `"same"` (zeros) and `"valid"` (none) as in Keras; `"reflect"`,
-            `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`, for borders without a rim of
-            zeros.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        activation: Of the enlarged map, as in `keras.layers.Conv2D`; likewise the arguments below.
+        kernel_size: Size of the kernel, applied to the input: one integer, or `(height, width)`.
+        size: Upsampling factor, a positive integer, or one per axis, `(height, width)`.
+        padding: Boundary padding of the input. `"same"` (zeros) and `"valid"` (none) as in Keras,
+            or `"reflect"`, `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`, which leave no
+            rim of zeros at the borders.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        activation: Activation of the output. This argument and those below are as in
+            `keras.layers.Conv2D`.
         use_bias: Whether to add a bias, one number for each phase of each filter.
-        kernel_initializer: Of `kernel`, `(*kernel_size, channels, prod(size) * filters)`; None for
-            `initializers.ICNR("glorot_uniform", size)`. The channels are phases, each of all
-            filters, in both data formats.
-        bias_initializer: Of `bias`, `(prod(size) * filters,)`.
+        kernel_initializer: Initializer of `kernel`, `(*kernel_size, channels, prod(size) *
+            filters)`. The last axis is ordered by phase, then by filter, in both data formats.
+            Default: `initializers.ICNR("glorot_uniform", size)`.
+        bias_initializer: Initializer of `bias`, `(prod(size) * filters,)`.
         kernel_regularizer: Penalty on the kernel.
         bias_regularizer: Penalty on the bias.
         activity_regularizer: Penalty on the output.
         kernel_constraint: Projection of the kernel after each training step.
         bias_constraint: Projection of the bias after each training step.
-        **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
+        **kwargs: Other arguments of `keras.Layer`, such as `name` and `dtype`.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
         `data_format="channels_first"`. Height and width may be `None`.
 
     Output shape:
-        The same, with `filters` channels, `size[0] * height` and `size[1] * width`; under
-        `"valid"` height and width are less by `kernel_size - 1` first.
+        `(batch, size[0] * height, size[1] * width, filters)`, or the same with the channels first.
+        With `padding="valid"`, height and width are shorter by `kernel_size - 1` before they are
+        multiplied.
 
     Raises:
-        TypeError: a number that must be an integer is not.
-        ValueError: unknown padding or data format; a number below 1; an `ICNR` of another size;
-            channels unknown; an input that has not four axes; a map too small for the kernel
-            (`"valid"`) or for its reflection.
+        TypeError: If an argument that must be an integer is not.
+        ValueError: If `padding` or `data_format` is unknown, a number is below 1, an initializer is
+            an `ICNR` of another `size`, the number of input channels is unknown, the input does not
+            have four axes, or the map is too small for the kernel (`"valid"`) or for its reflection
+            (`"reflect"`).
 
     Example:
         >>> import numpy as np
@@ -140,12 +147,12 @@ class SubpixelConv2D(SubpixelConv):
         >>> layer = SubpixelConv2D(32, 3, activation="relu")
         >>> tuple(layer(np.zeros((1, 7, 7, 64))).shape)
         (1, 14, 14, 32)
-        >>> audit_kernel(layer).gain < 1e-6  # before it is trained
+        >>> audit_kernel(layer).gain < 1e-6  # before training
         True
 
     Reference:
-        Shi et al. 2016, arXiv:1609.05158 (the convolution);
-        Aitken et al. 2017, arXiv:1707.02937 (how it starts).
+        Shi et al. 2016, arXiv:1609.05158 (sub-pixel convolution);
+        Aitken et al. 2017, arXiv:1707.02937 (its initialization).
     """
 
     rank = 2
@@ -153,10 +160,17 @@ class SubpixelConv2D(SubpixelConv):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class SubpixelConv1D(SubpixelConv):
-    """Convolves signals to all phases of longer ones; otherwise as `SubpixelConv2D`.
+    """Convolves signals to all phases of an upsampled signal, and interleaves the phases.
 
-    Takes `(batch, length, channels)`, or `(batch, channels, length)` with
-    `data_format="channels_first"`; gives `size * length` samples of `filters` channels.
+    `SubpixelConv2D` describes the arguments and the errors.
+
+    Input shape:
+        `(batch, length, channels)`, or `(batch, channels, length)` with
+        `data_format="channels_first"`. The length may be `None`.
+
+    Output shape:
+        `(batch, size * length, filters)`, or the same with the channels first. Shorter with
+        `padding="valid"`, as in `SubpixelConv2D`.
 
     Example:
         >>> import numpy as np
@@ -171,11 +185,17 @@ class SubpixelConv1D(SubpixelConv):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class SubpixelConv3D(SubpixelConv):
-    """Convolves volumes to all phases of larger ones; otherwise as `SubpixelConv2D`.
+    """Convolves volumes to all phases of an upsampled volume, and interleaves the phases.
 
-    Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,
-    width)` with `data_format="channels_first"`; gives `filters` channels, every spatial axis
-    `size` times as long.
+    `SubpixelConv2D` describes the arguments and the errors.
+
+    Input shape:
+        `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height, width)` with
+        `data_format="channels_first"`. Depth, height and width may be `None`.
+
+    Output shape:
+        The input shape with `filters` channels and every spatial axis `size` times as long. Shorter
+        with `padding="valid"`, as in `SubpixelConv2D`.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""`UpsampleConv1D`, `UpsampleConv2D`, `UpsampleConv3D`."""
+"""`UpsampleConv1D`, `UpsampleConv2D`, `UpsampleConv3D`: upsampling and convolution in one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from keras_upsampling.ops.upsample_convolution import upsample_conv
 
 
 class UpsampleConv(SpatialConv):
-    """Upsampling and convolving in `rank` dimensions; the subclasses fix the rank."""
+    """Upsampling and convolution in `rank` dimensions. Subclasses set the rank."""
 
     def __init__(
         self,
@@ -67,18 +67,20 @@ class UpsampleConv(SpatialConv):
         if self.filters % self.groups:
             raise ValueError(
                 "`filters` must be divisible by `groups`. "
-                f"Received: filters={self.filters}, groups={self.groups}."
+                f"Received: filters={self.filters}, groups={self.groups}. Use a `groups` that "
+                f"divides {self.filters}."
             )
 
     def kernel_shape(self, channels: int) -> tuple[int, ...]:
         if channels % self.groups:
             raise ValueError(
                 "The input's channels must be divisible by `groups`. Received an input of "
-                f"{channels} channels, and groups={self.groups}."
+                f"{channels} channels, and groups={self.groups}. Use a `groups` that divides "
+                f"{channels}."
             )
         return (*self.kernel_size, channels // self.groups, self.filters)
 
-    def convolved(self, inputs: Tensor) -> Tensor:
+    def convolve(self, inputs: Tensor) -> Tensor:
         return upsample_conv(
             inputs,
             self.kernel,
@@ -105,53 +107,62 @@ class UpsampleConv(SpatialConv):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class UpsampleConv2D(UpsampleConv):
-    """Enlarges feature maps and convolves them: the decoder block without checkerboards.
+    """Upsamples feature maps and convolves them: a decoder block without checkerboards.
 
-    Equal to `Upsample2D(size, interpolation=interpolation)` followed by
-    `keras.layers.Conv2D(filters, kernel_size, padding=padding)` with the same weights (mind that
-    `Conv2D` is `"valid"` by default). `kernel` and `bias` have that layer's names, shapes and
-    order, so `get_weights` and `set_weights` of the layer carry over both ways. (Those of a whole
-    model go by the order of its layers, which may be another one with this layer in the place of
-    two: go layer by layer, by name.) Where that should be quicker (on a CPU, in float32), both
-    are done in one step, without the enlarged map in between.
+    Use it in a decoder in place of `keras.layers.Conv2DTranspose`.
+
+    It equals `Upsample2D(size, interpolation=interpolation)` followed by
+    `keras.layers.Conv2D(filters, kernel_size, padding=padding)` with the same weights. (The default
+    `padding` of `Conv2D` is `"valid"`.) Where one step is expected to be faster (on a CPU, in
+    float32), the layer never computes the upsampled map.
+
+    `kernel` and `bias` have the names, shapes and order of the weights of `Conv2D`, so
+    `get_weights` and `set_weights` copy them in either direction. Copy a whole model layer by
+    layer, by name: the order of a model's weights may change when one layer replaces two.
 
     Args:
         filters: Number of output channels.
-        kernel_size: Of the convolution on the enlarged map: one integer, or `(height, width)`.
-        size: Factor for both axes, or `(height, width)`. Positive integers.
-        interpolation: `"nearest"`, `"linear"`, `"cubic"`, `"lanczos3"` or `"lanczos5"`;
-            `"bilinear"` and `"bicubic"` are understood, see `Upsample2D`. Nearest is the better
-            start: the convolution learns to smooth its steps where the task asks for it.
-        padding: Of the enlarged map. `"same"` (zeros) and `"valid"` (none) as in Keras;
-            `"reflect"`, `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`, for borders
-            without a rim of zeros. All but `"valid"` keep the enlarged map's size.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        dilation_rate: Step between the kernel's taps on the enlarged map.
-        groups: Number of groups the channels are split into; divides them and `filters`.
-        activation: As in `keras.layers.Conv2D`; likewise the arguments below.
+        kernel_size: Size of the kernel, applied to the upsampled map: one integer, or
+            `(height, width)`.
+        size: Upsampling factor, a positive integer, or one per axis, `(height, width)`.
+        interpolation: `"nearest"`, `"linear"`, `"cubic"`, `"lanczos3"` or `"lanczos5"`, as in
+            `Upsample2D`. Start with nearest: the convolution learns to smooth its steps where the
+            task needs it.
+        padding: Boundary padding of the upsampled map. `"same"` (zeros) and `"valid"` (none) as in
+            Keras, or `"reflect"`, `"symmetric"`, `"edge"` and `"wrap"` as in `numpy.pad`, which
+            leave no rim of zeros at the borders. All but `"valid"` keep the size of the upsampled
+            map.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        dilation_rate: Distance between the taps of the kernel on the upsampled map: one integer, or
+            `(height, width)`.
+        groups: Number of groups of channels that are convolved separately. Must divide the input
+            channels and `filters`.
+        activation: Activation of the output. This argument and those below are as in
+            `keras.layers.Conv2D`.
         use_bias: Whether to add a bias.
-        kernel_initializer: Of `kernel`, `(*kernel_size, channels // groups, filters)`.
-        bias_initializer: Of `bias`, `(filters,)`.
+        kernel_initializer: Initializer of `kernel`, `(*kernel_size, channels // groups, filters)`.
+        bias_initializer: Initializer of `bias`, `(filters,)`.
         kernel_regularizer: Penalty on the kernel.
         bias_regularizer: Penalty on the bias.
         activity_regularizer: Penalty on the output.
         kernel_constraint: Projection of the kernel after each training step.
         bias_constraint: Projection of the bias after each training step.
-        **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
+        **kwargs: Other arguments of `keras.Layer`, such as `name` and `dtype`.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
         `data_format="channels_first"`. Height and width may be `None`.
 
     Output shape:
-        The same, with `filters` channels, `size[0] * height` and `size[1] * width`; under
-        `"valid"` less `(kernel_size - 1) * dilation_rate`.
+        `(batch, size[0] * height, size[1] * width, filters)`, or the same with the channels first.
+        With `padding="valid"`, height and width are shorter by `(kernel_size - 1) * dilation_rate`.
 
     Raises:
-        TypeError: a number that must be an integer is not.
-        ValueError: unknown interpolation, padding or data format; a number below 1; `filters`
-            or channels not divisible by `groups`; channels unknown; an input that has not four
-            axes; a map too small for the kernel (`"valid"`) or for its reflection.
+        TypeError: If an argument that must be an integer is not.
+        ValueError: If `interpolation`, `padding` or `data_format` is unknown, a number is below 1,
+            `groups` does not divide `filters` or the input channels, the number of input channels
+            is unknown, the input does not have four axes, or the map is too small for the kernel
+            (`"valid"`) or for its reflection (`"reflect"`).
 
     Example:
         >>> import numpy as np
@@ -170,11 +181,18 @@ class UpsampleConv2D(UpsampleConv):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class UpsampleConv1D(UpsampleConv):
-    """Enlarges signals and convolves them; otherwise as `UpsampleConv2D`.
+    """Upsamples signals and convolves them: a decoder block without checkerboards.
 
-    Takes `(batch, length, channels)`, or `(batch, channels, length)` with
-    `data_format="channels_first"`; gives `size * length` samples of `filters` channels.
-    Equal to `Upsample1D` followed by `keras.layers.Conv1D`.
+    It equals `Upsample1D` followed by `keras.layers.Conv1D` with the same weights. `UpsampleConv2D`
+    describes the arguments and the errors.
+
+    Input shape:
+        `(batch, length, channels)`, or `(batch, channels, length)` with
+        `data_format="channels_first"`. The length may be `None`.
+
+    Output shape:
+        `(batch, size * length, filters)`, or the same with the channels first. Shorter with
+        `padding="valid"`, as in `UpsampleConv2D`.
 
     Example:
         >>> import numpy as np
@@ -189,12 +207,18 @@ class UpsampleConv1D(UpsampleConv):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class UpsampleConv3D(UpsampleConv):
-    """Enlarges volumes and convolves them; otherwise as `UpsampleConv2D`.
+    """Upsamples volumes and convolves them: a decoder block without checkerboards.
 
-    Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,
-    width)` with `data_format="channels_first"`; gives `filters` channels, every spatial axis
-    `size` times as long. Equal to `Upsample3D` followed by `keras.layers.Conv3D`. `"trilinear"`
-    is understood for `"linear"`.
+    It equals `Upsample3D` followed by `keras.layers.Conv3D` with the same weights. `UpsampleConv2D`
+    describes the arguments and the errors. `"trilinear"` is accepted for `"linear"`.
+
+    Input shape:
+        `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height, width)` with
+        `data_format="channels_first"`. Depth, height and width may be `None`.
+
+    Output shape:
+        The input shape with `filters` channels and every spatial axis `size` times as long. Shorter
+        with `padding="valid"`, as in `UpsampleConv2D`.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""`Upsample1D`, `Upsample2D`, `Upsample3D`."""
+"""`Upsample1D`, `Upsample2D`, `Upsample3D`: upsampling by interpolation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_upsampling.ops.resampling import resample
 
 
 class Upsample(SpatialLayer):
-    """Upsampling in `rank` dimensions; the subclasses fix the rank."""
+    """Upsampling in `rank` dimensions. Subclasses set the rank."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Upsample(SpatialLayer):
         )
 
     def output_dtype(self, dtype: str) -> str:
-        # Nearest only copies, so label maps stay integers; the others average.
+        # Nearest only copies, so label maps stay integers. The other interpolations average.
         if self.interpolation == "nearest" and not keras.backend.is_float_dtype(dtype):
             return dtype
         return self.compute_dtype
@@ -43,44 +43,46 @@ class Upsample(SpatialLayer):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Upsample2D(Upsample):
-    """Enlarges images and feature maps by whole factors.
+    """Upsamples images and feature maps by integer factors.
 
-    `keras.layers.UpSampling2D` with the same numbers on every backend (those it gives on
-    JAX), every interpolation trainable under `jit_compile=True`, and `Upsample1D` and
-    `Upsample3D` beside it that know the same interpolations.
+    Use it to upsample without weights: a skip connection, a segmentation map or an image. To
+    upsample and convolve, use `UpsampleConv2D`.
 
-    Sampling positions are half-pixel centres. At the borders, taps outside the map are
-    dropped and the others scaled to sum to one, so constants stay constant. Numbers must be
-    finite: but for nearest, a NaN or an infinity may spread along its row and column.
+    It works like `keras.layers.UpSampling2D`, with three differences: all backends return the same
+    values (those of Keras on JAX), every interpolation can be trained under `jit_compile=True`, and
+    `Upsample1D` and `Upsample3D` have the same interpolations.
+
+    Samples lie at half-pixel centres. At the borders, taps outside the map are dropped and the
+    remaining taps are scaled to sum to one, so constants stay constant. Inputs must be finite:
+    except with nearest, a NaN or an infinity may spread along its row and column.
 
     Args:
-        size: Factor for both axes, or `(height, width)`. Positive integers.
-        interpolation: `"nearest"` (keeps integer dtypes), `"linear"`, `"cubic"` (Keys,
-            a = -0.5), `"lanczos3"` or `"lanczos5"`; `"bilinear"` and `"bicubic"` are
-            understood as the two-dimensional names of two of them, and so is `"trilinear"` in
-            three. Nearest makes steps of slopes, which stay where no trained convolution comes
-            after it: take linear there.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        **kwargs: `name`, `dtype` and the like, for `keras.Layer`.
+        size: Upsampling factor, a positive integer, or one per axis, `(height, width)`.
+        interpolation: `"nearest"`, `"linear"`, `"cubic"` (Keys, a = -0.5), `"lanczos3"` or
+            `"lanczos5"`. `"bilinear"` and `"bicubic"` are accepted for `"linear"` and `"cubic"`.
+            Nearest keeps integer dtypes, but turns slopes into steps. Use `"linear"` for smooth
+            content unless a trained convolution after the layer can smooth the steps.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        **kwargs: Other arguments of `keras.Layer`, such as `name` and `dtype`.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
         `data_format="channels_first"`. Height and width may be `None`.
 
     Output shape:
-        The same, with `size[0] * height` and `size[1] * width`.
+        `(batch, size[0] * height, size[1] * width, channels)`, or the same with the channels first.
 
     Raises:
-        TypeError: a factor is not an integer.
-        ValueError: unknown interpolation or data format, a factor below 1, or an input
-            that has not four axes.
+        TypeError: If a factor is not an integer.
+        ValueError: If `interpolation` or `data_format` is unknown, a factor is below 1, or the
+            input does not have four axes.
 
     Example:
         >>> import numpy as np
         >>> from keras_upsampling import Upsample2D
         >>> image = np.array([[0.0, 0.5], [1.0, 1.5]]).reshape(1, 2, 2, 1)
-        >>> enlarged = Upsample2D(32, interpolation="linear")(image)
-        >>> tuple(enlarged.shape)
+        >>> upsampled = Upsample2D(32, interpolation="linear")(image)
+        >>> tuple(upsampled.shape)
         (1, 64, 64, 1)
 
     Reference:
@@ -93,17 +95,23 @@ class Upsample2D(Upsample):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Upsample1D(Upsample):
-    """Enlarges signals and sequences by a whole factor; otherwise as `Upsample2D`.
+    """Upsamples signals and sequences by an integer factor.
 
-    Takes `(batch, length, channels)`, or `(batch, channels, length)` with
-    `data_format="channels_first"`; gives the same with `size * length`.
+    `Upsample2D` describes the arguments, the borders and the errors. `size` is one factor.
+
+    Input shape:
+        `(batch, length, channels)`, or `(batch, channels, length)` with
+        `data_format="channels_first"`. The length may be `None`.
+
+    Output shape:
+        `(batch, size * length, channels)`, or the same with the channels first.
 
     Example:
         >>> import numpy as np
         >>> from keras_upsampling import Upsample1D
         >>> signal = np.array([0.0, 4.0]).reshape(1, 2, 1)
-        >>> enlarged = Upsample1D(2, interpolation="linear")(signal)
-        >>> np.array(enlarged).ravel().tolist()
+        >>> upsampled = Upsample1D(2, interpolation="linear")(signal)
+        >>> np.array(upsampled).ravel().tolist()
         [0.0, 1.0, 3.0, 4.0]
     """
 
@@ -112,12 +120,17 @@ class Upsample1D(Upsample):
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Upsample3D(Upsample):
-    """Enlarges volumes and clips by whole factors; otherwise as `Upsample2D`.
+    """Upsamples volumes and clips by integer factors.
 
-    Takes `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height,
-    width)` with `data_format="channels_first"`; gives the same with every spatial axis
-    `size` times as long. `size` is one factor or `(depth, height, width)`; `"trilinear"` is
-    understood for `"linear"`.
+    `Upsample2D` describes the arguments, the borders and the errors. `size` is one factor, or
+    `(depth, height, width)`. `"trilinear"` is accepted for `"linear"`.
+
+    Input shape:
+        `(batch, depth, height, width, channels)`, or `(batch, channels, depth, height, width)` with
+        `data_format="channels_first"`. Depth, height and width may be `None`.
+
+    Output shape:
+        The input shape with every spatial axis `size` times as long.
 
     Example:
         >>> import numpy as np

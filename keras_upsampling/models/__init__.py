@@ -1,4 +1,4 @@
-"""Whole models, made of the layers: autoencoders for inputs of any size."""
+"""Autoencoders for inputs of any size, built from the layers."""
 
 from keras_upsampling.models.autoencoders import Autoencoder, autoencoder
 from keras_upsampling.models.tutorial import tutorial_autoencoder

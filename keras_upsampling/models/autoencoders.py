@@ -1,4 +1,4 @@
-"""`autoencoder`: an encoder and a decoder for inputs of any size."""
+"""`autoencoder` and `Autoencoder`: an encoder and a decoder for inputs of any size."""
 
 from __future__ import annotations
 
@@ -10,31 +10,39 @@ import keras
 
 from keras_upsampling._shapes import data_format_or_default, spatial_axes, spatial_rank
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
-from keras_upsampling.models.plan import MakesLayer, Plan
+from keras_upsampling.models.plan import LayerFactory, Plan
 from keras_upsampling.ops.crop import keep_first
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Autoencoder(keras.Model):
-    """An encoder and a decoder, the output cut to the input's size.
+    """An encoder and a decoder, whose output is cropped to the size of the input.
 
-    `autoencoder` makes them to measure. Two models of your own serve as well, as long as the
-    decoder's maps are not smaller than the encoder's inputs.
+    `autoencoder` builds both. Two models of your own can be used as well, if the maps of the
+    decoder are at least as large as the inputs of the encoder.
 
     Args:
-        encoder: From inputs to codes: a functional or sequential model.
-        decoder: From codes to maps, as large as the inputs or larger.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        **kwargs: `name` and the like, for `keras.Model`.
+        encoder: Functional or sequential model from inputs to codes.
+        decoder: Functional or sequential model from codes to maps, at least as large as the inputs.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        **kwargs: Other arguments of `keras.Model`, such as `name`.
 
     Attributes:
-        encoder: The first of the two models.
-        decoder: The second.
+        encoder: The encoder.
+        decoder: The decoder.
 
     Raises:
-        TypeError: one of the two is no built model with one input and one output.
-        ValueError: the decoder does not take what the encoder gives, or its maps are known to be
-            smaller than the inputs, or to have other axes.
+        TypeError: If `encoder` or `decoder` is not a built model with one input and one output.
+        ValueError: If the decoder's input does not have the shape of the encoder's output, or if
+            its maps have other axes than the inputs, or are known to be smaller.
+
+    Example:
+        >>> import keras
+        >>> from keras_upsampling.models import Autoencoder
+        >>> encoder = keras.Sequential([keras.Input((5, 1)), keras.layers.AveragePooling1D(2)])
+        >>> decoder = keras.Sequential([keras.Input((2, 1)), keras.layers.UpSampling1D(3)])
+        >>> Autoencoder(encoder, decoder).output_shape  # 5 -> 2 -> 6 -> 5
+        (None, 5, 1)
     """
 
     def __init__(
@@ -53,79 +61,85 @@ class Autoencoder(keras.Model):
             ends = [getattr(model, end, None) for end in ("inputs", "outputs")]
             if not all(isinstance(end, list) and len(end) == 1 for end in ends):
                 raise TypeError(
-                    f"`{name}` must be a model with one input and one output, for example a "
-                    f"`keras.Sequential` that begins with `keras.Input`. Received: {model!r}."
+                    f"`{name}` must be a model with one input and one output. Received: {model!r}. "
+                    "Use, for example, a `keras.Sequential` that begins with `keras.Input`."
                 )
-        given, taken = self._code_shape(encoder.output_shape), tuple(decoder.input_shape)
-        pairs = zip(given, taken, strict=False)
-        if len(given) != len(taken) or any(a != b and None not in (a, b) for a, b in pairs):
+        code_shape = self._code_shape(encoder.output_shape)
+        decoder_input_shape = tuple(decoder.input_shape)
+        pairs = zip(code_shape, decoder_input_shape, strict=False)
+        if len(code_shape) != len(decoder_input_shape) or any(
+            a != b and None not in (a, b) for a, b in pairs
+        ):
             raise ValueError(
-                "The decoder must take what the encoder gives. Received an encoder with outputs "
-                f"of shape {given}, and a decoder with inputs of shape {taken}."
+                "The decoder's input must have the shape of the encoder's output. Received an "
+                f"encoder with outputs of shape {code_shape}, and a decoder with inputs of shape "
+                f"{decoder_input_shape}."
             )
-        self.compute_output_shape(self.input_shape)  # an error if the maps cannot be the inputs'
-        # Not by a call: the graph of a saved model counts the calls of each layer.
+        self.compute_output_shape(self.input_shape)  # raises if the decoder's maps do not fit
+        # Built without a call: the graph of a saved model counts the calls of each layer.
         self.build(self.input_shape)
 
     def _code_shape(self, outputs: Shape) -> Shape:
-        """Return the shape of the codes in the encoder's outputs."""
+        """Return the shape of the codes for encoder outputs of shape `outputs`."""
         return tuple(outputs)
 
-    def build(self, input_shape: Shape) -> None:  # noqa: ARG002 (both models are built already)
-        """Do nothing: the encoder and the decoder have their weights."""
+    def build(self, input_shape: Shape) -> None:  # noqa: ARG002 (both models are already built)
+        """Mark the model as built: the encoder and the decoder already have weights."""
         self.built = True
 
     @property
     def input_shape(self) -> Shape:
-        """The inputs' shape, None where it may differ from batch to batch."""
+        """Shape of the inputs. Lengths that may differ between batches are None."""
         return tuple(self.encoder.input_shape)
 
     @property
     def output_shape(self) -> Shape:
-        """The outputs' shape, None where it may differ from batch to batch."""
+        """Shape of the outputs. Lengths that may differ between batches are None."""
         return self.compute_output_shape(self.input_shape)
 
     @property
     def input(self) -> keras.KerasTensor:
-        """What the model was first called with; before any call, an input of its own."""
+        """Symbolic input of the first call. Before any call, the model calls itself once."""
         self._ensure_called()
         return super().input
 
     @property
     def output(self) -> keras.KerasTensor:
-        """What the first call of the model gave, so that `input` to `output` is the model."""
+        """Symbolic output of the first call: `keras.Model(model.input, model.output)` works."""
         self._ensure_called()
         return super().output
 
     def export(self, *args: Any, **kwargs: Any) -> None:
-        """Export the model, as in Keras; it need not have been called."""
+        """Export the model, as in Keras. The model need not have been called before."""
         self._ensure_called()
         super().export(*args, **kwargs)
 
     def _ensure_called(self) -> None:
+        """Call the model on a symbolic input unless it has been called before."""
         try:
             _ = super().output
         except AttributeError:
             self(keras.Input(batch_shape=self.input_shape, dtype=self.compute_dtype))
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Return the reconstructions of `inputs`, in their size."""
+        """Return the reconstructions of `inputs`, with the same size."""
         codes = self.encoder(inputs, training=training)
-        return self._like(inputs, self.decoder(codes, training=training))
+        return self._crop_to_inputs(inputs, self.decoder(codes, training=training))
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Return the codes of `inputs`."""
         return self.encoder(keras.ops.convert_to_tensor(inputs))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return what the decoder makes of `codes`.
+        """Return the output of the decoder for `codes`.
 
-        Where the input's sizes are `None`, a code does not say them: the maps then come as the
-        decoder makes them, up to a block larger than the inputs were.
+        Where the lengths of the input are None, the output is not cropped: a code does not contain
+        the size of its input. The maps may then be a few samples longer than the inputs.
         """
         return self.decoder(keras.ops.convert_to_tensor(codes))
 
-    def _like(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+    def _crop_to_inputs(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Return the decoder's maps, cropped to the lengths of the inputs."""
         axes = self._axes_to_crop(tuple(inputs.shape), tuple(outputs.shape))
         lengths = keras.ops.shape(inputs)
         return keep_first(outputs, [lengths[axis] for axis in axes], self.data_format)
@@ -138,19 +152,20 @@ class Autoencoder(keras.Model):
         return tuple(shape)
 
     def _axes_to_crop(self, inputs: Shape, maps: Shape) -> tuple[int, ...]:
-        """Return the spatial axes, on which the decoder's maps are cut to the inputs' lengths."""
+        """Return the spatial axes, or raise if the decoder's maps cannot be cropped to `inputs`."""
         axes = spatial_axes(spatial_rank(inputs), self.data_format)
         if len(inputs) != len(maps):
             raise ValueError(
                 "The decoder's maps must have as many axes as the inputs. Received inputs of shape "
-                f"{inputs}, decoded to shape {maps}; end the decoder with a `keras.layers.Reshape`."
+                f"{inputs}, decoded to shape {maps}. Use a `keras.layers.Reshape` at the end of "
+                "the decoder."
             )
         pairs = [(inputs[axis], maps[axis]) for axis in axes]
         if any(a is not None and b is not None and a > b for a, b in pairs):
             raise ValueError(
-                "The decoder's maps are smaller than the inputs. Received inputs of shape "
-                f"{inputs}, decoded to shape {maps}; every step that makes maps smaller needs one "
-                "that makes them larger by the same factor."
+                "The decoder's maps must not be smaller than the inputs. Received inputs of shape "
+                f"{inputs}, decoded to shape {maps}. Use one upsampling in the decoder for every "
+                "downsampling in the encoder, by the same factor."
             )
         return axes
 
@@ -166,7 +181,7 @@ class Autoencoder(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Autoencoder:
-        config = copy.deepcopy(config)  # Keras takes pieces out of what it reads
+        config = copy.deepcopy(config)  # deserialization changes the dictionary
         for name in ("encoder", "decoder"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
         return cls(**config)
@@ -178,8 +193,8 @@ def autoencoder(
     filters: Sequence[int] = (32, 64),
     bottleneck: int | None = None,
     kernel_size: IntPerAxis = 3,
-    upsampling: str | MakesLayer = "upsample_conv",
-    downsampling: str | MakesLayer = "max_pool",
+    upsampling: str | LayerFactory = "upsample_conv",
+    downsampling: str | LayerFactory = "max_pool",
     activation: Any = "relu",
     normalization: str | None = None,
     output_activation: Any = "sigmoid",
@@ -188,47 +203,54 @@ def autoencoder(
 ) -> Autoencoder:
     """Return an autoencoder for signals, images or volumes of any size.
 
-    The encoder halves the map once for each of `filters`, and rounds odd lengths up; the decoder
-    doubles it as often. So its maps are as long as the input or a few samples longer, and what is
-    too much is cut off at the end of each axis: 28 is encoded to 14, 7, 4, decoded to 8, 16, 32
-    and cut to 28. Every length from 1 comes back, and `None` lengths may differ from batch to
-    batch. Nothing is padded to a rounder size, so no rim of zeros is compared with anything. The
-    decoder's convolutions pad their maps by the edge, not by zeros, so that a constant code gives a
-    constant (`"transposed"` has no such padding and is there to compare with); the encoder's pad
-    zeros, as Keras's layers do.
+    The encoder has one stage for each number in `filters`. Each stage halves the map and rounds odd
+    lengths up. The decoder has as many stages, and each doubles the map. Its maps are as long as
+    the input or a few samples longer, and are cropped at the end of each axis: 28 is encoded to 14,
+    7 and 4, decoded to 8, 16 and 32, and cropped to 28. Every length from 1 is possible, and
+    lengths of `None` may differ between batches. Inputs are never padded to a rounder size, so the
+    loss contains no padding.
+
+    The decoder pads its maps by the edge, so a constant code is decoded to a constant (except with
+    `"transposed"`, which has no such padding and is there for comparison). The encoder pads with
+    zeros, like the layers of Keras.
 
     Args:
-        input_shape: Without the batch: `(length, channels)`, `(height, width, channels)` or
-            `(depth, height, width, channels)`; channels first with
-            `data_format="channels_first"`. Lengths may be `None`. Channels are never left out:
-            grey images are `(28, 28, 1)`, and `(28, 28)` is a signal of 28 channels.
-        filters: Channels of each of the encoder's blocks; the decoder goes through them backwards.
-            The last is the code's, if `bottleneck` is None.
-        bottleneck: Length of a code without axes, made by a dense layer. `None` keeps the map: a
-            code of `filters[-1]` channels, without activation.
-        kernel_size: Of every convolution; for `"transposed"`, 2 or more.
-        upsampling: `"upsample_conv"`, `"subpixel_conv"`, `"transposed"`, and for images
-            `"bilinear_additive"`, `"carafe"`, `"dysample"`; or a function
-            `(filters, size, name) -> keras.Layer` whose layer makes maps `size` times as long,
-            with `filters` channels, in the `data_format` of the model. It is called for each block
-            and gives a new layer each time; `normalization` and `activation` are put behind it.
-        downsampling: `"max_pool"`, `"strided"`, `"blur_pool"`; or such a function whose layer
-            makes maps of length `n` `ceil(n / size)` long.
-        activation: Of every block, as in `keras.layers.Activation`, or None.
-        normalization: `"batch"` or `"layer"`, before each activation, or None.
-        output_activation: Of the last convolution; `"sigmoid"` for images from 0 to 1.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        name: The model's name.
+        input_shape: Shape of an input without the batch: `(length, channels)`,
+            `(height, width, channels)` or `(depth, height, width, channels)`; channels first with
+            `data_format="channels_first"`. Lengths may be `None`. The channels are required: use
+            `(28, 28, 1)` for grey images, because `(28, 28)` is a signal with 28 channels.
+        filters: Output channels of each encoder stage. The decoder stages use them in reverse
+            order. The last number is also the number of channels of the code if `bottleneck` is
+            None.
+        bottleneck: Length of the code, which a dense layer computes. `None` for a code that is a
+            map of `filters[-1]` channels, without activation.
+        kernel_size: Kernel size of every convolution. 2 or more for `"transposed"`.
+        upsampling: Block of each decoder stage: `"upsample_conv"`, `"subpixel_conv"`,
+            `"transposed"`, or, for images, `"bilinear_additive"`, `"carafe"` or `"dysample"`. Or a
+            function `(filters, size, name) -> keras.Layer`, called once for each stage. It must
+            return a new layer that upsamples maps by `size` to `filters` channels, in the
+            `data_format` of the model. `normalization` and `activation` come after the layer.
+        downsampling: Downsampling of each encoder stage: `"max_pool"`, `"strided"` or
+            `"blur_pool"`. Or a function as above, whose layer turns a length `n` into `ceil(n /
+            size)`.
+        activation: Activation of every stage, as in `keras.layers.Activation`, or None.
+        normalization: `"batch"` or `"layer"` for a normalization before each activation, or None.
+        output_activation: Activation of the last convolution. The default suits images from 0 to 1.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        name: Name of the model.
 
     Returns:
         An `Autoencoder`: a `keras.Model` with `.encoder`, `.decoder`, `.encode(x)` and
-        `.decode(z)`. Compile and fit it as any model; denoising is fitting it to clean targets.
+        `.decode(z)`. Compile and fit it like any other model. For denoising, fit it to clean
+        targets.
 
     Raises:
-        TypeError: a number that must be an integer is not; a function gave no layer.
-        ValueError: `input_shape` has not one to three spatial axes, or unknown channels; sizes
-            are `None` where `bottleneck` needs them; an unknown name, or one without a layer for
-            as many axes; a function's layer makes maps of another size.
+        TypeError: If an argument that must be an integer is not, or a function does not return a
+            layer.
+        ValueError: If `input_shape` does not have one to three spatial axes, or its channels are
+            unknown; if a length is `None` and `bottleneck` is not; if a name is unknown, or has no
+            layer for this number of spatial axes; if the layer of a function returns maps of
+            another shape.
 
     Example:
         >>> import numpy as np

@@ -1,7 +1,7 @@
-"""The ways to make maps larger and smaller that the factory knows by name.
+"""The stages of an autoencoder, and the upsamplings and downsamplings that have a name.
 
-A block is the layers from a map to one of `filters` channels and `size` times the length (or a
-`size`-th of it, rounded up), normalised and activated.
+A stage multiplies the lengths of a map by `size`, or divides them by `size` and rounds up. Its
+output has `filters` channels and is normalised and activated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from keras_upsampling.layers.upsample_convolution import (
     UpsampleConv3D,
 )
 
-# By rank.
+# The keys are ranks.
 CONV = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
 CONV_TRANSPOSE = {
     1: layers.Conv1DTranspose,
@@ -49,18 +49,18 @@ NORMALIZATIONS = {
 
 
 @dataclass(frozen=True)
-class Block:
-    """What a block is to be like.
+class Stage:
+    """The properties of one stage, and the layers that can be built from them.
 
     Attributes:
-        rank: How many spatial axes the map has.
-        filters: How many channels come out.
-        kernel_size: Of its convolution.
-        size: How many times longer, or shorter, it makes the spatial axes.
-        data_format: As in Keras.
-        name: What its layers' names begin with.
-        normalization: A key of `NORMALIZATIONS`, or None.
-        activation: What Keras knows as an activation, or None.
+        rank: Number of spatial axes of the map.
+        filters: Number of output channels.
+        kernel_size: Kernel size of the convolution, one integer per axis.
+        size: Factor by which the stage upsamples or downsamples.
+        data_format: `"channels_last"` or `"channels_first"`.
+        name: Prefix of the names of the layers.
+        normalization: Key of `NORMALIZATIONS`, or None.
+        activation: Activation, as in `keras.layers.Activation`, or None.
     """
 
     rank: int
@@ -73,15 +73,17 @@ class Block:
     activation: Any
 
     def convolution(self, strides: int = 1) -> list[keras.Layer]:
-        """Return a convolution that keeps the map's size, or divides it by `strides`."""
-        return self._keras(CONV, strides)
+        """Return a convolution that divides the size of the map by `strides`."""
+        return self._keras_convolution(CONV, strides)
 
-    def transposed(self) -> list[keras.Layer]:
-        """Return a transposed convolution."""
-        return self._keras(CONV_TRANSPOSE, self.size)
+    def transposed_convolution(self) -> list[keras.Layer]:
+        """Return a transposed convolution that multiplies the size of the map by `size`."""
+        return self._keras_convolution(CONV_TRANSPOSE, self.size)
 
-    def _keras(self, kinds: Mapping[int, type[keras.Layer]], strides: int) -> list[keras.Layer]:
-        layer = kinds[self.rank](
+    def _keras_convolution(
+        self, layer_types: Mapping[int, type[keras.Layer]], strides: int
+    ) -> list[keras.Layer]:
+        layer = layer_types[self.rank](
             self.filters,
             self.kernel_size,
             strides=strides,
@@ -91,7 +93,7 @@ class Block:
         )
         if self.data_format == "channels_last":
             return [layer]
-        # On a CPU, TensorFlow convolves maps with channels last only, and Keras leaves it at that.
+        # TensorFlow has no convolution with channels first on a CPU, and Keras does not transpose.
         axes = range(1, self.rank + 2)
         return [
             layers.Permute((*axes[1:], axes[0]), name=f"{self.name}_channels_last"),
@@ -100,9 +102,9 @@ class Block:
         ]
 
     def upsample_conv(self, size: int, filters: int | None = None) -> keras.Layer:
-        """Return a convolution of the map `size` times enlarged, padded by its own edge.
+        """Return a layer that upsamples the map by `size` and convolves it.
 
-        Zeros would leave a rim in the output, which the network pays for with its weights.
+        It pads by the edge: zeros would leave a rim in the output.
         """
         return UPSAMPLE_CONV[self.rank](
             filters or self.filters,
@@ -113,94 +115,112 @@ class Block:
             name=f"{self.name}_conv",
         )
 
-    def finished(self) -> list[keras.Layer]:
-        """Return the layers that normalise and activate."""
-        made: list[keras.Layer] = []
+    def normalization_and_activation(self) -> list[keras.Layer]:
+        """Return the layers that normalise and activate the map. There may be none."""
+        result: list[keras.Layer] = []
         if self.normalization is not None:
             axis = -1 if self.data_format == "channels_last" else 1
-            made += [NORMALIZATIONS[self.normalization](axis=axis, name=f"{self.name}_norm")]
+            result += [NORMALIZATIONS[self.normalization](axis=axis, name=f"{self.name}_norm")]
         if self.activation is not None:
-            made += [layers.Activation(self.activation, name=f"{self.name}_activation")]
-        return made
+            result += [layers.Activation(self.activation, name=f"{self.name}_activation")]
+        return result
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to make maps larger or smaller: its layers, and in which ranks there is such a way."""
+class Resampling:
+    """How a stage changes the size of a map.
 
-    layers: Callable[[Block], list[keras.Layer]]
+    Attributes:
+        layers: Function that returns the layers of a stage, in order.
+        ranks: Ranks in which these layers exist.
+    """
+
+    layers: Callable[[Stage], list[keras.Layer]]
     ranks: Sequence[int] = (1, 2, 3)
 
 
 UPSAMPLINGS = {
-    "upsample_conv": Way(lambda b: [b.upsample_conv(b.size), *b.finished()]),
-    "subpixel_conv": Way(
-        lambda b: [
-            SUBPIXEL_CONV[b.rank](
-                b.filters,
-                b.kernel_size,
-                b.size,
+    "upsample_conv": Resampling(
+        lambda stage: [stage.upsample_conv(stage.size), *stage.normalization_and_activation()]
+    ),
+    "subpixel_conv": Resampling(
+        lambda stage: [
+            SUBPIXEL_CONV[stage.rank](
+                stage.filters,
+                stage.kernel_size,
+                stage.size,
                 padding="edge",
-                data_format=b.data_format,
-                name=f"{b.name}_conv",
+                data_format=stage.data_format,
+                name=f"{stage.name}_conv",
             ),
-            *b.finished(),
+            *stage.normalization_and_activation(),
         ]
     ),
-    # The next three mix no channels: a convolution does so before them, on the small map.
-    "bilinear_additive": Way(
-        lambda b: [
-            b.upsample_conv(1, b.filters * b.size**b.rank),
-            BilinearAdditiveUpsampling2D(b.size, data_format=b.data_format, name=f"{b.name}_up"),
-            *b.finished(),
+    # The next three learn no mixing of channels, so a convolution on the small map comes first.
+    "bilinear_additive": Resampling(
+        lambda stage: [
+            stage.upsample_conv(1, stage.filters * stage.size**stage.rank),
+            BilinearAdditiveUpsampling2D(
+                stage.size, data_format=stage.data_format, name=f"{stage.name}_up"
+            ),
+            *stage.normalization_and_activation(),
         ],
         ranks=(2,),
     ),
-    "carafe": Way(
-        lambda b: [
-            b.upsample_conv(1),
+    "carafe": Resampling(
+        lambda stage: [
+            stage.upsample_conv(1),
             CARAFE2D(
-                b.size,
-                compressed_channels=math.ceil(b.filters / 4),  # the share that the paper takes
-                data_format=b.data_format,
-                name=f"{b.name}_up",
+                stage.size,
+                compressed_channels=math.ceil(stage.filters / 4),  # the ratio of the paper
+                data_format=stage.data_format,
+                name=f"{stage.name}_up",
             ),
-            *b.finished(),
+            *stage.normalization_and_activation(),
         ],
         ranks=(2,),
     ),
-    "dysample": Way(
-        lambda b: [
-            b.upsample_conv(1),
+    "dysample": Resampling(
+        lambda stage: [
+            stage.upsample_conv(1),
             DySample2D(
-                b.size,
-                groups=math.gcd(b.filters, 4),
-                data_format=b.data_format,
-                name=f"{b.name}_up",
+                stage.size,
+                groups=math.gcd(stage.filters, 4),
+                data_format=stage.data_format,
+                name=f"{stage.name}_up",
             ),
-            *b.finished(),
+            *stage.normalization_and_activation(),
         ],
         ranks=(2,),
     ),
-    "transposed": Way(lambda b: [*b.transposed(), *b.finished()]),
+    "transposed": Resampling(
+        lambda stage: [*stage.transposed_convolution(), *stage.normalization_and_activation()]
+    ),
 }
 
 DOWNSAMPLINGS = {
-    "max_pool": Way(
-        lambda b: [
-            *b.convolution(),
-            *b.finished(),
-            MAX_POOL[b.rank](
-                b.size, padding="same", data_format=b.data_format, name=f"{b.name}_pool"
+    "max_pool": Resampling(
+        lambda stage: [
+            *stage.convolution(),
+            *stage.normalization_and_activation(),
+            MAX_POOL[stage.rank](
+                stage.size, padding="same", data_format=stage.data_format, name=f"{stage.name}_pool"
             ),
         ]
     ),
-    "strided": Way(lambda b: [*b.convolution(strides=b.size), *b.finished()]),
-    "blur_pool": Way(
-        lambda b: [
-            *b.convolution(),
-            *b.finished(),
-            BLUR_POOL[b.rank](b.size, data_format=b.data_format, name=f"{b.name}_pool"),
+    "strided": Resampling(
+        lambda stage: [
+            *stage.convolution(strides=stage.size),
+            *stage.normalization_and_activation(),
+        ]
+    ),
+    "blur_pool": Resampling(
+        lambda stage: [
+            *stage.convolution(),
+            *stage.normalization_and_activation(),
+            BLUR_POOL[stage.rank](
+                stage.size, data_format=stage.data_format, name=f"{stage.name}_pool"
+            ),
         ]
     ),
 }

@@ -1,4 +1,4 @@
-"""`tutorial_autoencoder`: the network of the tutorial."""
+"""`tutorial_autoencoder`: the model of the tutorial."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from keras_upsampling.models.autoencoders import Autoencoder
 
 
 def tutorial_autoencoder() -> Autoencoder:
-    """Return the autoencoder of 1,393 parameters for 28x28 digits that the tutorial builds.
+    """Return the autoencoder that the tutorial builds: 1,393 parameters, for digits of 28x28.
 
-    Its code is a map of 4x4x8. Small enough to be trained in a minute, and known well enough to
-    compare with; for anything else, `autoencoder` makes better ones.
+    Use it for quick experiments and as a reference: it trains in about a minute. For anything else,
+    `autoencoder` builds better models. The code is a map of 4x4x8.
 
     Returns:
         An `Autoencoder` from `(28, 28, 1)` to `(28, 28, 1)`.
@@ -48,7 +48,7 @@ def tutorial_autoencoder() -> Autoencoder:
     decoder = keras.Sequential(
         [
             keras.Input((4, 4, 8)),
-            # 4 -> 8 -> 7: "valid" drops the row and column that 28 = 4 * 7 has no use for.
+            # 4 -> 8 -> 7: "valid" removes one row and one column, because 28 = 4 * 7.
             UpsampleConv2D(8, 2, padding="valid", **up),
             UpsampleConv2D(8, 2, **up),  # 14x14
             UpsampleConv2D(1, 2, **{**up, "activation": "sigmoid"}),  # 28x28

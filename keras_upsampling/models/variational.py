@@ -1,4 +1,4 @@
-"""`variational_autoencoder`: an autoencoder whose codes can be drawn."""
+"""`variational_autoencoder`: an autoencoder with a Gaussian code."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from keras_upsampling._arguments import positive_int, positive_number
 from keras_upsampling._shapes import channel_axis
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
 from keras_upsampling.models.autoencoders import Autoencoder
-from keras_upsampling.models.plan import MakesLayer, Plan
+from keras_upsampling.models.plan import LayerFactory, Plan
 from keras_upsampling.ops.inputs import sum_dtype
 
-# Of the largest power of two that float16 holds: the bound is the same in all dtypes, so that a
-# model means the same in each.
+# Logarithm of the largest power of two in float16. The bound is the same in all dtypes, so that a
+# model computes the same in each.
 LOG_VARIANCE_BOUND = 15 * math.log(2)
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class VariationalAutoencoder(Autoencoder):
-    """An autoencoder with a Gaussian code, whose divergence from the normal is part of its loss.
+    """An autoencoder with a Gaussian code, whose divergence from the normal distribution is a loss.
 
-    `variational_autoencoder` makes them to measure.
+    `variational_autoencoder` builds the encoder and the decoder, and describes the loss.
 
     Args:
-        encoder: From inputs to the code's means and logarithms of its variances, one after the
-            other on the axis of channels. Variances above 2 ** 15 are bounded: see
-            `variational_autoencoder`.
-        decoder: From codes to maps, as large as the inputs or larger.
+        encoder: Model from inputs to the means of the code and the logarithms of its variances,
+            concatenated along the channels. `variational_autoencoder` describes the bound of the
+            variances.
+        decoder: Model from codes to maps, at least as large as the inputs.
         beta: Weight of the divergence, above 0.
-        seed: Of the noise while training.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        **kwargs: `name` and the like, for `keras.Model`.
+        seed: Seed of the noise in training.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        **kwargs: Other arguments of `keras.Model`, such as `name`.
 
     Raises:
-        TypeError: `beta` is not a number; and as `Autoencoder`.
-        ValueError: `beta` is not above 0; and as `Autoencoder`.
+        TypeError: If `beta` is not a number, and as in `Autoencoder`.
+        ValueError: If `beta` is not above 0, and as in `Autoencoder`.
     """
 
     def __init__(
@@ -52,29 +52,29 @@ class VariationalAutoencoder(Autoencoder):
         data_format: DataFormat | None = None,
         **kwargs: Any,
     ) -> None:
-        # First: the base builds the model, after which no state can be added.
+        # Before the base class, which builds the model: no state can be added afterwards.
         self.beta = positive_number(beta, "beta")
         self.seed = seed
         self.noise = keras.random.SeedGenerator(seed)
-        # Sums over an epoch do not fit into half precision.
-        wide = sum_dtype(keras.config.floatx())
-        self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction", dtype=wide)
-        self.divergence_tracker = keras.metrics.Mean(name="kl", dtype=wide)
+        # Half precision cannot hold sums over an epoch.
+        dtype = sum_dtype(keras.config.floatx())
+        self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction", dtype=dtype)
+        self.divergence_tracker = keras.metrics.Mean(name="kl", dtype=dtype)
         super().__init__(encoder, decoder, data_format=data_format, **kwargs)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Return the reconstructions of `inputs`; while training, from codes that are drawn."""
+        """Return the reconstructions of `inputs`: in training from drawn codes, else from means."""
         means, log_variances = self._statistics(self.encoder(inputs, training=training))
         codes = means
         if training:
             noise = keras.random.normal(ops.shape(means), dtype=means.dtype, seed=self.noise)
             codes = means + ops.cast(ops.exp(log_variances / 2), means.dtype) * noise
-        outputs = self._like(inputs, self.decoder(codes, training=training))
-        # Keras's losses are means over values, so this is divided by their number: with beta=1
-        # the whole is minus the evidence's lower bound, for each value.
+        outputs = self._crop_to_inputs(inputs, self.decoder(codes, training=training))
+        # Divided by the number of values, because Keras's losses are means over values: with beta=1
+        # the total loss is the negative evidence lower bound per value.
         divergence = _divergence(means, log_variances)
-        loss = divergence * (self.beta / _values(outputs, divergence.dtype))
-        # Keras computes losses in this dtype, and TensorFlow cannot add one of another.
+        loss = divergence * (self.beta / _values_per_input(outputs, divergence.dtype))
+        # The dtype of Keras's losses: TensorFlow cannot add losses of different dtypes.
         self.add_loss(ops.cast(loss, keras.config.floatx()))
         return outputs
 
@@ -86,16 +86,16 @@ class VariationalAutoencoder(Autoencoder):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Return the loss, and note the two parts of it that the metrics show."""
+        """Return the loss, and update the metrics of its two terms."""
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        added = self.losses
-        if added:  # and not when Keras only tries the loss out, without a call before
+        added_losses = self.losses
+        if added_losses:  # empty when Keras tries the loss out without calling the model
             # A model's own losses come before those of its layers: the first is the divergence.
-            wide = self.divergence_tracker.dtype
-            terms = [ops.cast(term, wide) for term in added]
-            divergence = terms[0] * (_values(y_pred, wide) / self.beta)
-            # `loss` is this replica's share of the whole batch's, `added` its own.
-            reconstruction = ops.cast(loss, wide) / _share(wide) - sum(terms)
+            dtype = self.divergence_tracker.dtype
+            terms = [ops.cast(term, dtype) for term in added_losses]
+            divergence = terms[0] * (_values_per_input(y_pred, dtype) / self.beta)
+            # `loss` is scaled by the share of this replica, `added_losses` are not.
+            reconstruction = ops.cast(loss, dtype) / _replica_share(dtype) - sum(terms)
             count = ops.shape(y_pred)[0]
             self.reconstruction_tracker.update_state(reconstruction, sample_weight=count)
             self.divergence_tracker.update_state(divergence, sample_weight=count)
@@ -106,25 +106,30 @@ class VariationalAutoencoder(Autoencoder):
         return self._statistics(super().encode(inputs))[0]
 
     def sample(self, n: int, seed: int | None = None) -> Tensor:
-        """Return what the decoder makes of `n` codes from the normal distribution.
+        """Return the output of the decoder for `n` codes drawn from the normal distribution.
 
-        With a seed they are the same every time, on one backend: each draws numbers of its own.
+        The same seed returns the same samples, on the same backend.
+
+        Args:
+            n: Number of samples.
+            seed: Seed of the draw, or None.
 
         Raises:
-            TypeError: `n` is not an integer.
-            ValueError: `n` is below 1, or the codes have no size of their own: then draw them, and
-                call `decode`.
+            TypeError: If `n` is not an integer.
+            ValueError: If `n` is below 1, or the size of the code is unknown. In that case, draw
+                codes and call `decode`.
         """
         shape = (positive_int(n, "n"), *self.decoder.input_shape[1:])
         if None in shape:
             raise ValueError(
-                "The size of the samples is not known: the model was made for inputs of shape "
-                f"{self.input_shape}. Draw codes of the size you want, of shape {shape}, with "
-                "keras.random.normal, and decode them."
+                "The size of the code must be known to draw samples. Received a model for inputs "
+                f"of shape {self.input_shape}. Draw codes with keras.random.normal, of shape "
+                f"{shape} with a number in place of each None, and pass them to `decode`."
             )
         return self.decode(keras.random.normal(shape, seed=seed))
 
     def _statistics(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means and the log-variances in the output of the encoder."""
         means, log_variances = ops.split(outputs, 2, axis=self._code_axis(outputs.shape))
         # Half precision cannot hold large variances, nor their gradients.
         return means, _bounded(ops.cast(log_variances, sum_dtype(log_variances.dtype)))
@@ -134,9 +139,9 @@ class VariationalAutoencoder(Autoencoder):
         statistics = outputs[axis]
         if statistics is None or statistics % 2:
             raise ValueError(
-                "The encoder must give a mean and a logarithm of the variance for each number of "
-                f"the code, one after the other on axis {axis}. Received an encoder with outputs "
-                f"of shape {tuple(outputs)}."
+                "The encoder must return a mean and a logarithm of the variance for each number "
+                f"of the code, so axis {axis} of its output must have an even length. Received an "
+                f"encoder with outputs of shape {tuple(outputs)}."
             )
         return (*outputs[:axis], statistics // 2, *outputs[axis + 1 :])
 
@@ -149,32 +154,32 @@ class VariationalAutoencoder(Autoencoder):
 
 
 def _bounded(log_variances: Tensor) -> Tensor:
-    """Return logarithms whose exponentials go on from the bound along their tangent.
+    """Return log-variances whose exponentials continue along the tangent above the bound.
 
-    Clipped, a logarithm would have no gradient to bring it back.
+    Clipping would remove the gradient that brings a variance back.
     """
     excess = ops.relu(log_variances - LOG_VARIANCE_BOUND)
     return ops.minimum(log_variances, LOG_VARIANCE_BOUND) + ops.log1p(excess)
 
 
 def _divergence(means: Tensor, log_variances: Tensor) -> Tensor:
-    """Return how far the codes' distributions are from the normal, in nats for each input."""
+    """Return the Kullback-Leibler divergence from the normal distribution, in nats per input."""
     means = ops.cast(means, log_variances.dtype)
     terms = (ops.square(means) + ops.exp(log_variances) - 1 - log_variances) / 2
     return ops.mean(ops.sum(terms, axis=tuple(range(1, len(terms.shape)))))
 
 
-def _share(dtype: str) -> Tensor:
-    """Return what Keras multiplies losses by, so that those of TensorFlow's replicas sum to one.
+def _replica_share(dtype: str) -> Tensor:
+    """Return the factor by which Keras scales the loss of one replica of `tf.distribute`.
 
-    A loss of one shows it: outside of `tf.distribute`, it is 1.
+    It is measured by a loss of 1. Without `tf.distribute`, it is 1.
     """
-    one = ops.ones((1, 1), dtype)
-    return keras.losses.MeanSquaredError(dtype=dtype)(one, ops.zeros_like(one))
+    ones = ops.ones((1, 1), dtype)
+    return keras.losses.MeanSquaredError(dtype=dtype)(ones, ops.zeros_like(ones))
 
 
-def _values(x: Tensor, dtype: Any) -> Tensor:
-    """Return how many values each entry of a batch has."""
+def _values_per_input(x: Tensor, dtype: Any) -> Tensor:
+    """Return the number of values of each entry of a batch."""
     return ops.cast(math.prod(ops.shape(x)[1:]), dtype)
 
 
@@ -185,8 +190,8 @@ def variational_autoencoder(
     bottleneck: int | None = 16,
     beta: float = 1.0,
     kernel_size: IntPerAxis = 3,
-    upsampling: str | MakesLayer = "upsample_conv",
-    downsampling: str | MakesLayer = "max_pool",
+    upsampling: str | LayerFactory = "upsample_conv",
+    downsampling: str | LayerFactory = "max_pool",
     activation: Any = "relu",
     normalization: str | None = None,
     output_activation: Any = "sigmoid",
@@ -194,49 +199,51 @@ def variational_autoencoder(
     seed: int | None = None,
     name: str = "variational_autoencoder",
 ) -> VariationalAutoencoder:
-    """Return an autoencoder with a Gaussian code, from which new examples can be drawn.
+    """Return a variational autoencoder: its code is Gaussian, so new examples can be drawn.
 
-    Made as `autoencoder` makes them, and with its arguments. The encoder gives a mean and a
-    variance for every number of the code; while training, the decoder gets a draw from them, and
-    else the mean. What is fitted is the loss given to `compile`, plus `beta` times the divergence
-    of the code from the normal distribution, divided by the number of values of an input, because
-    Keras's losses are means over these. With `loss="binary_crossentropy"` and `beta=1` that is
-    minus the evidence's lower bound for each value, estimated by one draw; `evaluate`, which
-    decodes the means, gives less. With `"mse"` a `beta` well below 1 is wanted. Sample weights
-    weigh the first part only.
+    Built like the models of `autoencoder`, with the same arguments. The encoder computes a mean and
+    a variance for each number of the code. In training, the decoder receives a random draw from
+    this distribution; otherwise it receives the mean.
 
-    `fit` and `evaluate` show both parts: `reconstruction`, the loss given to `compile`, and `kl`,
-    the divergence in nats for each input, before `beta`. Over several devices they are those of
-    one, if batches divide evenly over the devices.
+    The loss is the loss passed to `compile`, plus `beta` times the divergence of the code from the
+    normal distribution, divided by the number of values of an input (Keras's losses are means over
+    values). With `loss="binary_crossentropy"` and `beta=1` this is the negative evidence lower
+    bound per value, estimated by one draw. `evaluate` decodes the means and returns a lower loss.
+    With `"mse"`, choose a `beta` well below 1. Sample weights apply to the loss passed to `compile`
+    only.
 
-    Inputs should be scaled to about 0 to 1, as the sigmoid at the end gives them: divide pictures
-    from 0 to 255 by 255. Larger inputs give larger variances. Up to 2 ** 15, the largest power of
-    two in float16, a variance is the exponential of what the encoder gives, and past it goes on
-    along the tangent: so it stays finite in every dtype, and its gradient brings it back.
+    `fit` and `evaluate` report both terms: `reconstruction`, the loss passed to `compile`, and
+    `kl`, the divergence per input in nats, before it is multiplied by `beta`. On several devices
+    they are the same as on one, if the batches divide evenly among the devices.
+
+    Scale inputs to a range of about 0 to 1, which is the range of the final sigmoid: divide images
+    from 0 to 255 by 255. Larger inputs cause larger variances. Up to 2 ** 15, the largest power of
+    two in float16, the variance is the exponential of the encoder's output. Above, it continues
+    along the tangent, so it stays finite in every dtype and has a gradient that brings it back.
 
     Args:
-        input_shape: Without the batch, as in `autoencoder`.
-        filters: Channels of each of the encoder's blocks.
+        input_shape: Shape of an input without the batch, as in `autoencoder`.
+        filters: Output channels of each encoder stage, as in `autoencoder`.
         bottleneck: Length of the code, or `None` for a map of `filters[-1]` channels.
-        beta: Weight of the divergence, above 0. More of it makes codes plainer and pictures less
-            like the inputs (Higgins et al. 2017).
-        kernel_size: Of every convolution.
+        beta: Weight of the divergence, above 0. Higher values make the code simpler and the
+            reconstructions less accurate (Higgins et al. 2017).
+        kernel_size: Kernel size of every convolution.
         upsampling: As in `autoencoder`.
         downsampling: As in `autoencoder`.
-        activation: Of every block.
+        activation: Activation of every stage.
         normalization: `"batch"`, `"layer"` or None.
-        output_activation: Of the last convolution.
-        data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        seed: Of the noise while training.
-        name: The model's name.
+        output_activation: Activation of the last convolution.
+        data_format: `"channels_last"` or `"channels_first"`. Default: Keras's setting.
+        seed: Seed of the noise in training.
+        name: Name of the model.
 
     Returns:
         A `VariationalAutoencoder`: an `Autoencoder` with `.sample(n, seed)`, whose `.encode(x)`
-        gives the means.
+        returns the means.
 
     Raises:
-        TypeError: `beta` is not a number; and as in `autoencoder`.
-        ValueError: `beta` is not above 0; and as in `autoencoder`.
+        TypeError: If `beta` is not a number, and as in `autoencoder`.
+        ValueError: If `beta` is not above 0, and as in `autoencoder`.
 
     Example:
         >>> import numpy as np

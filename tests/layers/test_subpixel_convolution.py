@@ -20,7 +20,7 @@ def make(rank, *arguments, **options):
     return getattr(keras_upsampling, f"SubpixelConv{rank}D")(*arguments, **options)
 
 
-def shown(rank, channels=3):
+def random_input(rank, channels=3):
     shape = (2, *(6, 5, 4)[:rank], channels)
     return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
@@ -32,13 +32,13 @@ def run(layer, x):
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_the_layer_is_the_definition_and_then_the_activation(rank):
+def test_the_layer_is_the_definition_followed_by_the_activation(rank):
     with float64_allowed():
-        # Of the channels, so that it matters on which side of depth-to-space it is.
+        # Softmax over the channels: its result depends on whether it comes after depth to space.
         layer = make(
             rank, 4, 3, SIZES[rank], padding="wrap", activation="softmax", dtype="float64", **LAST
         )
-        x = shown(rank).astype("float64")
+        x = random_input(rank).astype("float64")
         layer.build(x.shape)
         rng = np.random.default_rng(1)
         weights = [rng.standard_normal(weight.shape) for weight in layer.weights]
@@ -51,46 +51,46 @@ def test_the_layer_is_the_definition_and_then_the_activation(rank):
 @pytest.mark.parametrize(
     ("rank", "padding"), [(1, "wrap"), (2, "same"), (2, "valid"), (2, "reflect"), (3, "edge")]
 )
-def test_it_starts_as_a_convolution_that_is_enlarged_by_nearest(rank, padding):
-    x, size, filters = shown(rank), SIZES[rank], 4
+def test_it_starts_as_a_convolution_upsampled_by_nearest(rank, padding):
+    x, size, filters = random_input(rank), SIZES[rank], 4
     bias = ICNR(keras.initializers.RandomNormal(seed=2), size)
     layer = make(rank, filters, 3, size, padding=padding, bias_initializer=bias, **LAST)
-    found = run(layer, x)
+    output = run(layer, x)
 
     kernel, biases = layer.get_weights()
     convolution = getattr(layers, f"Conv{rank}D")(filters, 3, **LAST)
-    enlarge = getattr(layers, f"UpSampling{rank}D")(size[0] if rank == 1 else size)
+    upsample = getattr(layers, f"UpSampling{rank}D")(size[0] if rank == 1 else size)
     if padding != "valid":
         mode = "constant" if padding == "same" else padding
         x = np.pad(x, [(0, 0), *[(1, 1)] * rank, (0, 0)], mode)
     convolution.build(x.shape)
     convolution.set_weights([kernel[..., :filters], biases[:filters]])
-    expected = run(lambda x: enlarge(convolution(x)), x)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    expected = run(lambda x: upsample(convolution(x)), x)
+    np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_at_the_start_constants_stay_constant(rank):
+def test_constants_stay_constant_before_training(rank):
     layer = make(rank, 2, 3, SIZES[rank], padding="edge", bias_initializer="ones", **LAST)
-    found = run(layer, np.ones_like(shown(rank)))
+    output = run(layer, np.ones_like(random_input(rank)))
     axes = tuple(range(1, rank + 1))
-    np.testing.assert_allclose(np.ptp(found, axis=axes), 0, atol=1e-5)
-    assert abs(found - 1).max() > 0.01
+    np.testing.assert_allclose(np.ptp(output, axis=axes), 0, atol=1e-5)
+    assert abs(output - 1).max() > 0.01
     assert audit_kernel(layer).gain < 1e-6
     assert audit_kernel(layer).power < 1e-6
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_whole_samples_of_the_input_are_whole_blocks_of_the_output(rank):
-    x, size = shown(rank), SIZES[rank]
+def test_shifting_the_input_by_one_sample_shifts_the_output_by_size(rank):
+    x, size = random_input(rank), SIZES[rank]
     axes = tuple(range(1, rank + 1))
-    moved = np.roll(x, (1,) * rank, axes)
-    # Of what a border reaches, that is one block at either end, and one more that has moved there.
+    shifted_x = np.roll(x, (1,) * rank, axes)
+    # Without the output samples that read the border, before or after the shift.
     inner = (slice(None), *[slice(2 * s, -s) for s in size])
-    for padding, seen in (("wrap", ...), ("same", inner)):
+    for padding, region in (("wrap", ...), ("same", inner)):
         layer = make(rank, 2, 3, size, padding=padding, kernel_initializer="he_normal", **LAST)
-        found, expected = run(layer, moved), np.roll(run(layer, x), size, axes)
-        np.testing.assert_allclose(found[seen], expected[seen], rtol=0, atol=1e-5)
+        output, expected = run(layer, shifted_x), np.roll(run(layer, x), size, axes)
+        np.testing.assert_allclose(output[region], expected[region], rtol=0, atol=1e-5)
 
 
 def trained(**constraints):
@@ -104,20 +104,20 @@ def trained(**constraints):
     return layer
 
 
-def test_training_brings_the_ripple_back_unless_a_constraint_keeps_it_out():
+def test_training_introduces_ripple_unless_a_constraint_prevents_it():
     assert audit_kernel(trained()).gain > 0.01
     free = CheckerboardFree((2, 2), subpixel=True)
     layer = trained(kernel_constraint=free, bias_constraint=free)
     assert audit_kernel(layer).gain < 1e-5
-    assert audit_kernel(layer).power > 1e-3  # the phases are free but for their sums
+    assert audit_kernel(layer).power > 1e-3  # only the sums of the phases are constrained
 
 
-def test_the_start_is_in_the_configuration():
+def test_the_initializer_is_in_the_config():
     layer = SubpixelConv2D(4, 3, (2, 3))
     assert isinstance(layer.kernel_initializer, ICNR)
-    again = SubpixelConv2D.from_config(layer.get_config())
-    assert again.kernel_initializer.get_config() == layer.kernel_initializer.get_config()
-    assert again.kernel_initializer.size == (2, 3)
+    restored = SubpixelConv2D.from_config(layer.get_config())
+    assert restored.kernel_initializer.get_config() == layer.kernel_initializer.get_config()
+    assert restored.kernel_initializer.size == (2, 3)
     free = SubpixelConv2D(4, 3, kernel_initializer="glorot_uniform")
     assert isinstance(free.kernel_initializer, keras.initializers.GlorotUniform)
 
@@ -144,13 +144,13 @@ def test_regularizers_constraints_and_activity_are_applied():
         kernel_constraint="non_neg",
         bias_constraint="max_norm",
     )
-    layer(shown(2))
+    layer(random_input(2))
     assert len(layer.losses) == 3
     assert [(w.name, w.shape) for w in layer.weights] == [("kernel", (3, 3, 3, 8)), ("bias", (8,))]
     assert isinstance(layer.kernel.constraint, keras.constraints.NonNeg)
     assert isinstance(layer.bias.constraint, keras.constraints.MaxNorm)
     without = SubpixelConv2D(2, 3, use_bias=False)
-    without(shown(2))
+    without(random_input(2))
     assert [w.name for w in without.weights] == ["kernel"]
 
 
@@ -162,7 +162,11 @@ def test_regularizers_constraints_and_activity_are_applied():
         ({"size": 1.5}, TypeError, r"`size` .*integers are needed"),
         ({"padding": "zeros"}, ValueError, r"'same', 'valid', 'reflect', 'symmetric', 'edge'"),
         ({"data_format": "NHWC"}, ValueError, r"'channels_last', 'channels_first'"),
-        ({"size": 3, "kernel_initializer": ICNR()}, ValueError, r"size=2\); give ICNR size=\(3,"),
+        (
+            {"size": 3, "kernel_initializer": ICNR()},
+            ValueError,
+            r"size=2\)\. Pass size=\(3, 3\) to ICNR",
+        ),
         (
             {"bias_initializer": ICNR("zeros", (2, 2, 1))},
             ValueError,
@@ -170,7 +174,7 @@ def test_regularizers_constraints_and_activity_are_applied():
         ),
     ],
 )
-def test_bad_arguments_are_refused_when_the_layer_is_made(arguments, error, message):
+def test_bad_arguments_are_refused_when_the_layer_is_created(arguments, error, message):
     with pytest.raises(error, match=message):
         SubpixelConv2D(**{"filters": 4, "kernel_size": 3, **arguments})
 
@@ -184,6 +188,6 @@ def test_bad_arguments_are_refused_when_the_layer_is_made(arguments, error, mess
         (SubpixelConv1D(4, 3), (None, 4, 4, 3), r"3 axes \(batch, length, channels\)"),
     ],
 )
-def test_inputs_that_cannot_work_are_refused_before_weights_are_made(layer, shape, message):
+def test_invalid_inputs_are_refused_before_weights_are_created(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         layer.build(shape)

@@ -11,13 +11,13 @@ from tests.oracle import upsample_conv
 from tests.strategies import conv_cases
 
 
-def shown(shape, rank):
+def random_input(shape, rank):
     return np.random.default_rng(0).standard_normal((2, *shape[:rank], 4)).astype("float32")
 
 
 @settings(max_examples=20)
 @given(case=conv_cases())
-def test_the_layer_is_the_definition_with_its_bias(case):
+def test_the_layer_matches_the_definition_with_its_bias(case):
     with float64_allowed():
         layer = getattr(keras_upsampling, f"UpsampleConv{len(case.spatial)}D")(
             case.filters,
@@ -29,7 +29,7 @@ def test_the_layer_is_the_definition_with_its_bias(case):
             dilation_rate=case.dilation,
             groups=case.groups,
             dtype=case.dtype,
-            kernel_initializer="zeros",  # JAX compiles random ones, for every shape
+            kernel_initializer="zeros",  # JAX would compile a random initializer for every shape
         )
         x, (kernel, bias) = case.input(), case.weights()
         expected = upsample_conv(
@@ -46,18 +46,18 @@ def test_the_layer_is_the_definition_with_its_bias(case):
             x, expected = np.moveaxis(x, -1, 1), np.moveaxis(expected, -1, 1)
         layer.build(x.shape)
         layer.set_weights([kernel, bias])
-        found = to_numpy(evaluate(layer, keras.ops.convert_to_tensor(x, dtype=case.dtype)))
-        assert layer.compute_output_shape(x.shape) == found.shape
+        output = to_numpy(evaluate(layer, keras.ops.convert_to_tensor(x, dtype=case.dtype)))
+        assert layer.compute_output_shape(x.shape) == output.shape
         scale = max(1, abs(expected).max())
         tolerance = {"float32": 1e-5, "float64": 1e-12}[case.dtype] * scale
-        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(output, expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("kernel_size", [2, 3])
-def test_weights_carry_over_to_and_from_keras(rank, padding, kernel_size):
-    x = shown((5, 4, 3), rank)
+def test_weights_can_be_copied_to_and_from_keras(rank, padding, kernel_size):
+    x = random_input((5, 4, 3), rank)
     theirs = keras.Sequential(
         [
             keras.Input(x.shape[1:]),
@@ -84,16 +84,16 @@ def test_signature_has_the_names_and_defaults_of_conv():
 
     ours = inspect.signature(UpsampleConv2D).parameters
     theirs = inspect.signature(keras.layers.Conv2D).parameters
-    # What a decoder wants is `same`; Conv2D writes the dilation (1, 1).
+    # Decoders need `same` by default, and Conv2D writes its dilation as (1, 1).
     differing = {"padding", "dilation_rate"}
     for name in set(ours) & set(theirs) - differing:
         assert ours[name].default == theirs[name].default, name
-    missing = {"strides"}  # `size` stands in its place
+    missing = {"strides"}  # `size` replaces it
     assert set(theirs) - set(ours) == missing
 
 
 def test_regularizers_constraints_and_activity_are_applied():
-    x = shown((3, 3), 2)
+    x = random_input((3, 3), 2)
     layer = UpsampleConv2D(
         2,
         3,
@@ -110,9 +110,9 @@ def test_regularizers_constraints_and_activity_are_applied():
     assert isinstance(layer.kernel.constraint, keras.constraints.NonNeg)
     assert isinstance(layer.bias.constraint, keras.constraints.MaxNorm)
     assert isinstance(layer.kernel.regularizer, keras.regularizers.L2)
-    again = UpsampleConv2D.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert isinstance(again.activity_regularizer, keras.regularizers.L1)
+    restored = UpsampleConv2D.from_config(layer.get_config())
+    assert restored.get_config() == layer.get_config()
+    assert isinstance(restored.activity_regularizer, keras.regularizers.L1)
 
 
 def test_without_bias_there_is_one_weight():
@@ -149,7 +149,7 @@ def test_replicating_paddings_leave_no_rim_on_a_constant(padding):
         ({"padding": 1}, ValueError, r"padding=1; expected one of"),
     ],
 )
-def test_bad_arguments_are_refused_when_the_layer_is_made(arguments, error, message):
+def test_bad_arguments_are_refused_when_the_layer_is_created(arguments, error, message):
     with pytest.raises(error, match=message):
         UpsampleConv2D(**{"filters": 4, "kernel_size": 3, **arguments})
 
@@ -168,12 +168,12 @@ def test_bad_arguments_are_refused_when_the_layer_is_made(arguments, error, mess
         ),
     ],
 )
-def test_inputs_that_cannot_work_are_refused_before_weights_are_made(layer, shape, message):
+def test_invalid_inputs_are_refused_before_weights_are_created(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         layer.build(shape)
 
 
-def test_lengths_that_come_to_light_late_are_checked_too():
+def test_lengths_unknown_at_build_are_checked_at_call():
     layer = UpsampleConv2D(4, 5, padding="valid")
     layer.build((None, None, None, 3))
     with pytest.raises(ValueError, match="padding='valid' leaves nothing"):
@@ -183,17 +183,17 @@ def test_lengths_that_come_to_light_late_are_checked_too():
 
 
 def test_half_precision_composes_the_kernel_in_the_dtype_of_the_variable(monkeypatch):
-    seen = []
+    dtypes = []
 
     def spy(x, kernel, *arguments, **options):
-        seen.append([keras.backend.standardize_dtype(tensor.dtype) for tensor in (x, kernel)])
+        dtypes.append([keras.backend.standardize_dtype(tensor.dtype) for tensor in (x, kernel)])
         return original(x, kernel, *arguments, **options)
 
     original = layer_module.upsample_conv
     monkeypatch.setattr(layer_module, "upsample_conv", spy)
     layer = UpsampleConv2D(3, 3, dtype="mixed_bfloat16")
     output = layer(np.ones((1, 4, 4, 2), "float32"))
-    assert seen == [["bfloat16", "float32"]]
+    assert dtypes == [["bfloat16", "float32"]]
     assert keras.backend.standardize_dtype(output.dtype) == "bfloat16"
 
 

@@ -9,9 +9,9 @@ from tests.oracle import upsample
 
 def test_the_tutorial_image():
     image = np.array([0, 0.5, 1, 1.5]).reshape(1, 2, 2, 1)
-    enlarged = to_numpy(Upsample2D(32, interpolation="linear")(image))
-    assert enlarged.shape == (1, 64, 64, 1)
-    np.testing.assert_allclose(enlarged, upsample(image, (32, 32), "linear"), atol=1e-6)
+    upsampled = to_numpy(Upsample2D(32, interpolation="linear")(image))
+    assert upsampled.shape == (1, 64, 64, 1)
+    np.testing.assert_allclose(upsampled, upsample(image, (32, 32), "linear"), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ def test_sizes_may_differ_by_axis(layer, shape):
     )
 
 
-def test_names_of_a_rank_are_understood_in_that_rank():
+def test_names_of_a_rank_are_accepted_in_that_rank():
     assert Upsample2D(interpolation="bilinear").interpolation == "linear"
     assert Upsample2D(interpolation="bicubic").interpolation == "cubic"
     assert Upsample3D(interpolation="trilinear").interpolation == "linear"
     volume = np.random.default_rng(0).standard_normal((1, 2, 3, 4, 1))
-    found = Upsample3D(2, interpolation="trilinear", data_format="channels_last")(volume)
-    np.testing.assert_allclose(to_numpy(found), upsample(volume, (2, 2, 2), "linear"), atol=1e-6)
+    output = Upsample3D(2, interpolation="trilinear", data_format="channels_last")(volume)
+    np.testing.assert_allclose(to_numpy(output), upsample(volume, (2, 2, 2), "linear"), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_names_of_a_rank_are_understood_in_that_rank():
         (Upsample3D, "nearest-exact", "nearest"),
     ],
 )
-def test_names_of_other_ranks_are_refused_with_that_of_this_one(layer, name, meant):
+def test_names_of_other_ranks_are_refused_with_the_correct_name(layer, name, meant):
     with pytest.raises(ValueError, match=f"expected one of.*Use '{meant}' instead of '{name}'"):
         layer(interpolation=name)
 
 
-def test_label_maps_keep_their_dtype_when_copied_and_not_when_averaged():
+def test_nearest_keeps_integer_dtypes_and_linear_does_not():
     labels = np.array([[[1], [7]]], dtype="int32")
     for interpolation, dtype in (("nearest", "int32"), ("linear", "float32")):
         layer = Upsample1D(interpolation=interpolation)
@@ -86,12 +86,12 @@ def test_label_maps_keep_their_dtype_when_copied_and_not_when_averaged():
         ({"data_format": "NHWC"}, ValueError, r"`data_format`.*'channels_last', 'channels_first'"),
     ],
 )
-def test_bad_arguments_are_refused_when_the_layer_is_made(arguments, error, message):
+def test_bad_arguments_are_refused_when_the_layer_is_created(arguments, error, message):
     with pytest.raises(error, match=message):
         Upsample2D(**arguments)
 
 
-def test_numpy_integers_are_integers():
+def test_numpy_integers_are_accepted():
     assert Upsample2D(np.int64(3)).size == (3, 3)
     assert Upsample2D(np.array([2, 3])).size == (2, 3)
 

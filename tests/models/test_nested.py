@@ -1,4 +1,4 @@
-"""Autoencoders in files, alone and as layers of other models."""
+"""Autoencoders in files, as whole models and as layers of other models."""
 
 import copy
 import io
@@ -19,7 +19,7 @@ SAVED = Path(__file__).parents[1] / "data" / "autoencoders_0.1.0.zip"
 
 @keras.saving.register_keras_serializable(package="tests")
 class Holder(keras.Model):
-    """A subclassed model that calls the model it holds twice."""
+    """A subclassed model that calls its `held` model twice."""
 
     def __init__(self, held, **kwargs):
         super().__init__(**kwargs)
@@ -37,78 +37,83 @@ class Holder(keras.Model):
         return cls(**{**config, "held": keras.saving.deserialize_keras_object(config["held"])})
 
 
-def one(factory=autoencoder, **options):
+def small_model(factory=autoencoder, **options):
     shape = options.pop("shape", SHAPE)
     return factory(shape, **{"filters": (2,), "bottleneck": None, **options})
 
 
-def around(*models):
-    """A functional model that calls models one after the other, a dense layer after each."""
+def functional_model(*models):
+    """Return a functional model that calls `models` in order, with a dense layer after each."""
     outputs = inputs = keras.Input(SHAPE)
     for model in models:
         outputs = keras.layers.Dense(2)(model(outputs))
     return keras.Model(inputs, outputs)
 
 
-def shared_at_two_depths():
-    shared = one(variational_autoencoder)
-    inner = around(shared, shared)
+def model_shared_at_two_depths():
+    shared = small_model(variational_autoencoder)
+    inner = functional_model(shared, shared)
     inputs = keras.Input(SHAPE)
     both = keras.layers.Concatenate()([inner(inputs), keras.layers.Dense(2)(inputs)])
     return keras.Model(inputs, inner(inner(keras.layers.Dense(2)(both))))
 
 
-def two_outputs():
+def model_with_two_outputs():
     inputs = keras.Input(SHAPE)
-    model = one(shape=(None, None, 2), upsampling="subpixel_conv")
+    model = small_model(shape=(None, None, 2), upsampling="subpixel_conv")
     first = model(inputs)
     second = model(keras.layers.Dense(2)(first))
     return keras.Model(inputs, [second, first])
 
 
-def held():
-    model = Holder(one())
+def subclassed_model():
+    model = Holder(small_model())
     model(keras.Input(SHAPE))
     return model
 
 
-def called_before():
-    """Its first call is in another graph."""
-    model = one(variational_autoencoder)
+def model_called_before():
+    """The first call of the autoencoder is in another graph."""
+    model = small_model(variational_autoencoder)
     model(keras.layers.Dense(2)(keras.Input(SHAPE)))
-    return around(model)
+    return functional_model(model)
 
 
 MODELS = {
-    "alone": lambda: one(variational_autoencoder, bottleneck=2),
-    "twice": lambda: around(*[one()] * 2),
+    "alone": lambda: small_model(variational_autoencoder, bottleneck=2),
+    "twice": lambda: functional_model(*[small_model()] * 2),
     "sequential": lambda: keras.Sequential(
-        [keras.Input(SHAPE), one(), keras.layers.Dense(2), one(variational_autoencoder)]
+        [
+            keras.Input(SHAPE),
+            small_model(),
+            keras.layers.Dense(2),
+            small_model(variational_autoencoder),
+        ]
     ),
-    "shared at two depths": shared_at_two_depths,
-    "two outputs": two_outputs,
-    "in a subclassed model in a functional one": lambda: around(held()),
-    "called before": called_before,
+    "shared at two depths": model_shared_at_two_depths,
+    "two outputs": model_with_two_outputs,
+    "in a subclassed model in a functional one": lambda: functional_model(subclassed_model()),
+    "called before": model_called_before,
 }
 
 
-def through_a_file(model, path):
+def saved_and_loaded(model, path):
     model.save(path / "model.keras")
     return keras.saving.load_model(path / "model.keras", safe_mode=True)
 
 
-def with_weights(model, again, path):
+def with_weights_of(model, restored, path):
     model.save_weights(path / "model.weights.h5")
-    again.load_weights(path / "model.weights.h5")
-    return again
+    restored.load_weights(path / "model.weights.h5")
+    return restored
 
 
-WAYS = {
-    "file": through_a_file,
-    "json": lambda model, path: with_weights(
+COPIERS = {
+    "file": saved_and_loaded,
+    "json": lambda model, path: with_weights_of(
         model, keras.models.model_from_json(model.to_json()), path
     ),
-    "clone": lambda model, path: with_weights(model, keras.models.clone_model(model), path),
+    "clone": lambda model, path: with_weights_of(model, keras.models.clone_model(model), path),
 }
 
 
@@ -117,21 +122,21 @@ def outputs_of(model, x):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_copies_of_every_kind_are_equal(name, tmp_path):
+def test_copies_of_every_kind_compute_the_same(name, tmp_path):
     keras.utils.set_random_seed(0)
     model = MODELS[name]()
     x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
     expected = outputs_of(model, x)
-    for way, copied in WAYS.items():
-        again = copied(model, tmp_path)
-        assert again is not model
-        for found, wanted in zip(outputs_of(again, x), expected, strict=True):
-            np.testing.assert_allclose(found, wanted, atol=1e-6, err_msg=way)
+    for kind, copy_model in COPIERS.items():
+        restored = copy_model(model, tmp_path)
+        assert restored is not model
+        for output, expected_output in zip(outputs_of(restored, x), expected, strict=True):
+            np.testing.assert_allclose(output, expected_output, atol=1e-6, err_msg=kind)
 
 
-def test_it_is_copied_and_repaired_inside_of_a_model():
+def test_a_nested_model_is_copied_and_repaired():
     inputs = keras.Input(SHAPE)
-    model = one(upsampling="transposed")
+    model = small_model(upsampling="transposed")
     outer = keras.Model(inputs, model(keras.layers.Dense(2)(model(inputs))))
     x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
     expected = outputs_of(outer, x)[0]
@@ -142,20 +147,22 @@ def test_it_is_copied_and_repaired_inside_of_a_model():
     np.testing.assert_allclose(outputs_of(outer, x)[0], expected)
 
 
-def test_training_goes_on_where_a_file_ended(tmp_path):
-    model = around(*[one(variational_autoencoder)] * 2)
+def test_training_continues_from_a_file(tmp_path):
+    model = functional_model(*[small_model(variational_autoencoder)] * 2)
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     x = np.random.default_rng(0).random((4, *SHAPE)).astype("float32")
     model.fit(x, x, verbose=0)
-    again = through_a_file(model, tmp_path)
-    for found, wanted in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(to_numpy(found), to_numpy(wanted))
-    for each in (model, again):
-        for seed in seeds_of(each):
+    restored = saved_and_loaded(model, tmp_path)
+    for restored_weight, weight in zip(
+        restored.optimizer.variables, model.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(to_numpy(restored_weight), to_numpy(weight))
+    for trained_model in (model, restored):
+        for seed in seeds_of(trained_model):
             seed.assign(np.zeros(seed.shape))
-        each.fit(x, x, shuffle=False, verbose=0)
-    for found, wanted in zip(again.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        trained_model.fit(x, x, shuffle=False, verbose=0)
+    for restored_weight, weight in zip(restored.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(restored_weight, weight, atol=1e-6)
 
 
 def seeds_of(model):
@@ -164,7 +171,7 @@ def seeds_of(model):
 
 @pytest.mark.parametrize("name", ["autoencoder", "variational", "around"])
 def test_files_of_version_0_1_0_load(name, tmp_path):
-    """Saved when an autoencoder still called itself as it was made; the last calls one twice."""
+    """In version 0.1.0 an autoencoder called itself in `__init__`. "around" calls one twice."""
     with zipfile.ZipFile(SAVED) as archive:
         archive.extractall(tmp_path)
     model = keras.saving.load_model(tmp_path / f"{name}.keras", safe_mode=True)
@@ -183,20 +190,20 @@ def test_weights_of_version_0_1_0_load(tmp_path):
     np.testing.assert_allclose(to_numpy(evaluate(model, x)), expected, atol=1e-5)
 
 
-# What may be asked of a model that has not been called.
+# Models that have not been called.
 
 
 def test_inputs_and_outputs_before_any_call():
-    model = one()
-    again = keras.Model(model.input, model.output)
-    assert again.output_shape == model.output_shape == (None, *SHAPE)
+    model = small_model()
+    functional = keras.Model(model.input, model.output)
+    assert functional.output_shape == model.output_shape == (None, *SHAPE)
     assert model.output is model.output
     x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
-    np.testing.assert_allclose(to_numpy(evaluate(again, x)), to_numpy(evaluate(model, x)))
+    np.testing.assert_allclose(to_numpy(evaluate(functional, x)), to_numpy(evaluate(model, x)))
 
 
-def test_inputs_and_outputs_are_those_of_the_first_call():
-    model = one()
+def test_inputs_and_outputs_after_the_first_call():
+    model = small_model()
     inputs = keras.Input(SHAPE)
     outputs = model(inputs)
     keras.Model(inputs, keras.layers.Dense(1)(outputs))
@@ -204,19 +211,19 @@ def test_inputs_and_outputs_are_those_of_the_first_call():
     assert model.output is outputs
 
 
-def test_it_is_audited_before_any_call():
-    found = audit(autoencoder((8, 8, 1), filters=(4,), upsampling="transposed"))
-    assert [layer.layer for layer in found.layers if layer.enlarges] == ["decoder/up_1_conv"]
+def test_a_model_is_audited_before_any_call():
+    report = audit(autoencoder((8, 8, 1), filters=(4,), upsampling="transposed"))
+    assert [layer.layer for layer in report.layers if layer.enlarges] == ["decoder/up_1_conv"]
 
 
-def test_a_layer_from_a_graph_before_any_call_is_in_the_summary():
+def test_the_decoder_is_in_the_summary_before_any_call():
     lines = []
-    one().summary(print_fn=lines.append)
+    small_model().summary(print_fn=lines.append)
     assert "decoder" in "\n".join(lines)
 
 
-def test_custom_layers_in_a_file(tmp_path):
-    """A function is asked for layers once, and the file holds the layers."""
+def test_custom_layers_are_saved_and_loaded(tmp_path):
+    """The functions are called once, and the file contains the layers."""
     model = autoencoder(
         SHAPE,
         filters=(2,),
@@ -229,10 +236,10 @@ def test_custom_layers_in_a_file(tmp_path):
         activation=keras.activations.gelu,
         name="mine",
     )
-    outer = around(model, model)
-    again = through_a_file(outer, tmp_path)
-    held_again = next(layer for layer in again.layers if isinstance(layer, Autoencoder))
-    assert held_again.name == "mine"
-    assert isinstance(held_again.decoder.get_layer("up_1"), keras.layers.Conv2DTranspose)
+    outer = functional_model(model, model)
+    restored = saved_and_loaded(outer, tmp_path)
+    nested = next(layer for layer in restored.layers if isinstance(layer, Autoencoder))
+    assert nested.name == "mine"
+    assert isinstance(nested.decoder.get_layer("up_1"), keras.layers.Conv2DTranspose)
     x = np.random.default_rng(0).random((2, *SHAPE)).astype("float32")
-    np.testing.assert_allclose(to_numpy(evaluate(again, x)), to_numpy(evaluate(outer, x)))
+    np.testing.assert_allclose(to_numpy(evaluate(restored, x)), to_numpy(evaluate(outer, x)))
