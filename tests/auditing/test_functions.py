@@ -223,7 +223,7 @@ def test_resizing_by_a_fraction_has_a_row_without_a_kernel():
     assert "| 3/2x3/2 |" in str(found)
     sizes = [one["size"] for one in json.loads(found.to_json())["layers"]]
     assert sizes == [[1.5, 1.5], [2.4, 2.4]]
-    assert "larger: no kernel of a Resizing is known" in found.not_looked_at
+    assert "larger: Resizing has no known kernel" in found.not_looked_at
 
 
 def test_resizing_with_a_frame_is_only_named():
@@ -231,7 +231,7 @@ def test_resizing_with_a_frame_is_only_named():
     framed = layers.Resizing(16, 24, pad_to_aspect_ratio=True, name="framed", **LAST)
     survey = survey_model(keras.Model(x, framed(x)))
     assert not survey.changes
-    assert survey.unknown_upsampling == ["framed: no kernel of a Resizing is known"]
+    assert survey.unknown_upsampling == ["framed: Resizing has no known kernel"]
 
 
 class Functions(keras.Model):

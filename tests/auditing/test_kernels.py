@@ -217,7 +217,7 @@ def test_what_has_no_phases_is_refused():
         audit_kernel(subpixel_layer())
     with pytest.raises(ValueError, match=r"divisible by 9.* 8 filters"):
         audit_kernel(subpixel_layer(), 3)
-    with pytest.raises(ValueError, match="has no kernel yet. Call it once"):
+    with pytest.raises(ValueError, match=r"has no kernel yet\. Call it once"):
         audit_kernel(layers.Conv2DTranspose(3, 3, strides=2))
     strided = layers.Conv2D(3, 3, strides=2)
     strided.build((None, 8, 8, 3))

@@ -165,8 +165,8 @@ def test_padding_by_hand_changes_no_size():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda x: x[:, ::2, ::2], "GetItem's gradient is known"),
-        (layers.Lambda(lambda x: ops.tile(x, (1, 2, 2, 1))), "no kernel of a Lambda is known"),
+        (lambda x: x[:, ::2, ::2], "gradient of GetItem has no known kernel"),
+        (layers.Lambda(lambda x: ops.tile(x, (1, 2, 2, 1))), "Lambda has no known kernel"),
     ],
 )
 def test_what_changes_sizes_is_not_taken_for_padding(change, said):
