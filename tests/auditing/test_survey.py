@@ -177,7 +177,7 @@ def test_an_audit_does_not_change_the_state_of_a_model():
     model(x)  # raises if the state is a tensor of a finished trace
 
 
-def test_an_audit_and_a_repair_draw_no_random_numbers():
+def test_an_audit_and_a_repair_keep_the_random_state():
     model = keras.Sequential(
         [keras.Input((8, 8, 2)), layers.Conv2DTranspose(2, 3, strides=2, **SAME)]
     )
