@@ -60,8 +60,8 @@ def _registered(operations: Iterable[Any], model: keras.Model) -> Iterator[None]
     # Recorded functions are in no configuration, and may have the name of a custom class.
     classes = {type(operation) for operation in operations if not isinstance(operation, Function)}
     custom = {cls.__name__: cls for cls in classes if cls.__module__.split(".")[0] != "keras"}
-    # Unique names, because functions may share a name with another or with one of Keras. Keras
-    # would copy a lambda without the variables that it uses.
+    # Unique names, because two functions may have the same name, or the name of one of Keras's.
+    # Keras would copy an unregistered lambda without the variables that it uses.
     functions = {
         f"function_{i}": f for i, f in enumerate(_functions([*operations, *model.metrics]))
     }

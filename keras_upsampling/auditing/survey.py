@@ -72,7 +72,7 @@ class Survey(NamedTuple):
 
 
 def name_of(call: Call) -> str:
-    """Return the name of a layer, after the names of the models inside the model that hold it."""
+    """Return the name of a layer with the models around it, such as `decoder/up`."""
     return "/".join(call.path[1:] or call.path)
 
 
@@ -241,13 +241,13 @@ def _changes_outside_of_layers(call: Call, data_format: str) -> Iterator[str]:
     if not call.children or kind_of(call.operation) or not _holds_user_layers(call.operation):
         return
     if not is_functional(call.operation):
-        known = {lengths_of(shape, data_format) for shape in call.inputs}
+        computed = {lengths_of(shape, data_format) for shape in call.inputs}
         last: set[tuple[int, ...]] = set()
         changes = False
         for child in call.children:
-            changes |= any(lengths_of(shape, data_format) not in known for shape in child.inputs)
+            changes |= any(lengths_of(shape, data_format) not in computed for shape in child.inputs)
             last = {lengths_of(shape, data_format) for shape in child.outputs}
-            known |= last
+            computed |= last
         # The outputs have the size of the last layer's, unless that computes a mean over the map.
         outputs = {lengths_of(shape, data_format) for shape in call.outputs}
         changes |= not outputs & last and all(max(lengths, default=1) > 1 for lengths in last)
