@@ -1,4 +1,4 @@
-"""A copy of a model as people write them: classes and functions of their own, compiled or not."""
+"""Copy a model with custom classes and functions, compiled or not."""
 
 from __future__ import annotations
 
@@ -20,50 +20,48 @@ from keras_upsampling.auditing.wrappers import opened
 
 
 def copied(model: keras.Model, call: Call) -> keras.Model:
-    """Return a copy of a model with all of its state.
+    """Return a copy of a model, including its state.
 
     Args:
-        model: The model.
-        call: A call of it, which tells the layers that it is made of.
+        model: The model to copy.
+        call: A call of the model, from which its layers are known.
 
     Raises:
-        ValueError: it cannot be copied; the message names the classes that are in the way.
+        ValueError: If the model cannot be copied. The message names the classes that prevent it.
     """
-    operations = list(
-        {
-            id(one.operation): one.operation for one in [*all_calls(call), *all_calls(opened(call))]
-        }.values()
-    )
-    with _NAMING, _known(operations, model), warnings.catch_warnings():
-        # An optimizer that has not begun has nothing to load.
+    calls = [*all_calls(call), *all_calls(opened(call))]
+    operations = list({id(inner.operation): inner.operation for inner in calls}.values())
+    with _RENAMING, _registered(operations, model), warnings.catch_warnings():
+        # Keras warns about an optimizer that has no variables yet.
         warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
         try:
-            again: keras.Model = copy.deepcopy(model)
+            duplicate: keras.Model = copy.deepcopy(model)
         except Exception as error:
-            raise ValueError(_why(model, operations, error)) from error
-    if any(type(one) is not type(other) for one, other in _pairs(model, again)):
+            raise ValueError(_why_not(model, operations, error)) from error
+    if any(type(layer) is not type(twin) for layer, twin in _paired_layers(model, duplicate)):
         raise ValueError(
-            f"Two classes of {model.name!r} have the same name, so no copy of it can be made. "
-            "Rename one of them."
+            f"Custom classes must have unique names. Received: two classes of {model.name!r} that "
+            "have the same name. Rename one of them."
         )
-    # Seeds and counters are no weights, and a saved model starts them anew.
-    for variable, twin in paired(model.non_trainable_variables, again.non_trainable_variables):
+    # A saved model does not contain the values of seeds and counters.
+    pairs = paired(model.non_trainable_variables, duplicate.non_trainable_variables)
+    for variable, twin in pairs:
         twin.assign(variable)
-    return again
+    return duplicate
 
 
-# Functions have other names for a while: two threads would take those for the original ones.
-_NAMING = threading.RLock()
+# Functions are renamed during a copy. A second thread would take the new names for the originals.
+_RENAMING = threading.RLock()
 
 
 @contextlib.contextmanager
-def _known(operations: Iterable[Any], model: keras.Model) -> Iterator[None]:
-    """Let Keras know the classes and functions of a model, registered or not: they are in it."""
-    # Functions that were called are in no configuration, and may have the name of a class.
-    classes = {type(one) for one in operations if not isinstance(one, Function)}
-    own = {one.__name__: one for one in classes if one.__module__.split(".")[0] != "keras"}
-    # Two may have one name, or that of a function of Keras; and one without a name would be copied
-    # without what it uses.
+def _registered(operations: Iterable[Any], model: keras.Model) -> Iterator[None]:
+    """Register the custom classes and functions of a model with Keras while the context lasts."""
+    # Recorded functions are in no configuration, and may have the name of a custom class.
+    classes = {type(operation) for operation in operations if not isinstance(operation, Function)}
+    custom = {cls.__name__: cls for cls in classes if cls.__module__.split(".")[0] != "keras"}
+    # Unique names, because two functions may have the same name, or the name of one of Keras's.
+    # Keras would copy an unregistered lambda without the variables that it uses.
     functions = {
         f"function_{i}": f for i, f in enumerate(_functions([*operations, *model.metrics]))
     }
@@ -71,7 +69,7 @@ def _known(operations: Iterable[Any], model: keras.Model) -> Iterator[None]:
     for name, function in functions.items():
         function.__name__ = name
     try:
-        with keras.saving.custom_object_scope(own | functions):
+        with keras.saving.custom_object_scope(custom | functions):
             yield
     finally:
         for name, function in zip(names, functions.values(), strict=True):
@@ -79,53 +77,59 @@ def _known(operations: Iterable[Any], model: keras.Model) -> Iterator[None]:
 
 
 def _functions(holders: Iterable[Any]) -> list[types.FunctionType]:
-    """Return the functions that objects hold, as activations and losses, but for Keras's own."""
-    found = {}
+    """Return the custom functions in the attributes of objects, such as activations and losses."""
+    functions = {}
     for holder in holders:
         values = list(vars(holder).values())
-        for value in values + [x for more in values for x in _inside(more)]:
+        for value in values + [item for group in values for item in _items(group)]:
             if isinstance(value, types.FunctionType):
-                found[id(value)] = value
-    return [one for one in found.values() if one.__module__.split(".")[0] != "keras"]
+                functions[id(value)] = value
+    return [
+        function for function in functions.values() if function.__module__.split(".")[0] != "keras"
+    ]
 
 
-def _inside(value: Any) -> Iterable[Any]:
+def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, (list, tuple)):
         return value
     return value.values() if isinstance(value, dict) else ()
 
 
-def _why(model: keras.Model, operations: Iterable[Any], error: Exception) -> str:
-    """Return a message on why no copy of a model can be made."""
+def _why_not(model: keras.Model, operations: Iterable[Any], error: Exception) -> str:
+    """Return a message that explains why a model cannot be copied."""
     reasons: dict[type, str] = {}
-    for one in operations:
-        if isinstance(one, keras.Layer) and not is_functional(one):
+    for operation in operations:
+        if isinstance(operation, keras.Layer) and not is_functional(operation):
+            layer_class, name = type(operation), f"{type(operation).__name__} ({operation.name!r})"
             try:
-                type(one).from_config(one.get_config())
+                layer_class.from_config(operation.get_config())
             except NotImplementedError:
-                reasons[type(one)] = f"{type(one).__name__} ({one.name!r}) has no `get_config`"
-            except Exception as reason:  # of whatever the class does
-                first = reason.__context__  # which Keras says again, in more words
-                said = reason_of(first if isinstance(first, Exception) else reason).rstrip(".")
-                reasons[type(one)] = f"{type(one).__name__} ({one.name!r}): {said}"
-    refused = f"A copy is repaired, and no copy of {model.name!r} can be made."
+                reasons[layer_class] = f"{name} has no `get_config`"
+            except Exception as reason:  # a custom class may raise anything
+                cause = reason.__context__  # Keras repeats it in a longer message
+                text = reason_of(cause if isinstance(cause, Exception) else reason).rstrip(".")
+                reasons[layer_class] = f"{name}: {text}"
+    problem = f"`repair` works on a copy, and no copy of {model.name!r} can be made."
     if reasons:
         return (
-            f"{refused} Expected layers that `from_config` can make again from what their "
-            f"`get_config` returns. Received some that it cannot: {'; '.join(reasons.values())}. "
-            "Give these classes a `get_config` with all that their `__init__` takes, or repair a "
-            "model inside of it by itself."
+            f"{problem} Expected layers that `from_config` can recreate from `get_config`. "
+            f"Received: {'; '.join(reasons.values())}. Give these classes a `get_config` with all "
+            "arguments of their `__init__`, or repair a model inside this one separately."
         )
-    inside = [one.name for one in operations if isinstance(one, keras.Model) and one is not model]
-    mend = f"the models inside of it: {', '.join(inside)}" if inside else "another model"
+    inner_models = [
+        operation.name
+        for operation in operations
+        if isinstance(operation, keras.Model) and operation is not model
+    ]
+    fix = f"the models inside it: {', '.join(inner_models)}" if inner_models else "another model"
     return (
-        f"{refused} Expected a model that can be saved and loaded. Received a "
-        f"{type(model).__name__}, of which Keras says: {reason_of(error)!r}. Repair {mend}."
+        f"{problem} Expected a model that can be saved and loaded. Received: a "
+        f"{type(model).__name__}, for which Keras says: {reason_of(error)!r}. Repair {fix}."
     )
 
 
-def _pairs(model: Any, again: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield every layer of a model with that of its copy."""
-    yield model, again
-    for pair in zip(getattr(model, "layers", ()), getattr(again, "layers", ()), strict=True):
-        yield from _pairs(*pair)
+def _paired_layers(model: Any, duplicate: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield a model and its layers, recursively, each with its copy."""
+    yield model, duplicate
+    for pair in zip(getattr(model, "layers", ()), getattr(duplicate, "layers", ()), strict=True):
+        yield from _paired_layers(*pair)

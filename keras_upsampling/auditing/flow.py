@@ -1,4 +1,4 @@
-"""How the maps of a called model follow from one another, and which patterns go where."""
+"""Follow maps and their patterns through the steps of a called model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_upsampling.auditing.trace import Call, shapes_of
 from keras_upsampling.layers.crop import Crop
 from keras_upsampling.maths.ripple import Ripple
 
-# Those change the lengths of maps, and not their scale, whatever the lengths are.
+# Layers that add or remove a fixed number of samples at the border and keep the scale.
 AT_THE_BORDER = (
     layers.ZeroPadding1D,
     layers.ZeroPadding2D,
@@ -29,24 +29,23 @@ AT_THE_BORDER = (
     Crop,
 )
 
-
 Lengths = tuple[Fraction, ...]
 
 
 class SizeChange(NamedTuple):
-    """A layer that enlarges maps, or makes them smaller.
+    """A layer that upsamples or downsamples maps.
 
     Attributes:
-        call: Its call; of a sub-pixel convolution, the convolution's.
-        step: Its call; of a sub-pixel convolution, that of depth to space.
-        kind: Its class, or both classes.
-        enlarges: Whether it enlarges.
-        size: By how much, along every axis.
-        ripple: What its kernel, or its gradient's, must do; None where there is no kernel that is
-            the same everywhere, as of a maximum.
-        order: Of a sub-pixel convolution, `(*size, filters)`: which channel becomes which phase.
-        convolved: Whether a convolution of more than one tap comes after it, or nobody knows.
-        added: How many axes of its maps come before those that its layer knows of.
+        call: Call of the layer. For a sub-pixel convolution, the call of the convolution.
+        step: Call of the layer. For a sub-pixel convolution, the call of depth to space.
+        kind: Name of the class; both names for a sub-pixel convolution.
+        enlarges: Whether it upsamples.
+        size: Factor along each axis.
+        ripple: Ripple of the kernel, or of the gradient's for downsampling; None without a fixed
+            kernel, as for maximum pooling.
+        order: For a sub-pixel convolution, the channel of each phase, `(*size, filters)`.
+        convolved: Whether a convolution of more than one tap comes after it; True if unknown.
+        added: Number of leading spatial axes that `TimeDistributed` adds to those of the layer.
     """
 
     call: Call
@@ -61,183 +60,217 @@ class SizeChange(NamedTuple):
 
     @property
     def own_size(self) -> tuple[int, ...]:
-        """The size on the axes that its layer knows of."""
+        """The factor along the axes of the layer itself."""
         return tuple(int(s) for s in self.size[self.added :])
 
     @property
     def has_gaps(self) -> bool:
-        """Whether some samples are made from nothing."""
+        """Whether some output samples have no contributing input sample."""
         return self.ripple is not None and int(self.ripple.overlap.min()) == 0
 
 
 def lengths_of(shape: Shape, data_format: str) -> tuple[int, ...]:
-    """Return how long a map is along every axis; nothing for what is no map."""
+    """Return the spatial lengths of a map; an empty tuple for other tensors."""
     axes = spatial_axes(len(shape) - 2, data_format) if len(shape) in (3, 4, 5) else ()
     return tuple(shape[axis] or 0 for axis in axes)
 
 
 def map_lengths(step: Call, data_format: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return how long the maps are that a step is given and makes; nothing for what is no map."""
-    given, made = (lengths_of(shapes[0], data_format) if shapes else () for shapes in step[2:4])
-    return (given, made) if len(given) == len(made) else ((), ())
+    """Return the lengths of a step's first input and output; empty if they differ in rank."""
+    inputs, outputs = (
+        lengths_of(shapes[0], data_format) if shapes else ()
+        for shapes in (step.inputs, step.outputs)
+    )
+    return (inputs, outputs) if len(inputs) == len(outputs) else ((), ())
 
 
 def direction_of(step: Call, data_format: str) -> int:
-    """Return 1 for a step that enlarges its map, -1 for one that makes it smaller, else 0."""
-    given, made = map_lengths(step, data_format)
-    # The axes of a map may change places. A single sample is a mean over the map, not a smaller
-    # one.
-    if sorted(given) == sorted(made) or max(made) == 1 or _only_the_border(step):
+    """Return 1 for a step that upsamples its map, -1 for one that downsamples it, else 0."""
+    inputs, outputs = map_lengths(step, data_format)
+    # Equal sorted lengths: a permutation of the axes. A single sample: a mean over the map.
+    if sorted(inputs) == sorted(outputs) or max(outputs) == 1 or _changes_only_the_border(step):
         return 0
-    return 1 if math.prod(made) > math.prod(given) else -1
+    return 1 if math.prod(outputs) > math.prod(inputs) else -1
 
 
-def _only_the_border(step: Call) -> bool:
-    """Return whether a step adds or takes a number of samples, however long the map is.
+def _changes_only_the_border(step: Call) -> bool:
+    """Return whether a step adds or removes a number of samples that is independent of the length.
 
-    Unknown ones are tried out on a map of twice the length: there a scale would add twice as many.
+    Steps of unknown kinds are tested with maps of twice the length. A change of scale would add or
+    remove twice as many samples there.
     """
     if isinstance(step.operation, AT_THE_BORDER):
         return True
-    given = [n or 0 for n in shapes_of(step.arguments)[0]]
-    made = outputs_for(step, given)
-    if made is None or len(made) != len(given):
+    shape = [n or 0 for n in shapes_of(step.arguments)[0]]
+    result = outputs_for(step, shape)
+    if result is None or len(result) != len(shape):
         return False
-    changed = [n != m for n, m in zip(given, made, strict=True)]
-    twice = tuple(n * (1 + change) for n, change in zip(given, changed, strict=True))
-    longer = tuple(m + n * change for n, m, change in zip(given, made, changed, strict=True))
-    return outputs_for(step, twice) == longer
+    changed = [n != m for n, m in zip(shape, result, strict=True)]
+    doubled = tuple(n * (1 + change) for n, change in zip(shape, changed, strict=True))
+    expected = tuple(m + n * change for n, m, change in zip(shape, result, changed, strict=True))
+    return outputs_for(step, doubled) == expected
 
 
 def aliases(steps: list[Call], call: Call) -> dict[int, int]:
-    """Return which tensor each tensor is, that no step made: a cast leaves none of its own.
+    """Map tensors that no step computed, such as the results of casts, to their sources.
 
-    What has the same shape, and was made last.
+    The source is taken to be the latest tensor of the same shape.
     """
-    same: dict[int, int] = {}
+    sources: dict[int, int] = {}
     latest = dict(zip(call.inputs, call.input_ids, strict=True))
-    known = set(call.input_ids)
+    computed = set(call.input_ids)
     for step in steps:
         for shape, tensor in zip(step.inputs, step.input_ids, strict=True):
-            if tensor not in known and shape in latest:
-                same[tensor] = latest[shape]
-        known.update(step.output_ids)
+            if tensor not in computed and shape in latest:
+                sources[tensor] = latest[shape]
+        computed.update(step.output_ids)
         latest.update(zip(step.outputs, step.output_ids, strict=True))
     for shape, tensor in zip(call.outputs, call.output_ids, strict=True):
-        if tensor not in known and shape in latest:
-            same[tensor] = latest[shape]
-    return same
+        if tensor not in computed and shape in latest:
+            sources[tensor] = latest[shape]
+    return sources
 
 
 def convolved_after(call: Call, steps: list[Call]) -> list[bool]:
     """Return for each step whether a convolution of more than one tap comes after it.
 
-    True too where what it makes goes on in a way that is not known.
+    Also true if an output of the step goes on unrecorded: no step uses it, and it is no output of
+    the model.
     """
-    same = aliases(steps, call)
-    ends = {same.get(tensor, tensor) for tensor in call.output_ids}
+    sources = aliases(steps, call)
+    model_outputs = {sources.get(tensor, tensor) for tensor in call.output_ids}
     used: set[int] = set()
     convolved: set[int] = set()
-    after = []
+    results = []
     for step in steps[::-1]:
-        lost = any(tensor not in used | ends for tensor in step.output_ids)
-        after.append(lost or any(tensor in convolved for tensor in step.output_ids))
-        given = {same.get(tensor, tensor) for tensor in step.input_ids}
-        used |= given
-        if after[-1] or max(getattr(step.operation, "kernel_size", None) or (1,)) > 1:
-            convolved |= given
-    return after[::-1]
+        unused = any(tensor not in used | model_outputs for tensor in step.output_ids)
+        results.append(unused or any(tensor in convolved for tensor in step.output_ids))
+        inputs = {sources.get(tensor, tensor) for tensor in step.input_ids}
+        used |= inputs
+        if results[-1] or max(getattr(step.operation, "kernel_size", None) or (1,)) > 1:
+            convolved |= inputs
+    return results[::-1]
 
 
 def periods(
-    call: Call, steps: list[Call], found: dict[int, SizeChange], data_format: str
+    call: Call, steps: list[Call], changes: dict[int, SizeChange], data_format: str
 ) -> list[tuple[int, ...]]:
-    """Return the period of each layer's pattern where the model ends, or for gradients begins.
+    """Return the period of each layer's pattern in the model's output, or input for gradients.
 
-    Convolutions without padding take a few samples off, so lengths themselves do not tell. What is
-    followed here is how long every map would be without that.
+    Convolutions without padding shorten maps by a few samples, so ratios of actual lengths are not
+    exact. Nominal lengths are used instead: the lengths without this shortening.
+
+    Args:
+        call: Call of the model.
+        steps: The steps of the call, in order.
+        changes: The size change of each step that has one, by the step's index.
+        data_format: Data format of all maps.
     """
-    known: dict[int, Lengths] = {}
-    turned: dict[int, tuple[int, ...]] = {}  # which of the first map's axes each axis is
-    same = aliases(steps, call)
+    nominal_lengths: dict[int, Lengths] = {}
+    axis_orders: dict[int, tuple[int, ...]] = {}  # the input's axis that each axis is
+    aliased = aliases(steps, call)
 
-    def order(tensor: int, rank: int) -> tuple[int, ...]:
-        found = turned.get(same.get(tensor, tensor), ())
-        return found if len(found) == rank else tuple(range(rank))
+    def axis_order(tensor: int, rank: int) -> tuple[int, ...]:
+        order = axis_orders.get(aliased.get(tensor, tensor), ())
+        return order if len(order) == rank else tuple(range(rank))
 
     def nominal(tensor: int, shape: Shape) -> Lengths:
         lengths = lengths_of(shape, data_format)
-        tensor = same.get(tensor, tensor)
-        if len(known.get(tensor, ())) == len(lengths):
-            return known.get(tensor, ())
+        tensor = aliased.get(tensor, tensor)
+        if len(nominal_lengths.get(tensor, ())) == len(lengths):
+            return nominal_lengths.get(tensor, ())
         return tuple(map(Fraction, lengths))
 
     for index, step in enumerate(steps):
-        given, made = map_lengths(step, data_format)
-        start = nominal(step.input_ids[0], step.inputs[0]) if step.input_ids else ()
-        one = found.get(index)
-        if not given or len(start) != len(made) or 0 in given or max(made) == 1 < max(given):
-            continue  # what it makes begins a map of its own, as a mean over all does
-        axes = _places(given, made)
-        start = tuple(start[axis] for axis in axes)
-        before = order(step.input_ids[0], len(axes))
-        turned[step.output_ids[0]] = tuple(before[axis] for axis in axes)
-        if one is not None:
-            factors = [Fraction(s) if one.enlarges else Fraction(1, s) for s in one.size]
+        inputs, outputs = map_lengths(step, data_format)
+        lengths = nominal(step.input_ids[0], step.inputs[0]) if step.input_ids else ()
+        change = changes.get(index)
+        if (
+            not inputs
+            or len(lengths) != len(outputs)
+            or 0 in inputs
+            or max(outputs) == 1 < max(inputs)
+        ):
+            continue  # the output is unrelated to the input map, as a mean over all samples
+        axes = _permutation(inputs, outputs)
+        lengths = tuple(lengths[axis] for axis in axes)
+        order = axis_order(step.input_ids[0], len(axes))
+        axis_orders[step.output_ids[0]] = tuple(order[axis] for axis in axes)
+        if change is not None:
+            factors = [Fraction(s) if change.enlarges else Fraction(1, s) for s in change.size]
         elif direction_of(step, data_format) == 0 or kind_of(step.operation) is not None:
-            factors = [Fraction(1)] * len(given)
+            factors = [Fraction(1)] * len(inputs)
         else:
-            factors = [Fraction(m, n) for n, m in zip(given, made, strict=True)]
-        known[step.output_ids[0]] = tuple(n * f for n, f in zip(start, factors, strict=True))
-
-    found_periods = []
-    for one in found.values():
-        step = one.step
-        if one.enlarges:
-            tensor, here = step.output_ids[0], nominal(step.output_ids[0], step.outputs[0])
-            pairs = zip(call.output_ids, call.outputs, strict=True)
-            ends = [(n, order(t, len(n))) for n, t in ((nominal(*p), p[0]) for p in pairs)]
-        else:
-            tensor, here = step.input_ids[0], nominal(step.input_ids[0], step.inputs[0])
-            lengths = [tuple(map(Fraction, lengths_of(x, data_format))) for x in call.inputs]
-            ends = [(end, tuple(range(len(end)))) for end in lengths]
-        places = order(tensor, len(here))
-        alike = [end for end in ends if len(end[0]) == len(here)] or [(here, places)]
-        end, ordered = alike[0] if one.enlarges else max(alike, key=lambda end: math.prod(end[0]))
-        sources = [places.index(axis) for axis in ordered]
-        found_periods.append(
-            tuple(
-                Fraction(one.size[axis]).numerator * max(1, round(n / here[axis]))
-                for n, axis in zip(end, sources, strict=True)
-            )
-            or tuple(Fraction(s).numerator for s in one.size)  # of more axes than are followed
+            factors = [Fraction(m, n) for n, m in zip(inputs, outputs, strict=True)]
+        nominal_lengths[step.output_ids[0]] = tuple(
+            n * factor for n, factor in zip(lengths, factors, strict=True)
         )
-    return found_periods
+
+    results = []
+    for change in changes.values():
+        step = change.step
+        if change.enlarges:
+            tensor, shape = step.output_ids[0], step.outputs[0]
+            outputs_of_call = zip(call.output_ids, call.outputs, strict=True)
+            ends = [
+                (nominal(end, end_shape), axis_order(end, len(nominal(end, end_shape))))
+                for end, end_shape in outputs_of_call
+            ]
+        else:
+            tensor, shape = step.input_ids[0], step.inputs[0]
+            input_lengths = [
+                tuple(map(Fraction, lengths_of(end_shape, data_format)))
+                for end_shape in call.inputs
+            ]
+            ends = [(lengths, tuple(range(len(lengths)))) for lengths in input_lengths]
+        own_lengths = nominal(tensor, shape)
+        own_order = axis_order(tensor, len(own_lengths))
+        same_rank = [end for end in ends if len(end[0]) == len(own_lengths)]
+        same_rank = same_rank or [(own_lengths, own_order)]
+        end_lengths, end_order = (
+            same_rank[0] if change.enlarges else max(same_rank, key=lambda end: math.prod(end[0]))
+        )
+        own_axes = [own_order.index(axis) for axis in end_order]
+        results.append(
+            tuple(
+                Fraction(change.size[axis]).numerator * max(1, round(n / own_lengths[axis]))
+                for n, axis in zip(end_lengths, own_axes, strict=True)
+            )
+            or tuple(Fraction(s).numerator for s in change.size)  # maps of more than three axes
+        )
+    return results
 
 
-def _places(given: tuple[int, ...], made: tuple[int, ...]) -> tuple[int, ...]:
-    """Return which axis of a map each axis is, where a step lets them change places."""
-    axes = tuple(range(len(given)))
-    if given == made or sorted(given) != sorted(made):
+def _permutation(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> tuple[int, ...]:
+    """Return for each axis of the output which axis of the input has its length."""
+    axes = tuple(range(len(inputs)))
+    if inputs == outputs or sorted(inputs) != sorted(outputs):
         return axes
-    return next(p for p in itertools.permutations(axes) if tuple(given[i] for i in p) == made)
+    return next(
+        permutation
+        for permutation in itertools.permutations(axes)
+        if tuple(inputs[axis] for axis in permutation) == outputs
+    )
 
 
-def chains(call: Call, steps: list[Call], found: dict[int, SizeChange]) -> list[list[SizeChange]]:
-    """Return the layers whose patterns come through each layer, the longest way, and itself."""
-    same = aliases(steps, call)
-    known: dict[int, list[SizeChange]] = {}
+def chains(call: Call, steps: list[Call], changes: dict[int, SizeChange]) -> list[list[SizeChange]]:
+    """Return for each layer the longest chain of layers whose patterns pass through it.
+
+    A chain ends with the layer itself. The arguments are those of `periods`.
+    """
+    aliased = aliases(steps, call)
+    results: dict[int, list[SizeChange]] = {}
     for enlarges in (True, False):
-        # Patterns of the output go on to the layers behind, those of the gradient to those before.
-        order = list(enumerate(steps))
-        through: dict[int, list[SizeChange]] = {}
-        for index, step in order if enlarges else order[::-1]:
-            given = tuple(same.get(tensor, tensor) for tensor in step.input_ids)
-            sources, targets = (given, step.output_ids) if enlarges else (step.output_ids, given)
-            way = max((through.get(tensor, []) for tensor in sources), key=len, default=[])
-            one = found.get(index)
-            if one is not None and one.enlarges == enlarges:
-                way = known[index] = [*way, one]
+        # Patterns of outputs pass to the layers after, patterns of gradients to those before.
+        indexed = list(enumerate(steps))
+        longest: dict[int, list[SizeChange]] = {}
+        for index, step in indexed if enlarges else indexed[::-1]:
+            inputs = tuple(aliased.get(tensor, tensor) for tensor in step.input_ids)
+            sources, targets = (inputs, step.output_ids) if enlarges else (step.output_ids, inputs)
+            chain = max((longest.get(tensor, []) for tensor in sources), key=len, default=[])
+            change = changes.get(index)
+            if change is not None and change.enlarges == enlarges:
+                chain = results[index] = [*chain, change]
             for tensor in targets:
-                through[tensor] = max(through.get(tensor, []), way, key=len)
-    return [known[index] for index in found]
+                longest[tensor] = max(longest.get(tensor, []), chain, key=len)
+    return [results[index] for index in changes]

@@ -1,4 +1,4 @@
-"""Functions of tensors that layers and models call in their code, seen as operations."""
+"""Record functions of `keras.ops` that layers and models call in their code, as operations."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from keras import ops
 
 import keras_upsampling.ops
 
-# By function, the class that a functional model has for it. Those that change no sizes are here
-# for what follows from what: a sub-pixel convolution may have an activation in the middle.
+# Function names, and the names of their classes in functional models. Activations are included:
+# a sub-pixel convolution may have one between the convolution and depth to space.
 _CLASSES = {
     "resize": "Resize",
     "repeat": "Repeat",
@@ -41,13 +41,13 @@ _CLASSES = {
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",
 }
-_PLACES = (ops, ops.image, ops.nn, ops.numpy, keras_upsampling.ops)
+_MODULES = (ops, ops.image, ops.nn, ops.numpy, keras_upsampling.ops)
 
 
 class Function(keras.Operation):
-    """A function and all of its arguments but the first, which it is called with.
+    """A function as an operation that is called with the function's first argument.
 
-    The arguments are attributes, as those of the operation that a functional model has for it.
+    The other arguments are attributes, as in the operation classes of functional models.
     """
 
     def __init__(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
@@ -56,11 +56,11 @@ class Function(keras.Operation):
         self.arguments = arguments
         for name, value in arguments.items():
             setattr(self, name, value)
-        if "kernel" in arguments:  # as a layer tells it
+        if "kernel" in arguments:  # layers have this attribute
             self.kernel_size = tuple(arguments["kernel"].shape[:-2])
 
     def call(self, x: Any) -> Any:
-        """Return what the function makes of `x`."""
+        """Return the result of the function for `x`."""
         return self.function(x, **self.arguments)
 
 
@@ -71,68 +71,68 @@ def _class_of(name: str) -> type[Function]:
 
 @contextlib.contextmanager
 def functions_as_operations(count: Callable[[Any], None]) -> Iterator[None]:
-    """Have this thread call functions as operations while the context lasts.
+    """Call functions as operations in this thread while the context lasts.
 
-    So what listens to operations hears of them. Calls that bind a function by name before
-    (`from keras.ops import repeat`) stay as they are.
+    The functions are then recorded like layers. Code that imported a function by its name
+    (`from keras.ops import repeat`) still calls the original.
 
     Args:
-        count: Is given what every other function of `keras.ops` makes.
+        count: Called with the result of every other function of `keras.ops`.
     """
     thread = threading.get_ident()
     originals = [
-        (place, name, function)
-        for place in _PLACES
-        for name, function in vars(place).items()
+        (module, name, function)
+        for module in _MODULES
+        for name, function in vars(module).items()
         if inspect.isfunction(function)
     ]
-    for place, name, original in originals:
+    for module, name, original in originals:
         if name in _CLASSES:
-            setattr(place, name, _as_operation(original, _class_of(name), thread))
+            setattr(module, name, _as_operation(original, _class_of(name), thread))
         else:
-            setattr(place, name, _counted(original, count, thread))
+            setattr(module, name, _counted(original, count, thread))
     try:
         yield
     finally:
-        for place, name, original in originals:
-            setattr(place, name, original)
+        for module, name, original in originals:
+            setattr(module, name, original)
 
 
 def _counted(
     function: Callable[..., Any], count: Callable[[Any], None], thread: int
 ) -> Callable[..., Any]:
     @functools.wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        made = function(*args, **kwargs)
-        if threading.get_ident() == thread and not _called_here(sys._getframe(1)):
-            count(made)
-        return made
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if threading.get_ident() == thread and not _in_this_package(sys._getframe(1)):
+            count(result)
+        return result
 
-    return called
+    return counted
 
 
-def _called_here(frame: Any) -> bool:
-    """Whether the code of a frame is this package's, whose layers are wholes."""
+def _in_this_package(frame: Any) -> bool:
+    """Return whether a frame runs code of this package, whose layers are recorded as one call."""
     return str(frame.f_globals.get("__name__", "")).split(".")[0] == "keras_upsampling"
 
 
 def _as_operation(
-    function: Callable[..., Any], operation: type[Function], thread: int
+    function: Callable[..., Any], function_class: type[Function], thread: int
 ) -> Callable[..., Any]:
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        # A graph has operations of its own.
+    def call_operation(*args: Any, **kwargs: Any) -> Any:
+        # For symbolic tensors Keras creates its own operations.
         if (
             threading.get_ident() != thread
-            or _called_here(sys._getframe(1))
+            or _in_this_package(sys._getframe(1))
             or any(isinstance(x, keras.KerasTensor) for x in (*args, *kwargs.values()))
         ):
             return function(*args, **kwargs)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        (_, first), *others = bound.arguments.items()
-        return operation(function, dict(others))(first)
+        (_, first), *rest = bound.arguments.items()
+        return function_class(function, dict(rest))(first)
 
-    return called
+    return call_operation

@@ -1,4 +1,4 @@
-"""`audit_kernel`: the checkerboard that a layer must make, read from its kernel."""
+"""`audit_kernel`: compute the ripple of a layer from its kernel."""
 
 from __future__ import annotations
 
@@ -24,62 +24,63 @@ from keras_upsampling.ops.inputs import refuse_complex
 
 
 def audit_kernel(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Ripple:
-    """Say what checkerboard a layer must make, whatever it is given.
+    """Return the ripple that a layer causes for any input, computed from its kernel.
 
-    A layer that enlarges by `size` makes its output in `prod(size)` ways, the phases. This
-    compares them: their answers to a constant, to a ramp and to noise. Of a layer that makes maps
-    smaller it compares what the gradient is, for the gradient of such a layer is enlarged.
+    An upsampling layer computes each of its `prod(size)` phases with its own polyphase kernel. The
+    ripple compares the responses of the phases to a constant, a ramp and noise. For a downsampling
+    layer it compares the phases of the gradient, because backpropagation upsamples the gradient.
 
     Args:
-        layer_or_kernel: A built layer: `Conv*DTranspose`, `Upsample*D`, `UpsampleConv*D`,
-            `SubpixelConv*D`, `BilinearAdditiveUpsampling2D`, Keras's `UpSampling*D`; of those that
-            make maps smaller, `Conv*D`, `DepthwiseConv*D` and `SeparableConv*D` with strides,
-            `AveragePooling*D` and `BlurPool*D`. Or a transposed convolution's kernel,
-            `(*taps, filters, channels)`.
-        strides: For a kernel, its stride: one integer, or one per axis. With a `Conv*D` without
-            strides of its own, the factor of the depth-to-space behind it, which makes it a
-            sub-pixel convolution: its channels are `prod(strides)` phases, each of all filters,
-            as `keras.ops.depth_to_space` has them with channels last. Otherwise None; the layer
-            says.
+        layer_or_kernel: A built layer that upsamples (`Conv*DTranspose`, `Upsample*D`,
+            `UpsampleConv*D`, `SubpixelConv*D`, `BilinearAdditiveUpsampling2D`, Keras's
+            `UpSampling*D`) or downsamples (`Conv*D`, `DepthwiseConv*D` and `SeparableConv*D` with
+            strides, `AveragePooling*D`, `BlurPool*D`), or the kernel of a transposed convolution,
+            `(*kernel_size, filters, channels)`.
+        strides: Stride of a kernel: an integer, or one per axis. For a `Conv*D` with a stride of
+            1, the factor of the depth to space after it: the layer is then audited as a sub-pixel
+            convolution, whose phases have the channel order of `keras.ops.depth_to_space` with
+            channels last. None for other layers.
 
     Returns:
-        `Ripple`: `gain`, `ramp` and `power`, 0 where all phases are alike, and `overlap`, how
-        many input samples each phase is made from.
+        `Ripple`: `gain`, `ramp` and `power`, each 0 if all phases respond alike, and `overlap`, the
+        number of input samples that contribute to each phase.
 
     Raises:
-        TypeError: a layer of another kind, a complex kernel, or strides that are not integers.
-        ValueError: the layer is not built or keeps its input's size, an empty kernel or one without
-            strides, or channels that are not divisible by the number of phases.
+        TypeError: If the layer is of another kind, the kernel is complex, or `strides` are not
+            integers.
+        ValueError: If the layer is not built or keeps the size of its input, if a kernel is empty
+            or comes without `strides`, or if the channels are not divisible by the number of
+            phases.
 
     Example:
         >>> import numpy as np
         >>> from keras_upsampling import audit_kernel
-        >>> found = audit_kernel(np.ones((3, 3, 1, 1)), strides=2)
-        >>> found.overlap.tolist()  # of 3 taps, one phase has two and the other one
+        >>> result = audit_kernel(np.ones((3, 3, 1, 1)), strides=2)
+        >>> result.overlap.tolist()  # per axis, one phase has two taps and the other has one
         [[4, 2], [2, 1]]
-        >>> f"{found.gain:.0%}"
+        >>> f"{result.gain:.0%}"
         '48%'
 
     Reference:
         Odena, Dumoulin, Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill (overlap);
-        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the answer to a constant).
+        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the response to a constant).
     """
     if isinstance(layer_or_kernel, keras.Layer):
-        found = _of_layer(layer_or_kernel, strides)
+        kernel = _from_layer(layer_or_kernel, strides)
     else:
-        found = _of_kernel(layer_or_kernel, strides)
-    return found.ripple()
+        kernel = _from_array(layer_or_kernel, strides)
+    return kernel.ripple()
 
 
 class UpsamplingKernel(NamedTuple):
-    """A layer, or the gradient of one, as the transposed convolution that does the same.
+    """A layer, or its gradient, written as an equal transposed convolution.
 
     Attributes:
-        kernel: `(*taps, filters, channels)`.
-        size: Its stride.
-        bias: `(*size, filters)`, where phases have their own.
-        reached: For each axis, which taps are not zero by construction; None for all.
-        order: Of a sub-pixel convolution, `(*size, filters)`: which channel becomes which phase.
+        kernel: Kernel, `(*kernel_size, filters, channels)`.
+        size: Stride of each axis.
+        bias: Biases of the phases, `(*size, filters)`; None if all phases have the same.
+        reached: For each axis, which taps may be nonzero; None if all may be.
+        order: For a sub-pixel convolution, the channel of each phase, `(*size, filters)`.
     """
 
     kernel: np.ndarray
@@ -89,111 +90,113 @@ class UpsamplingKernel(NamedTuple):
     order: np.ndarray | None = None
 
     def ripple(self) -> Ripple:
-        """Return how differently its phases do it."""
+        """Return the differences between the phases."""
         return ripple(self.kernel, self.size, bias=self.bias, reached=self.reached)
 
 
 def subpixel(layer: keras.Layer, size: tuple[int, ...], order: np.ndarray) -> UpsamplingKernel:
-    """Describe a convolution that depth-to-space follows.
+    """Return the kernel of a sub-pixel convolution.
 
     Args:
         layer: The convolution.
-        size: The factor of the depth-to-space.
-        order: Integers `(*size, filters)`: which channel becomes which phase of which filter.
+        size: Factor of the depth to space, per axis.
+        order: Channel of each phase and filter, integers `(*size, filters)`.
     """
     kernel, reached = _numpy(layer.kernel), []
     dilation_rate = getattr(layer, "dilation_rate", (1,) * len(size))
     for axis, (dilation, s) in enumerate(zip(dilation_rate, size, strict=True)):
-        kernel = _with_holes(kernel, axis, dilation)
+        kernel = _dilated(kernel, axis, dilation)
         taps = np.arange(kernel.shape[axis]) % dilation == 0
-        reached.append(np.repeat(taps, s))  # from end to end, and the same backwards
+        reached.append(np.repeat(taps, s))  # symmetric, so flipping the kernel keeps it
     bias = _numpy(layer.bias)[order] if layer.use_bias else None
     return UpsamplingKernel(subpixel_kernel(kernel[..., order], size), size, bias, reached, order)
 
 
-def _with_holes(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
-    """Put `dilation - 1` zeros between the taps of an axis."""
+def _dilated(kernel: np.ndarray, axis: int, dilation: int) -> np.ndarray:
+    """Insert `dilation - 1` zeros between the taps of an axis."""
     kernel = np.moveaxis(kernel, axis, 0)
-    wide = np.zeros((dilation * (len(kernel) - 1) + 1, *kernel.shape[1:]))
-    wide[::dilation] = kernel
-    return np.moveaxis(wide, 0, axis)
+    dilated = np.zeros((dilation * (len(kernel) - 1) + 1, *kernel.shape[1:]))
+    dilated[::dilation] = kernel
+    return np.moveaxis(dilated, 0, axis)
 
 
-def _of_kernel(kernel: Any, strides: IntPerAxis | None) -> UpsamplingKernel:
+def _from_array(kernel: Any, strides: IntPerAxis | None) -> UpsamplingKernel:
     try:
         values = np.asarray(ops.convert_to_numpy(kernel))
         kernel = values if np.iscomplexobj(values) else values.astype(float)
-    except Exception as error:  # of whatever is no array
+    except Exception as error:  # `kernel` may be anything
         raise TypeError(
-            f"Expected a layer, or a kernel. Received {kernel!r} of type {type(kernel).__name__}."
+            "`layer_or_kernel` must be a layer or a kernel. "
+            f"Received: {kernel!r} of type {type(kernel).__name__}."
         ) from error
     refuse_complex(kernel.dtype.name, "kernel")
     if kernel.ndim not in (3, 4, 5):
         raise ValueError(
-            "Expected a layer, or a kernel (*taps, filters, channels) with one to three axes of "
-            f"taps. Received an array of shape {kernel.shape}."
+            "A kernel must have the shape (*kernel_size, filters, channels) with one to three "
+            f"spatial axes. Received: an array of shape {kernel.shape}."
         )
     if kernel.size == 0:
         raise ValueError(
-            f"A kernel must hold something. Received an array of shape {kernel.shape}, with an "
-            "axis of 0; pass the weights of a layer that is built."
+            f"A kernel must not be empty. Received: an array of shape {kernel.shape}. Pass the "
+            "weights of a built layer."
         )
     if strides is None:
-        raise ValueError("A kernel does not tell its stride; pass it, for example strides=2.")
+        raise ValueError(
+            "A kernel needs its stride. Received: strides=None. Pass `strides`, such as strides=2."
+        )
     return UpsamplingKernel(kernel, positive_ints(strides, kernel.ndim - 2, "strides"))
 
 
-def _of_layer(layer: keras.Layer, strides: IntPerAxis | None) -> UpsamplingKernel:
+def _from_layer(layer: keras.Layer, strides: IntPerAxis | None) -> UpsamplingKernel:
     kind = kind_of(layer)
     if kind is None:
         raise TypeError(
-            f"No kernel of a {type(layer).__name__} is known. Received {layer.name!r}; expected "
-            "Conv*DTranspose, Upsample*D, UpsampleConv*D, SubpixelConv*D, UpSampling*D, Conv*D, "
-            "BilinearAdditiveUpsampling2D, DepthwiseConv*D, SeparableConv*D, AveragePooling*D, "
-            "BlurPool*D or an array."
+            "`layer_or_kernel` must be Conv*DTranspose, Upsample*D, UpsampleConv*D, "
+            "SubpixelConv*D, UpSampling*D, BilinearAdditiveUpsampling2D, Conv*D, DepthwiseConv*D, "
+            "SeparableConv*D, AveragePooling*D, BlurPool*D or an array. Received: "
+            f"{layer.name!r}, a {type(layer).__name__}, whose kernel is unknown."
         )
     if not layer.built:
         raise ValueError(
-            f"The layer {layer.name!r} has no kernel yet; call it once, or `build` it with the "
-            "shape of its input."
+            f"The layer must be built. Received: {layer.name!r}, which has no kernel yet. Call it "
+            "once, or `build` it with the shape of its input."
         )
-    found = kind.read(layer)
-    size = found.size
-    asked = None if strides is None else positive_ints(strides, len(size), "strides")
-    if isinstance(layer, CONVOLUTIONS) and max(size) == 1 and asked and max(asked) > 1:
-        size = asked
-        count = math.prod(size)
+    kernel = kind.read(layer)
+    size = kernel.size
+    factors = None if strides is None else positive_ints(strides, len(size), "strides")
+    if isinstance(layer, CONVOLUTIONS) and max(size) == 1 and factors and max(factors) > 1:
+        count = math.prod(factors)
         if layer.filters % count:
             raise ValueError(
-                f"Depth-to-space by {size} needs channels that are divisible by {count}. Received "
-                f"{layer.name!r} with {layer.filters} filters."
+                f"Depth to space by {factors} needs channels that are divisible by {count}. "
+                f"Received: {layer.name!r} with {layer.filters} filters."
             )
         if layer.groups > 1:
             raise ValueError(
-                "Only a sub-pixel convolution of one group has phases that can be compared: of "
-                f"more, each sees other channels. Received {layer.name!r}, groups={layer.groups}."
+                "A sub-pixel convolution must be of one group: with more, the phases read "
+                f"different channels. Received: {layer.name!r} with groups={layer.groups}."
             )
-        return subpixel(layer, size, _phases_first(size, layer.filters // count))
-    if asked is not None and max(size) > 1 and asked != size:
+        return subpixel(layer, factors, _phases_first(factors, layer.filters // count))
+    if factors is not None and max(size) > 1 and factors != size:
         raise ValueError(
             f"The layer {layer.name!r} has strides of its own, {size}. Received: "
-            f"strides={strides}; leave them out."
+            f"strides={strides}. Leave out `strides`."
         )
     if max(size) == 1:
         raise ValueError(
-            f"The layer {layer.name!r} keeps the size of its input and has no phases. Received "
-            f"strides={strides}; if depth-to-space follows it, pass its factor as `strides`."
+            f"The layer {layer.name!r} keeps the size of its input and has no phases. Received: "
+            f"strides={strides}. If depth to space follows the layer, pass its factor as `strides`."
         )
-    return found
+    return kernel
 
 
 class Kind(NamedTuple):
-    """A kind of layer whose ripple is known.
+    """A kind of layer whose kernel is known.
 
     Attributes:
-        types: The classes.
-        enlarges: True for the output's ripple; false where it is the gradient's.
-        read: What describes a built layer.
+        types: Classes of the layers.
+        enlarges: Whether they upsample. If not, the kernel is the gradient's.
+        read: Function that returns the kernel of a built layer.
     """
 
     types: tuple[type[keras.Layer], ...]
@@ -202,7 +205,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(layer: Any) -> Kind | None:
-    """Return the first kind that a layer is of, if any."""
+    """Return the first kind that a layer belongs to; None if there is none."""
     return next((kind for kind in _KINDS if isinstance(layer, kind.types)), None)
 
 
@@ -211,8 +214,8 @@ def _numpy(weights: Any) -> np.ndarray:
 
 
 def _conv(layer: keras.Layer) -> UpsamplingKernel:
-    # Of a strided convolution's gradient, the filters are what it takes and the channels what it
-    # makes: its kernel (*taps, channels, filters) is a transposed convolution's as it is.
+    # The gradient maps filters to channels, so this kernel (*kernel_size, channels, filters)
+    # already has the order of a transposed convolution's: outputs before inputs.
     return UpsamplingKernel(_numpy(layer.kernel), tuple(layer.strides))
 
 
@@ -234,7 +237,7 @@ def _blur(layer: keras.Layer) -> UpsamplingKernel:
 
 
 def interpolated(size: tuple[int, ...], interpolation: str) -> UpsamplingKernel:
-    """Describe an interpolation, by the name that it has in every rank."""
+    """Return the kernel of an interpolation, such as "linear"; the names are those of all ranks."""
     rank = len(size)
     filters = [np.array(axis_filter(s, interpolation).weights) for s in size]
     kernel, reached = composed_kernel(np.ones((1,) * (rank + 2)), filters, (1,) * rank)
@@ -254,7 +257,7 @@ def _upsample_conv(layer: keras.Layer) -> UpsamplingKernel:
 
 
 def _phases_first(size: tuple[int, ...], filters: int) -> np.ndarray:
-    """Return the order of channels that `keras.ops.depth_to_space` has with channels last."""
+    """Return the channel order of `keras.ops.depth_to_space` with channels last."""
     return np.arange(math.prod(size) * filters).reshape(*size, filters)
 
 
@@ -263,7 +266,7 @@ def _subpixel_conv(layer: keras.Layer) -> UpsamplingKernel:
 
 
 def takes_maximum(operation: Any) -> bool:
-    """Return whether an operation takes the maximum of each window: a layer, or a function."""
+    """Return whether an operation is maximum pooling: a layer or a function."""
     return isinstance(operation, MAXIMUM) or type(operation).__name__ == "MaxPool"
 
 
@@ -275,7 +278,7 @@ SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 MAXIMUM = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 AVERAGE = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
 
-# `Conv2DTranspose` and `Conv2D` share no class but their base.
+# No class is a subclass of one in another row, so the order does not matter.
 _KINDS = (
     Kind(TRANSPOSED, True, _conv),
     Kind((UpsampleConv,), True, _upsample_conv),

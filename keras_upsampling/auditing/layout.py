@@ -1,4 +1,4 @@
-"""Which axis of every map of a called model holds the channels."""
+"""Determine the data format of every map of a called model."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from keras_upsampling.auditing.trace import (
 _N = TypeVar("_N")
 
 _FORMATS = get_args(DataFormat)
-# A different length for each axis, batch first: they tell where each axis goes.
-_LENGTHS = (2, 3, 5, 7, 11)
+# Different lengths for all axes, batch first, so that the output's lengths show a permutation.
+_TEST_LENGTHS = (2, 3, 5, 7, 11)
 
 
 class _Relation(NamedTuple):
-    """What one tensor is made from another by.
+    """A tensor computed from another of the same rank.
 
     Attributes:
-        source: The number of the one.
-        target: The number of the other.
-        axes: Which axis of the source each axis of the target is.
+        source: Number of the tensor that it is computed from.
+        target: Number of the computed tensor.
+        axes: For each axis of the target, the axis of the source.
     """
 
     source: int
@@ -43,74 +43,74 @@ class _Relation(NamedTuple):
 def formats_of(call: Call) -> dict[int, str]:
     """Return the data format of every map in a call, by the number of its tensor.
 
-    Layers that have a data format tell it. From them it follows for what comes before and after:
-    a layer without one keeps it, unless it permutes the axes. What is still unknown has that of
+    Layers with a `data_format` determine that of their maps. The maps before and after have the
+    same one, unless a layer in between permutes the axes. All other maps get the data format of
     the first layer that has one, or Keras's setting.
     """
     formats: dict[int, str] = {}
-    for one in reversed(list(all_calls(call))):  # the innermost know best
-        own = str(getattr(one.operation, "data_format", ""))
-        if own in _FORMATS:
-            ends = [*zip(one.input_ids[:1], one.inputs[:1], strict=True)]
-            ends += zip(one.output_ids, one.outputs, strict=True)
-            for tensor, shape in ends:
+    for inner in reversed(list(all_calls(call))):  # the innermost calls have precedence
+        data_format = str(getattr(inner.operation, "data_format", ""))
+        if data_format in _FORMATS:
+            tensors = [*zip(inner.input_ids[:1], inner.inputs[:1], strict=True)]
+            tensors += zip(inner.output_ids, inner.outputs, strict=True)
+            for tensor, shape in tensors:
                 if _is_map(shape):
-                    formats.setdefault(tensor, own)
+                    formats.setdefault(tensor, data_format)
     relations = list(_relations(call))
-    _spread(formats, relations)
-    usual = data_format_of(one.operation for one in leaf_calls(call))
-    for one in all_calls(call):
-        for tensor in (*one.input_ids, *one.output_ids):
+    _propagate(formats, relations)
+    default = data_format_of(leaf.operation for leaf in leaf_calls(call))
+    for inner in all_calls(call):
+        for tensor in (*inner.input_ids, *inner.output_ids):
             if tensor not in formats:
-                formats[tensor] = usual
-                _spread(formats, relations)
+                formats[tensor] = default
+                _propagate(formats, relations)
     return formats
 
 
-def _spread(formats: dict[int, str], relations: Sequence[_Relation]) -> None:
-    """Add to the known formats those that follow from them."""
-    known = -1
-    while known < len(formats):
-        known = len(formats)
+def _propagate(formats: dict[int, str], relations: Sequence[_Relation]) -> None:
+    """Add all data formats that follow from those in `formats`."""
+    count = -1
+    while count < len(formats):
+        count = len(formats)
         for source, target, axes in [*relations, *relations[::-1]]:
             _carry(formats, source, target, axes)
-            back = tuple(axes.index(axis) for axis in range(len(axes)))
-            _carry(formats, target, source, back)
+            inverse = tuple(axes.index(axis) for axis in range(len(axes)))
+            _carry(formats, target, source, inverse)
 
 
 def with_channels_last(call: Call, formats: dict[int, str]) -> Call:
-    """Return a call with the shapes of all its maps as if their channels were the last axis."""
+    """Return a call with the channels as the last axis in the shapes of all maps."""
 
-    def moved(shapes: tuple[Shape, ...], tensors: tuple[int, ...]) -> tuple[Shape, ...]:
+    def with_last(shapes: tuple[Shape, ...], tensors: tuple[int, ...]) -> tuple[Shape, ...]:
         return tuple(
             channels_last_shape(shape, formats[tensor])
             for shape, tensor in zip(shapes, tensors, strict=True)
         )
 
     return call._replace(
-        inputs=moved(call.inputs, call.input_ids),
-        outputs=moved(call.outputs, call.output_ids),
+        inputs=with_last(call.inputs, call.input_ids),
+        outputs=with_last(call.outputs, call.output_ids),
         children=tuple(with_channels_last(child, formats) for child in call.children),
         data_formats=tuple(formats[tensor] for tensor in call.input_ids),
     )
 
 
 def channels_last_shape(shape: tuple[_N, ...], data_format: str) -> tuple[_N, ...]:
-    """Return the shape of a map with its channels as the last axis; others as they are."""
+    """Return the shape of a map with the channels as the last axis; other shapes unchanged."""
     if data_format == "channels_last" or not _is_map(shape):
         return shape
     return (shape[0], *shape[2:], shape[1])
 
 
 def in_format(x: np.ndarray, data_format: str) -> np.ndarray:
-    """Return an array with its last axis, the channels, where the data format has them."""
+    """Return an array in a data format; its channels are the last axis before."""
     if data_format == "channels_last" or not _is_map(x.shape):
         return x
     return np.moveaxis(x, -1, 1)
 
 
 def input_format(model: keras.Model) -> str:
-    """Return the data format of a model's first input, before it has been called."""
+    """Return the data format of a model's first input without calling the model."""
     if not is_functional(model) or not model.built:
         return data_format_of([model])
     call = graph_of(model)
@@ -118,25 +118,32 @@ def input_format(model: keras.Model) -> str:
 
 
 def graph_of(model: keras.Model) -> Call:
-    """Return the graph of a functional model as a call of it.
+    """Return the graph of a functional model as a call.
 
-    Of a layer that is called more than once, the first call.
+    If a layer is called more than once, its first call is used.
     """
 
     def call_of(operation: Any, path: tuple[str, ...]) -> Call:
         path = (*path, operation.name)
         inputs: Any = []
-        parts: tuple[Call, ...] = ()
+        children: tuple[Call, ...] = ()
         outputs = operation.output if not is_functional(operation) else operation.outputs
         if is_functional(operation):
             inputs = operation.inputs
             operations = getattr(operation, "operations", operation.layers)
-            parts = tuple(call_of(one, path) for one in operations)
+            children = tuple(call_of(child, path) for child in operations)
         elif not isinstance(operation, keras.layers.InputLayer):
             inputs = operation.input
-        given, made = (tuple(map(id, tree.flatten(end))) for end in (inputs, outputs))
-        shapes = shapes_of(inputs), shapes_of(outputs)
-        return Call(operation, path, *shapes, given, made, parts, ((inputs,), {}))
+        return Call(
+            operation=operation,
+            path=path,
+            inputs=shapes_of(inputs),
+            outputs=shapes_of(outputs),
+            input_ids=tuple(map(id, tree.flatten(inputs))),
+            output_ids=tuple(map(id, tree.flatten(outputs))),
+            children=children,
+            arguments=((inputs,), {}),
+        )
 
     return call_of(model, ())
 
@@ -146,6 +153,7 @@ def _is_map(shape: Sequence[Any]) -> bool:
 
 
 def _carry(formats: dict[int, str], source: int, target: int, axes: tuple[int, ...]) -> None:
+    """Set the data format of a target that has none, if the source has one."""
     if source not in formats or target in formats:
         return
     last = len(axes) - 1
@@ -155,83 +163,82 @@ def _carry(formats: dict[int, str], source: int, target: int, axes: tuple[int, .
 
 
 def _relations(call: Call) -> Iterator[_Relation]:
-    """Yield what follows from what, of one rank, through layers and in between them."""
-    latest: dict[Shape, int] = {}
+    """Yield the relations between tensors of one rank, through steps and between steps."""
+    by_shape: dict[Shape, int] = {}
     by_rank: dict[int, int] = {}
-    known: set[int] = set()
+    recorded: set[int] = set()
 
-    def keep(shapes: tuple[Shape, ...], tensors: tuple[int, ...]) -> None:
-        known.update(tensors)
-        latest.update(zip(shapes, tensors, strict=True))
+    def record(shapes: tuple[Shape, ...], tensors: tuple[int, ...]) -> None:
+        recorded.update(tensors)
+        by_shape.update(zip(shapes, tensors, strict=True))
         by_rank.update((len(shape), tensor) for shape, tensor in zip(shapes, tensors, strict=True))
 
     def link(shape: Shape, tensor: int) -> Iterator[_Relation]:
-        # No step made it: a cast or a function of tensors did, from what was there before.
-        if tensor in known or not _is_map(shape):
+        # A map that no step computed comes from a cast or an unrecorded function.
+        if tensor in recorded or not _is_map(shape):
             return
-        for axes in _turns(len(shape)):
-            before = tuple(shape[axes.index(axis)] for axis in range(len(axes)))
-            if before in latest:
-                yield _Relation(latest[before], tensor, axes)
+        for axes in _channel_moves(len(shape)):
+            source_shape = tuple(shape[axes.index(axis)] for axis in range(len(axes)))
+            if source_shape in by_shape:
+                yield _Relation(by_shape[source_shape], tensor, axes)
                 return
         if len(shape) in by_rank:
             yield _Relation(by_rank[len(shape)], tensor, tuple(range(len(shape))))
 
-    keep(call.inputs, call.input_ids)
+    record(call.inputs, call.input_ids)
     for step in leaf_calls(call):
         for shape, tensor in zip(step.inputs, step.input_ids, strict=True):
             yield from link(shape, tensor)
-        for start, source in zip(step.inputs, step.input_ids, strict=True):
+        for source_shape, source in zip(step.inputs, step.input_ids, strict=True):
             for shape, target in zip(step.outputs, step.output_ids, strict=True):
-                if _is_map(shape) and len(shape) == len(start) and source != target:
+                if _is_map(shape) and len(shape) == len(source_shape) and source != target:
                     axes = (
                         permutation_of(step) if source == step.input_ids[0] else range(len(shape))
                     )
                     yield _Relation(source, target, tuple(axes))
-        keep(step.inputs, step.input_ids)
-        keep(step.outputs, step.output_ids)
+        record(step.inputs, step.input_ids)
+        record(step.outputs, step.output_ids)
     for shape, tensor in zip(call.outputs, call.output_ids, strict=True):
         yield from link(shape, tensor)
 
 
-def _turns(rank: int) -> tuple[tuple[int, ...], ...]:
-    """Return axes as they are, with the channels moved to the end, and to the front."""
+def _channel_moves(rank: int) -> tuple[tuple[int, ...], ...]:
+    """Return three orders of axes: unchanged, channels moved to the end, and to the front."""
     axes = tuple(range(rank))
     return axes, (0, *axes[2:], 1), (0, axes[-1], *axes[1:-1])
 
 
 def permutation_of(step: Call) -> tuple[int, ...]:
-    """Return which axis of what a step is given each axis of what it makes is.
+    """Return for each axis of a step's output which axis of its input it is.
 
-    It is tried out on lengths that all differ. What does not permute keeps the axes.
+    The step is tested with different lengths for all axes.
     """
-    start, end = step.inputs[0], step.outputs[0]
-    same, *turns = _turns(len(end))
-    if sorted(map(str, start)) != sorted(map(str, end)):
-        return same
-    if start == end and len(set(end[1:])) > 1:
-        return same
-    lengths = _LENGTHS[: len(end)]
-    made = outputs_for(step, lengths)
-    if made is not None and sorted(made) == sorted(lengths):
-        return tuple(lengths.index(n) for n in made)
-    # It does not take such a map; then its own shapes tell.
-    fitting = [axes for axes in turns if tuple(start[axis] for axis in axes) == end]
-    return fitting[0] if start != end and fitting else same
+    input_shape, output_shape = step.inputs[0], step.outputs[0]
+    unchanged, *moves = _channel_moves(len(output_shape))
+    if sorted(map(str, input_shape)) != sorted(map(str, output_shape)):
+        return unchanged
+    if input_shape == output_shape and len(set(output_shape[1:])) > 1:
+        return unchanged
+    lengths = _TEST_LENGTHS[: len(output_shape)]
+    result = outputs_for(step, lengths)
+    if result is not None and sorted(result) == sorted(lengths):
+        return tuple(lengths.index(n) for n in result)
+    # The step does not accept such a map, so compare its own shapes.
+    matches = [axes for axes in moves if tuple(input_shape[axis] for axis in axes) == output_shape]
+    return matches[0] if input_shape != output_shape and matches else unchanged
 
 
 def outputs_for(step: Call, shape: Sequence[int]) -> tuple[int, ...] | None:
-    """Return the shape that a step would make of another one; None if it does not take it."""
-    arguments, names = step.arguments
-    first, *others = tree.flatten((arguments, names)) or [None]
+    """Return a step's output shape for another input shape; None if it does not accept it."""
+    first, *rest = tree.flatten(step.arguments) or [None]
     if not isinstance(first, keras.KerasTensor):
         return None
-    given = tree.pack_sequence_as(
-        (arguments, names), [keras.KerasTensor(shape, first.dtype), *others]
+    args, kwargs = tree.pack_sequence_as(
+        step.arguments, [keras.KerasTensor(shape, first.dtype), *rest]
     )
     try:
-        made = step.operation.compute_output_spec(*given[0], **given[1])
-    except Exception:  # of whatever it does with such a map
+        spec = step.operation.compute_output_spec(*args, **kwargs)
+    except Exception:  # a layer may raise anything
         return None
-    tensors = [x for x in tree.flatten(made) if hasattr(x, "shape")]
+    tensors = [x for x in tree.flatten(spec) if hasattr(x, "shape")]
     return tuple(n or 0 for n in tensors[0].shape) if tensors else None

@@ -1,4 +1,4 @@
-"""What is known of operations that tell their factors only when they are called."""
+"""Size changes of operations whose factors are known only from their calls."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ from keras_upsampling.layers.upsampling import Upsample1D, Upsample2D, Upsample3
 
 
 def resized(step: Call, data_format: str) -> SizeChange | None:
-    """Return what is known of a step that resizes, repeats, convolves or pools by a function.
+    """Return the size change of a step that resizes or repeats, or is a function with strides.
 
-    The kernel of an enlargement by whole factors is that of the interpolation. By other factors
-    every sample has weights of its own, and images made smaller have what is left of them.
+    Upsampling by integers has the kernel of its interpolation. Fractional factors and downsampling
+    by resizing have no fixed kernel: the weights differ from sample to sample.
     """
-    given, made = map_lengths(step, data_format)
-    if not given or 0 in given or max(given) == 1:  # a single sample is a map of its own
+    inputs, outputs = map_lengths(step, data_format)
+    if not inputs or 0 in inputs or max(inputs) == 1:  # a single sample has no pattern
         return None
     operation, name = step.operation, type(step.operation).__name__
-    if name in _FUNCTIONS and hasattr(operation, "strides"):
-        function = _FUNCTIONS[name]
+    if name in _STRIDED and hasattr(operation, "strides"):
+        function = _STRIDED[name]
         strides = operation.strides or getattr(operation, "pool_size", 1)
-        size = positive_ints(strides, len(given), "strides")
-        return _found(step, function.enlarges, size, _read(function, operation, size))
-    if isinstance(operation, Function) and name in _OWN:
-        return _own(step, operation, len(given))
-    if name != "Repeat" and not (resizes(operation) and len(given) == 2):
+        size = positive_ints(strides, len(inputs), "strides")
+        return _size_change(step, function.enlarges, size, _kernel(function, operation, size))
+    if isinstance(operation, Function) and name in _LAYERS:
+        return _as_layer(step, operation, len(inputs))
+    if name != "Repeat" and not (resizes(operation) and len(inputs) == 2):
         return None
-    factors = tuple(Fraction(m, n) for n, m in zip(given, made, strict=True))
+    factors = tuple(Fraction(m, n) for n, m in zip(inputs, outputs, strict=True))
     if min(factors) < 1:
-        return _found(step, False, tuple(1 / factor for factor in factors), None)
+        return _size_change(step, False, tuple(1 / factor for factor in factors), None)
     if any(factor.denominator > 1 for factor in factors):
-        return _found(step, True, factors, None)
+        return _size_change(step, True, factors, None)
     size = tuple(int(factor) for factor in factors)
     interpolation = interpolation_name(getattr(operation, "interpolation", "nearest"), len(size))
-    return _found(step, True, size, interpolated(size, interpolation))
+    return _size_change(step, True, size, interpolated(size, interpolation))
 
 
-# The layers, by rank, that do the same as the functions of `keras_upsampling.ops`.
-_OWN: dict[str, tuple[type[keras.Layer], ...]] = {
+# The layers, by rank, that compute the same as the functions of `keras_upsampling.ops`.
+_LAYERS: dict[str, tuple[type[keras.Layer], ...]] = {
     "Resample": (Upsample1D, Upsample2D, Upsample3D),
     "BlurPool": (BlurPool1D, BlurPool2D, BlurPool3D),
     "UpsampleConv": (UpsampleConv1D, UpsampleConv2D, UpsampleConv3D),
@@ -70,64 +70,66 @@ _OWN: dict[str, tuple[type[keras.Layer], ...]] = {
 }
 
 
-def _own(step: Call, operation: Function, rank: int) -> SizeChange | None:
-    """Return what is known of a function of this package: what is known of its layer."""
-    make = _OWN[type(operation).__name__][rank - 1]
+def _as_layer(step: Call, operation: Function, rank: int) -> SizeChange | None:
+    """Return the size change of a function of this package, from the layer that does the same."""
+    layer_class = _LAYERS[type(operation).__name__][rank - 1]
     options = {name: value for name, value in operation.arguments.items() if name != "method"}
     weights = [options.pop("kernel", None), options.pop("bias", None)]
-    weights = [one for one in weights if one is not None]
-    options["data_format"] = "channels_last"  # its kernel is the same in both
+    weights = [weight for weight in weights if weight is not None]
+    options["data_format"] = "channels_last"  # the kernel does not depend on it
     channels = weights[0].shape[-2] if weights else None
     try:
-        layer = make(**options, **_shape(weights, options["size"], rank, make))
+        layer = layer_class(**options, **_shape_options(weights, options["size"], layer_class))
         layer.build((*(None,) * (rank + 1), channels))
         layer.set_weights(weights)
-    except Exception:  # while JAX traces, kernels have no numbers
+    except Exception:  # while JAX traces, kernels have no values
         return None
     kind = kind_of(layer)
     if kind is None:
         return None
     kernel = kind.read(layer)
-    return _found(step, kind.enlarges, kernel.size, kernel)
+    return _size_change(step, kind.enlarges, kernel.size, kernel)
 
 
-def _shape(weights: list[Any], size: Any, rank: int, make: type[keras.Layer]) -> dict[str, Any]:
+def _shape_options(weights: list[Any], size: Any, layer_class: type[keras.Layer]) -> dict[str, Any]:
+    """Return the arguments of a layer that follow from the shapes of its weights."""
     if not weights:
         return {}
     *taps, _, filters = weights[0].shape
-    phases = math.prod(positive_ints(size, rank, "size")) if issubclass(make, SubpixelConv) else 1
-    # Nothing is drawn for a kernel that is there already.
+    subpixel = issubclass(layer_class, SubpixelConv)
+    phases = math.prod(positive_ints(size, len(taps), "size")) if subpixel else 1
     return {
         "filters": filters // phases,
         "kernel_size": tuple(taps),
         "use_bias": len(weights) > 1,
-        "kernel_initializer": "zeros",
+        "kernel_initializer": "zeros",  # draws no random numbers
     }
 
 
-def _found(
+def _size_change(
     step: Call, enlarges: bool, size: tuple[int | Fraction, ...], kernel: UpsamplingKernel | None
 ) -> SizeChange | None:
+    """Return the size change of a step, with integer factors as `int`; None for a factor of 1."""
     if all(s == 1 for s in size):
         return None
-    whole = tuple(int(s) if s == int(s) else s for s in size)
+    size = tuple(int(s) if s == int(s) else s for s in size)
     ripple = kernel.ripple() if kernel else None
-    return SizeChange(step, step, type(step.operation).__name__, enlarges, whole, ripple)
+    return SizeChange(step, step, type(step.operation).__name__, enlarges, size, ripple)
 
 
-class _Function(NamedTuple):
-    """A function that has strides.
+class _Strided(NamedTuple):
+    """A function with strides.
 
     Attributes:
-        enlarges: Whether it enlarges.
-        kernel: What gives its kernel, or its gradient's; None for a maximum, which has none.
+        enlarges: Whether it upsamples.
+        kernel: Function that returns the kernel, or the gradient's; None for maximum pooling.
     """
 
     enlarges: bool
     kernel: Callable[[Any, int], np.ndarray] | None
 
 
-def _own_kernel(operation: Any, _: int) -> np.ndarray:
+def _kernel_argument(operation: Any, _: int) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(operation.kernel), dtype=float)
 
 
@@ -135,20 +137,20 @@ def _ones(operation: Any, rank: int) -> np.ndarray:
     return np.ones((*positive_ints(operation.pool_size, rank, "pool_size"), 1, 1))
 
 
-# By the name that a functional model has for it; see `functions`.
-_FUNCTIONS = {
-    "ConvTranspose": _Function(True, _own_kernel),
-    "Conv": _Function(False, _own_kernel),
-    "DepthwiseConv": _Function(False, _own_kernel),
-    "AveragePool": _Function(False, _ones),
-    "MaxPool": _Function(False, None),
+# By the name of the operation's class in a functional model; see `functions`.
+_STRIDED = {
+    "ConvTranspose": _Strided(True, _kernel_argument),
+    "Conv": _Strided(False, _kernel_argument),
+    "DepthwiseConv": _Strided(False, _kernel_argument),
+    "AveragePool": _Strided(False, _ones),
+    "MaxPool": _Strided(False, None),
 }
 
 
-def _read(function: _Function, operation: Any, size: tuple[int, ...]) -> UpsamplingKernel | None:
+def _kernel(function: _Strided, operation: Any, size: tuple[int, ...]) -> UpsamplingKernel | None:
     if function.kernel is None:
         return None
     try:
         return UpsamplingKernel(function.kernel(operation, len(size)), size)
-    except Exception:  # while JAX traces, a kernel that depends on the input has no numbers yet
+    except Exception:  # while JAX traces, a kernel that depends on the input has no values
         return None

@@ -1,4 +1,4 @@
-"""Resizing to a fixed size, turned into resizing by fixed factors."""
+"""Replace resizing to a fixed size by resizing with fixed factors."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ _RANK = 2
 
 
 class Scaled(keras.Layer):
-    """Resizes maps of any size by the factors that an operation has resized its own by.
+    """Resizing of maps of any size by the factors of an operation for one size.
 
     Args:
-        operation: A `Resizing`, or a graph's operation of `keras.ops.image.resize`.
-        given: The shape of what it was given.
-        made: The shape of what it made.
+        operation: A `Resizing` layer, or the operation of `keras.ops.image.resize` in a graph.
+        input_shape: Input shape of the operation.
+        output_shape: Output shape of the operation.
     """
 
-    def __init__(self, operation: Any, given: Shape, made: Shape) -> None:
+    def __init__(self, operation: Any, input_shape: Shape, output_shape: Shape) -> None:
         super().__init__(dtype=getattr(operation, "dtype_policy", None))
         self.interpolation = operation.interpolation
         self.antialias = operation.antialias
         self.data_format = operation.data_format
         self.axes = spatial_axes(_RANK, operation.data_format)
-        self.factors = [Fraction(made[axis] or 1, given[axis] or 1) for axis in self.axes]
+        self.factors = [
+            Fraction(output_shape[axis] or 1, input_shape[axis] or 1) for axis in self.axes
+        ]
 
     def call(self, images: Tensor) -> Tensor:
         """Return the resized images."""
@@ -49,18 +51,18 @@ class Scaled(keras.Layer):
 
 
 def resizes(operation: Any) -> bool:
-    """Return whether an operation resizes images as a whole, without a frame or a cut."""
-    known = isinstance(operation, (layers.Resizing, Scaled))
+    """Return whether an operation resizes images without padding or cropping them."""
+    is_layer = isinstance(operation, (layers.Resizing, Scaled))
     keeps_ratio = any(
         getattr(operation, name, False) for name in ("crop_to_aspect_ratio", "pad_to_aspect_ratio")
     )
-    return (known or type(operation).__name__ == "Resize") and not keeps_ratio
+    return (is_layer or type(operation).__name__ == "Resize") and not keeps_ratio
 
 
 def of_any_size(operation: Any, *args: Any) -> Any:
-    """Return an operation, or what does the same to maps of any size as it does to these."""
+    """Return an operation that accepts maps of any size: `Scaled` in place of resizing."""
     if not resizes(operation) or isinstance(operation, Scaled):
         return operation
-    ends = args[0].shape, operation.compute_output_spec(args[0]).shape
-    known = all(len(shape) == _RANK + 2 and None not in shape[1:] for shape in ends)
-    return Scaled(operation, *ends) if known else operation
+    shapes = args[0].shape, operation.compute_output_spec(args[0]).shape
+    fixed = all(len(shape) == _RANK + 2 and None not in shape[1:] for shape in shapes)
+    return Scaled(operation, *shapes) if fixed else operation

@@ -12,10 +12,9 @@ from keras_upsampling.auditing.flow import SizeChange, map_lengths
 from keras_upsampling.auditing.kernels import CONVOLUTIONS, subpixel
 from keras_upsampling.auditing.trace import Call
 
-# What does the same to every number by itself, and so to all phases: layers, and the operations
-# of functional models, which have no public classes.
+# Layers that treat every value, and so every phase, alike. The operations of functional models
+# have no public classes, so they are known by name.
 _ELEMENTWISE = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Dropout, layers.Identity)
-
 
 _ELEMENTWISE_NAMES = {
     "Relu",
@@ -29,58 +28,55 @@ _ELEMENTWISE_NAMES = {
     "Tanh",
 }
 
-
 _ELEMENTWISE_ACTIVATIONS = {name.lower() for name in _ELEMENTWISE_NAMES} | {"leaky_relu", "linear"}
 
 
 def subpixel_convolution(
-    step: Call, steps: list[Call], whole: Call, data_format: str
+    step: Call, steps: list[Call], model_call: Call, data_format: str
 ) -> SizeChange | None:
-    """Return what is known of a convolution, if this step is the depth-to-space behind it."""
-    size = _whole_factors(step, data_format)
+    """Return the size change of a sub-pixel convolution, if the step is its depth to space."""
+    size = _integer_factors(step, data_format)
     if size is None:
         return None
-    before = step
-    while before is step or _is_elementwise(before.operation):
-        tensor = before.input_ids[0] if len(before.input_ids) == 1 else None
-        # Some layers hand on what they are given: they neither make nor use it.
-        makers = [
-            other for other in steps if tensor in other.output_ids and tensor not in other.input_ids
-        ]
-        users = [
-            other for other in steps if tensor in other.input_ids and tensor not in other.output_ids
-        ]
-        # What others use as well is not a sub-pixel convolution's alone.
-        if not makers or len(users) > 1 or tensor in whole.output_ids:
+    convolution = step
+    while convolution is step or _is_elementwise(convolution.operation):
+        tensor = convolution.input_ids[0] if len(convolution.input_ids) == 1 else None
+        # Steps that return their input unchanged neither compute nor use it.
+        sources = [s for s in steps if tensor in s.output_ids and tensor not in s.input_ids]
+        users = [s for s in steps if tensor in s.input_ids and tensor not in s.output_ids]
+        # Another user of the convolution's output would not see phases.
+        if not sources or len(users) > 1 or tensor in model_call.output_ids:
             return None
-        before = makers[-1]
-    layer = before.operation
-    alone = sum(other.operation is layer for other in steps) == 1
+        convolution = sources[-1]
+    layer = convolution.operation
+    called_once = sum(other.operation is layer for other in steps) == 1
     if (
         not isinstance(layer, CONVOLUTIONS)
         or max(layer.strides) > 1
         or layer.groups > 1
-        or not alone
+        or not called_once
     ):
         return None
     order = _channel_order(step, size)
     if order is None:
         return None
-    name = f"{type(layer).__name__} + {type(step.operation).__name__}"
-    return SizeChange(before, step, name, True, size, subpixel(layer, size, order).ripple(), order)
+    kind = f"{type(layer).__name__} + {type(step.operation).__name__}"
+    ripple = subpixel(layer, size, order).ripple()
+    return SizeChange(convolution, step, kind, True, size, ripple, order)
 
 
-def _whole_factors(step: Call, data_format: str) -> tuple[int, ...] | None:
-    given, made = map_lengths(step, data_format)
-    if not given or any(n == 0 or m % n for n, m in zip(given, made, strict=True)):
+def _integer_factors(step: Call, data_format: str) -> tuple[int, ...] | None:
+    """Return the factors of an upsampling by integers; None for other steps."""
+    inputs, outputs = map_lengths(step, data_format)
+    if not inputs or any(n == 0 or m % n for n, m in zip(inputs, outputs, strict=True)):
         return None
-    size = tuple(m // n for n, m in zip(given, made, strict=True))
+    size = tuple(m // n for n, m in zip(inputs, outputs, strict=True))
     return size if max(size) > 1 else None
 
 
 def is_depth_to_space(step: Call, data_format: str) -> bool:
-    """Return whether a step as a whole is depth to space."""
-    size = _whole_factors(step, data_format)
+    """Return whether a step is depth to space."""
+    size = _integer_factors(step, data_format)
     return size is not None and _channel_order(step, size) is not None
 
 
@@ -91,24 +87,24 @@ def _is_elementwise(operation: Any) -> bool:
 
 
 def _channel_order(step: Call, size: tuple[int, ...]) -> np.ndarray | None:
-    """Return which channel becomes which phase, if a step is depth-to-space.
+    """Return the channel of each phase, `(*size, filters)`; None if a step is not depth to space.
 
-    It is tried out, on a map whose values are the numbers of its channels.
+    The step is tested with a map whose values are the indices of its channels.
     """
     count = math.prod(size)
-    *lengths, channels = (n or 0 for n in step.inputs[0][1:])  # the only ones it may take
+    *lengths, channels = (n or 0 for n in step.inputs[0][1:])  # it may accept no other lengths
     if channels % count or step.outputs[0][-1] != channels // count:
         return None
-    numbers = np.broadcast_to(np.arange(channels, dtype="float32"), (1, *lengths, channels))
+    indices = np.broadcast_to(np.arange(channels, dtype="float32"), (1, *lengths, channels))
     if step.data_formats[0] == "channels_first":
-        numbers = np.moveaxis(numbers, -1, 1)
+        indices = np.moveaxis(indices, -1, 1)
     try:
-        made = ops.convert_to_numpy(step.operation(ops.convert_to_tensor(numbers)))
-    except Exception:  # of whatever the layer does with such a map: then it is something else
+        result = ops.convert_to_numpy(step.operation(ops.convert_to_tensor(indices)))
+    except Exception:  # a layer may raise anything
         return None
     if step.data_formats[0] == "channels_first":
-        made = np.moveaxis(made, 1, -1)
-    order = made[0][tuple(slice(s) for s in size)]
-    same = np.array_equal(made[0], np.tile(order, (*lengths, 1)))
+        result = np.moveaxis(result, 1, -1)
+    order = result[0][tuple(slice(s) for s in size)]
+    repeats = np.array_equal(result[0], np.tile(order, (*lengths, 1)))
     each_once = np.array_equal(np.sort(order, axis=None), np.arange(channels))
-    return order.astype(int) if same and each_once else None
+    return order.astype(int) if repeats and each_once else None

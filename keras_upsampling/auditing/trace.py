@@ -1,4 +1,4 @@
-"""What a model calls when it is called."""
+"""Record every layer and operation that a call of a model calls."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Call(NamedTuple):
     """One call of a layer, or of an operation of a functional model.
 
     Attributes:
-        operation: What was called.
-        path: The names of the models and layers that it was called in, and its own.
-        inputs: The shapes of the tensors that it was given.
-        outputs: The shapes of those that it gave.
-        input_ids: A number for each of the former, the same wherever that tensor occurs in the run.
-        output_ids: A number for each of the latter.
-        children: What it called itself.
-        arguments: All that it was given, `(args, kwargs)`, with `keras.KerasTensor`s for tensors.
-        size: How many bytes the tensors that it gave take.
-        inside: What functions of `keras.ops` made in its own code: shapes, and bytes.
-        data_formats: Of what it was given; empty while they are not known.
+        operation: The called layer or operation.
+        path: Names of the models and layers around it, from the outermost, and its own name.
+        inputs: Shapes of the input tensors.
+        outputs: Shapes of the output tensors.
+        input_ids: Numbers of the input tensors. A tensor has the same number in every call.
+        output_ids: Numbers of the output tensors.
+        children: The calls that it made itself.
+        arguments: All arguments, `(args, kwargs)`, with a `keras.KerasTensor` for each tensor.
+        size: Size of the output tensors, in bytes.
+        inside: Shape and bytes of each tensor that its own code computed with `keras.ops`.
+        data_formats: Data formats of the input tensors; empty until they are determined.
     """
 
     operation: keras.Operation
@@ -51,26 +51,26 @@ class Call(NamedTuple):
 
 
 def record_call(model: Callable[..., Any], inputs: Any) -> tuple[Any, Call]:
-    """Return what `model(inputs)` gives, and every call in it."""
-    with _recorded() as made:
+    """Return the outputs of `model(inputs)` and the record of the call."""
+    with _recorded() as calls:
         outputs = model(inputs, training=False)
-    return outputs, made[-1]
+    return outputs, calls[-1]
 
 
 def all_calls(call: Call) -> Iterator[Call]:
-    """Yield a call, and all that were made in it."""
+    """Yield a call and, recursively, all calls inside it."""
     yield call
     for child in call.children:
         yield from all_calls(child)
 
 
 def leaf_calls(call: Call) -> Iterator[Call]:
-    """Yield the calls in which no other was made, in their order."""
-    return (one for one in all_calls(call) if not one.children)
+    """Yield the calls that contain no other call, in order."""
+    return (inner for inner in all_calls(call) if not inner.children)
 
 
 def shapes_of(tensors: Any) -> tuple[Shape, ...]:
-    """Return the shape of every tensor in a structure."""
+    """Return the shapes of all tensors in a structure."""
     return tuple(tuple(x.shape) for x in _tensors(tensors))
 
 
@@ -79,102 +79,102 @@ def _tensors(structure: Any) -> list[Any]:
 
 
 def _symbolic(x: Any) -> Any:
-    """Return the shape and dtype of a tensor, and what is no tensor as it is."""
+    """Return a `keras.KerasTensor` for a tensor, and any other value unchanged."""
     if not hasattr(x, "shape"):
         return x
     try:
         return keras.KerasTensor(tuple(x.shape), keras.backend.standardize_dtype(x.dtype))
-    except ValueError:  # of text
+    except ValueError:  # Keras has no dtype for text
         return None
 
 
 def bytes_of(x: Any) -> int:
-    """Return how many bytes a tensor takes; unknown lengths count as 1."""
-    bits = re.search(r"\d+", str(x.dtype))  # bool has none
+    """Return the size of a tensor in bytes; unknown lengths count as 1."""
+    bits = re.search(r"\d+", str(x.dtype))  # "bool" has no digits
     return math.prod(n or 1 for n in x.shape) * max(1, int(bits[0] if bits else 8) // 8)
 
 
 class _Numbers:
-    """Gives every tensor a number of its own, without keeping the tensor."""
+    """A unique number for every tensor, without keeping the tensor alive."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Callable[[], Any], int]] = {}
+        self._entries: dict[int, tuple[Callable[[], Any], int]] = {}
         self._next = itertools.count()
 
     def of(self, tensors: list[Any]) -> tuple[int, ...]:
         return tuple(map(self._number, tensors))
 
     def _number(self, x: Any) -> int:
-        # An `id` is one tensor's only as long as that lives.
-        known = self._known.get(id(x))
-        if known is not None and known[0]() is x:
-            return known[1]
+        # Python reuses the `id` of a deleted tensor.
+        entry = self._entries.get(id(x))
+        if entry is not None and entry[0]() is x:
+            return entry[1]
         try:
             reference: Callable[[], Any] = weakref.ref(x)
         except TypeError:
-            reference = functools.partial(_given, x)
-        self._known[id(x)] = reference, next(self._next)
-        return self._known[id(x)][1]
+            reference = functools.partial(_identity, x)
+        self._entries[id(x)] = reference, next(self._next)
+        return self._entries[id(x)][1]
 
 
-def _given(x: Any) -> Any:
+def _identity(x: Any) -> Any:
     return x
 
 
-# One listener at a time: a second one would keep the first one for the original.
-_LISTENING = threading.RLock()
+# Only one recorder at a time: a second would restore the first instead of Keras's `__call__`.
+_RECORDING = threading.RLock()
 
 
 @contextlib.contextmanager
 def _recorded() -> Iterator[list[Call]]:
     """Collect the calls of this thread while the context lasts.
 
-    Every layer of every backend is called through `keras.Operation.__call__`, those inside of
-    subclassed models too, which no public graph shows. So that is what listens for a while.
+    Replaces `keras.Operation.__call__`, which every layer of every backend is called through. This
+    includes layers of subclassed models, for which Keras has no graph.
     """
-    with _LISTENING:
+    with _RECORDING:
         original = keras.Operation.__call__
         thread = threading.get_ident()
-        names: list[str] = []
+        path: list[str] = []
         levels: list[list[Call]] = [[]]
         insides: list[list[tuple[Shape, int]]] = [[]]
         numbers = _Numbers()
 
-        def listening(self: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        def recording(self: keras.Operation, *args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != thread:
                 return original(self, *args, **kwargs)
-            names.append(self.name)
+            path.append(self.name)
             levels.append([])
             insides.append([])
-            given = _tensors((args, kwargs))
-            numbered = numbers.of(given)
+            input_tensors = _tensors((args, kwargs))
+            input_ids = numbers.of(input_tensors)
             try:
                 outputs = original(self, *args, **kwargs)
             finally:
                 children, inside = tuple(levels.pop()), tuple(insides.pop())
-                path = tuple(names)
-                names.pop()
-            made = _tensors(outputs)
+                names = tuple(path)
+                path.pop()
+            output_tensors = _tensors(outputs)
             levels[-1].append(
                 Call(
                     operation=self,
-                    path=path,
-                    inputs=shapes_of(given),
-                    outputs=shapes_of(made),
-                    input_ids=numbered,
-                    output_ids=numbers.of(made),
+                    path=names,
+                    inputs=shapes_of(input_tensors),
+                    outputs=shapes_of(output_tensors),
+                    input_ids=input_ids,
+                    output_ids=numbers.of(output_tensors),
                     children=children,
                     arguments=tree.map_structure(_symbolic, (args, kwargs)),
-                    size=sum(map(bytes_of, made)),
+                    size=sum(map(bytes_of, output_tensors)),
                     inside=inside,
                 )
             )
             return outputs
 
-        def count(made: Any) -> None:
-            insides[-1].extend((tuple(x.shape), bytes_of(x)) for x in _tensors(made))
+        def count(results: Any) -> None:
+            insides[-1].extend((tuple(x.shape), bytes_of(x)) for x in _tensors(results))
 
-        keras.Operation.__call__ = listening
+        keras.Operation.__call__ = recording
         try:
             with functions_as_operations(count):
                 yield levels[0]
@@ -184,7 +184,7 @@ def _recorded() -> Iterator[list[Call]]:
 
 @contextlib.contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Leave Python's random numbers, which Keras draws its seeds from, where they are."""
+    """Restore the state of Python's random numbers, from which Keras draws its seeds."""
     state = random.getstate()
     try:
         yield
@@ -193,21 +193,21 @@ def random_state_kept() -> Iterator[None]:
 
 
 def is_functional(model: Any) -> bool:
-    """Return whether a model is a graph of layers, which can be copied piece by piece."""
-    return isinstance(model, (keras.Sequential, _functional()))
+    """Return whether a model is a graph of layers, which can be copied layer by layer."""
+    return isinstance(model, (keras.Sequential, _functional_class()))
 
 
 @functools.cache
-def _functional() -> type:
-    # Keras makes models of this class, and does not export it.
+def _functional_class() -> type:
+    # Keras does not export the class of its functional models.
     x = keras.Input((1,), name="x")
     return type(keras.Model(x, x, name="identity"))
 
 
 def inputs_of(model: keras.Model) -> Any:
-    """Return what a model takes, as `keras.KerasTensor`s in its structure; None if it is unknown.
+    """Return the inputs of a model as a structure of `keras.KerasTensor`s; None if unknown.
 
-    Functional models know it, and such as have an `input_shape` of their own.
+    They are known for functional models and for models that define `input_shape`.
     """
     if not model.built:
         return None
@@ -217,12 +217,12 @@ def inputs_of(model: keras.Model) -> Any:
         return model.input
     try:
         return keras.KerasTensor(model.input_shape, dtype=model.compute_dtype)
-    except AttributeError:  # what Keras has of that name speaks of calls, and there were none
+    except AttributeError:  # Keras's own `input_shape` needs an earlier call
         return None
 
 
 def data_format_of(operations: Iterable[Any]) -> str:
-    """Return the data format of the first layer that has one; Keras's setting if none has."""
+    """Return the data format of the first layer with one; Keras's setting if no layer has one."""
     return next(_data_formats(operations), keras.config.image_data_format())
 
 

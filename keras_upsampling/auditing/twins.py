@@ -1,4 +1,4 @@
-"""Which variable of a copy is which of the original."""
+"""Pair the variables of a model with those of its copy."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ import keras
 
 
 def paired(
-    variables: Sequence[keras.Variable], others: Sequence[keras.Variable], owner: str = ""
+    variables: Sequence[keras.Variable], copies: Sequence[keras.Variable], owner: str = ""
 ) -> Iterator[tuple[keras.Variable, keras.Variable]]:
-    """Yield every variable with that of the copy.
+    """Yield every variable with its copy.
 
-    A layer that was quantized after it had been built has its variables in another order than a
-    copy, which is quantized from the start: so they go by their paths, as far as those tell.
+    Variables are paired by their paths if the paths are unique and equal, else by position.
+    Positions differ if a layer was quantized after it was built: its copy is built quantized.
 
     Args:
-        variables: Of the original.
-        others: Of the copy.
-        owner: The name of what they belong to, where what their paths have before it may differ.
+        variables: Variables of the original.
+        copies: Variables of the copy.
+        owner: Name of the layer that holds them. Paths are compared from this name on.
     """
-    paths = [[_inside(one.path, owner) for one in group] for group in (variables, others)]
-    if len(set(paths[0])) == len(variables) and set(paths[0]) == set(paths[1]):
-        twins = dict(zip(paths[1], others, strict=True))
-        others = [twins[path] for path in paths[0]]
-    yield from zip(variables, others, strict=True)
+    paths, copied_paths = (
+        [_path_inside(variable.path, owner) for variable in group] for group in (variables, copies)
+    )
+    if len(set(paths)) == len(variables) and set(paths) == set(copied_paths):
+        by_path = dict(zip(copied_paths, copies, strict=True))
+        copies = [by_path[path] for path in paths]
+    yield from zip(variables, copies, strict=True)
 
 
-def _inside(path: str, owner: str) -> str:
+def _path_inside(path: str, owner: str) -> str:
     return path.split(f"{owner}/", 1)[-1] if owner else path

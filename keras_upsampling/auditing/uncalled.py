@@ -1,4 +1,4 @@
-"""Models that are only made of others, as those that train two against each other."""
+"""Models without a `call`, such as a GAN that only trains its generator and critic."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import keras
 
 
 def refuse_without_call(model: keras.Model) -> None:
-    """Name the models that a model is made of, where nothing says how they are called.
+    """Raise for a model without a `call`, and name the models that it holds.
 
     Raises:
-        ValueError: it has no `call`.
+        ValueError: If the model has no `call`.
     """
     if type(model).call is not keras.Model.call:
         return
-    parts = []
+    inner_models = []
     for name in dir(model):
         if hasattr(type(model), name) or name.startswith("_"):
             continue
         value = getattr(model, name)
-        named = {name: value}
+        items = {name: value}
         if isinstance(value, (list, tuple)):
-            named = {f"{name}[{i}]": one for i, one in enumerate(value)}
+            items = {f"{name}[{i}]": item for i, item in enumerate(value)}
         elif isinstance(value, dict):
-            named = {f"{name}[{key!r}]": one for key, one in value.items()}
-        parts += [f"`.{part}`" for part, one in named.items() if isinstance(one, keras.Model)]
-    mend = f"its parts by themselves: {', '.join(parts)}" if parts else "what it is made of"
+            items = {f"{name}[{key!r}]": item for key, item in value.items()}
+        inner_models += [
+            f"`.{path}`" for path, item in items.items() if isinstance(item, keras.Model)
+        ]
+    separately = f": {', '.join(inner_models)}" if inner_models else ""
     raise ValueError(
-        f"{model.name!r} has no `call`, so nobody knows what it makes. Expected a model that can "
-        f"be called. Received a {type(model).__name__}; audit or repair {mend}."
+        f"The model must have a `call`. Received: {model.name!r} of type {type(model).__name__}, "
+        f"which has no `call`. Audit or repair its inner models separately{separately}."
     )

@@ -1,7 +1,7 @@
-"""Twenty published architectures that upsample, written anew with a few channels each.
+"""Twenty published architectures that upsample, reimplemented with few channels.
 
-`python -m tests.auditing.models_in_the_wild` audits and repairs each in a process of its own, and
-prints what was measured, how much memory that took, and how long; with names, only those.
+`python -m tests.auditing.models_in_the_wild` audits and repairs each in its own process. It prints
+how many upsamplings were measured, and the memory and time. Names as arguments select models.
 """
 
 import argparse
@@ -28,14 +28,14 @@ SAME = {"padding": "same", **LAST}
 
 
 class Architecture(NamedTuple):
-    """A model, and what is expected of an audit of it.
+    """A model and the expected result of its audit.
 
     Attributes:
-        build: A function that returns the model, built.
-        source: Where it was published.
-        upsamplings: How many layers of it enlarge maps.
-        unmeasured: How many of those have no pattern that could be measured in its output.
-        reason: Why not.
+        build: Function that returns the built model.
+        source: Publication.
+        upsamplings: Number of layers that upsample.
+        unmeasured: Number of those whose pattern cannot be measured in the output.
+        reason: Why it cannot be measured.
     """
 
     build: Callable[[], keras.Model]
@@ -61,14 +61,14 @@ def instance_norm():
     return layers.GroupNormalization(groups=-1, axis=-1)
 
 
-def run(x, *parts):
-    for part in parts:
-        x = part(x)
+def run(x, *stack):
+    for layer in stack:
+        x = layer(x)
     return x
 
 
 def dcgan():
-    """A code, a small map, and four transposed convolutions of 5 x 5 to 64 x 64."""
+    """From a code to 64 x 64 by four transposed convolutions of 5 x 5."""
     z = keras.Input((16,))
     y = run(z, layers.Dense(4 * 4 * 32), layers.Reshape((4, 4, 32)), norm(), layers.ReLU())
     for filters in (16, 8, 4):
@@ -77,7 +77,7 @@ def dcgan():
 
 
 def conditional_gan():
-    """A code and a class; kernels that the stride divides, and a wide convolution at the end."""
+    """A code and a class, kernels divisible by the stride, and a wide last convolution."""
     z, label = keras.Input((16,)), keras.Input((), dtype="int32")
     both = layers.Concatenate()([z, layers.Embedding(10, 8)(label)])
     y = run(both, layers.Dense(7 * 7 * 16), layers.LeakyReLU(), layers.Reshape((7, 7, 16)))
@@ -92,15 +92,15 @@ class ReflectionPadding2D(layers.Layer):
         self.padding = padding
 
     def call(self, x):
-        around = [self.padding, self.padding]
-        return ops.pad(x, [[0, 0], around, around, [0, 0]], mode="reflect")
+        padding = [self.padding, self.padding]
+        return ops.pad(x, [[0, 0], padding, padding, [0, 0]], mode="reflect")
 
     def get_config(self):
         return {**super().get_config(), "padding": self.padding}
 
 
 def cyclegan():
-    """Reflection at the borders, residual blocks, instance normalisation."""
+    """Reflection at the borders, residual connections, instance normalisation."""
     x = keras.Input((128, 128, 3))
     y = run(x, ReflectionPadding2D(3), conv(4, 7, padding="valid"), instance_norm(), layers.ReLU())
     for filters in (8, 16):
@@ -118,7 +118,7 @@ def cyclegan():
 
 
 def pix2pix():
-    """A U-Net of eight levels: at 256 x 256 the innermost map is a single sample."""
+    """A U-Net of eight stages: at 256 x 256 the innermost map is a single sample."""
     x = y = keras.Input((256, 256, 3))
     skips = []
     for level in range(8):
@@ -133,7 +133,7 @@ def pix2pix():
 
 
 class VectorQuantizer(layers.Layer):
-    """Puts the nearest of some learnt vectors in the place of each."""
+    """Replaces every vector by the nearest one of a learnt codebook."""
 
     def __init__(self, count, **options):
         super().__init__(**options)
@@ -154,7 +154,7 @@ class VectorQuantizer(layers.Layer):
 
 
 def vq_vae():
-    """Strided convolutions, a layer that looks up the nearest vectors, transposed convolutions."""
+    """Strided convolutions, vector quantization, transposed convolutions."""
     x = keras.Input((28, 28, 1))
     y = run(x, *(conv(f, activation="relu", strides=2) for f in (8, 16)), conv(4, 1))
     y = VectorQuantizer(16, name="quantizer")(y)
@@ -175,11 +175,11 @@ def residual(x, filters):
 
 
 def ddim():
-    """A diffusion U-Net: the level of the noise, a single sample, is enlarged to the picture."""
-    pictures, level = keras.Input((64, 64, 3)), keras.Input((1, 1, 1))
+    """A diffusion U-Net: the noise level, a single sample, is upsampled to the image size."""
+    images, level = keras.Input((64, 64, 3)), keras.Input((1, 1, 1))
     embedding = layers.Lambda(sinusoids, output_shape=(1, 1, 8))(level)
     embedding = layers.UpSampling2D(64, name="embedding", **LAST)(embedding)
-    y = layers.Concatenate()([conv(4, 1)(pictures), embedding])
+    y = layers.Concatenate()([conv(4, 1)(images), embedding])
     skips = []
     for filters in (4, 8, 12):
         for _ in range(2):
@@ -192,11 +192,11 @@ def ddim():
         y = layers.UpSampling2D(2, interpolation="bilinear", **LAST)(y)
         for _ in range(2):
             y = residual(layers.Concatenate()([y, skips.pop()]), filters)
-    return keras.Model([pictures, level], conv(3, 1, kernel_initializer="he_normal")(y))
+    return keras.Model([images, level], conv(3, 1, kernel_initializer="he_normal")(y))
 
 
 def deeplab():
-    """Dilated convolutions beside a mean of the whole map, which is enlarged again."""
+    """Dilated convolutions, and the mean of the map upsampled to the map's size."""
     x = keras.Input((128, 128, 3))
     y = run(x, conv(4, 7, strides=2), norm(), layers.ReLU(), layers.MaxPooling2D(3, 2, **SAME))
     fine = y
@@ -218,15 +218,15 @@ def deeplab():
     return keras.Model(x, conv(5, 1)(layers.UpSampling2D(4, **bilinear)(y)))
 
 
-def attention_to_channels(x):
+def channel_attention(x):
     pooled = layers.GlobalAveragePooling2D(keepdims=True, **LAST)(x)
     weights = run(pooled, conv(2, 1, activation="relu"), conv(x.shape[-1], 1, activation="sigmoid"))
     return layers.Multiply()([x, weights])
 
 
 def selective_fusion(maps):
-    together = layers.GlobalAveragePooling2D(keepdims=True, **LAST)(layers.Add()(maps))
-    compact = conv(2, 1, activation="relu")(together)
+    mean = layers.GlobalAveragePooling2D(keepdims=True, **LAST)(layers.Add()(maps))
+    compact = conv(2, 1, activation="relu")(mean)
     weighted = [
         layers.Multiply()([x, conv(x.shape[-1], 1, activation="softmax")(compact)]) for x in maps
     ]
@@ -234,73 +234,75 @@ def selective_fusion(maps):
 
 
 def mirnet():
-    """Three resolutions beside each other, exchanged, and merged by attention to channels."""
+    """Three parallel resolutions, exchanged and merged by channel attention."""
 
-    def smaller(x, times):
+    def downsample(x, times):
         for _ in range(times):
             x = run(x, conv(x.shape[-1]), layers.MaxPooling2D(2, **LAST), conv(x.shape[-1] * 2, 1))
         return x
 
-    def larger(x, times):
+    def upsample(x, times):
         for _ in range(times):
             x = run(x, conv(x.shape[-1]), layers.UpSampling2D(2, **LAST), conv(x.shape[-1] // 2, 1))
         return x
 
     x = keras.Input((128, 128, 3))
     y = conv(4)(x)
-    streams = [y, smaller(y, 1), smaller(y, 2)]
-    streams = [attention_to_channels(stream) for stream in streams]
+    streams = [y, downsample(y, 1), downsample(y, 2)]
+    streams = [channel_attention(stream) for stream in streams]
     mixed = []
     for target in range(3):
-        moved = [
-            smaller(stream, target - source) if target > source else larger(stream, source - target)
+        resized = [
+            downsample(stream, target - source)
+            if target > source
+            else upsample(stream, source - target)
             for source, stream in enumerate(streams)
         ]
-        mixed.append(attention_to_channels(selective_fusion(moved)))
-    y = selective_fusion([larger(stream, source) for source, stream in enumerate(mixed)])
+        mixed.append(channel_attention(selective_fusion(resized)))
+    y = selective_fusion([upsample(stream, source) for source, stream in enumerate(mixed)])
     return keras.Model(x, layers.Add()([x, conv(3)(layers.Add()([conv(4)(x), conv(4)(y)]))]))
 
 
 def basnet():
-    """A U-Net with a picture from every level, and another one that refines the last."""
+    """A U-Net with an output at every stage, and a second one that refines the last output."""
 
-    def block(x, filters):
+    def stage(x, filters):
         return run(x, conv(filters), norm(), layers.ReLU())
 
     bilinear = {"interpolation": "bilinear", **LAST}
     x = y = keras.Input((128, 128, 3))
     skips = []
     for filters in (4, 8, 8, 8, 8):
-        y = block(y, filters)
+        y = stage(y, filters)
         skips.append(y)
         y = layers.MaxPooling2D(2, **LAST)(y)
-    y = block(y, 8)
+    y = stage(y, 8)
     sides = [(y, 32)]
     for level, skip in enumerate(skips[::-1]):
         y = layers.UpSampling2D(2, **bilinear)(y)
-        y = block(layers.Concatenate()([y, skip]), skip.shape[-1])
+        y = stage(layers.Concatenate()([y, skip]), skip.shape[-1])
         sides.append((y, 2 ** (4 - level)))
-    pictures = []
+    images = []
     for side, size in sides:
-        picture = conv(1)(side)
-        pictures.append(picture if size == 1 else layers.UpSampling2D(size, **bilinear)(picture))
-    coarse = y = pictures.pop()
-    inner = []
+        image = conv(1)(side)
+        images.append(image if size == 1 else layers.UpSampling2D(size, **bilinear)(image))
+    coarse = y = images.pop()
+    inner_skips = []
     for _ in range(3):
-        y = block(y, 4)
-        inner.append(y)
+        y = stage(y, 4)
+        inner_skips.append(y)
         y = layers.MaxPooling2D(2, **LAST)(y)
-    y = block(y, 4)
-    for skip in inner[::-1]:
+    y = stage(y, 4)
+    for skip in inner_skips[::-1]:
         y = layers.Concatenate()([layers.UpSampling2D(2, **bilinear)(y), skip])
-        y = block(y, 4)
+        y = stage(y, 4)
     refined = layers.Add()([coarse, conv(1)(y)])
-    outputs = [layers.Activation("sigmoid")(p) for p in (refined, coarse, *pictures[::-1])]
+    outputs = [layers.Activation("sigmoid")(image) for image in (refined, coarse, *images[::-1])]
     return keras.Model(x, outputs)
 
 
 def melgan():
-    """Sound from a spectrogram: transposed convolutions by 8, 8, 2 and 2, and dilated ones."""
+    """Sound from a spectrogram: transposed convolutions by 8, 8, 2, 2, dilated convolutions."""
     x = keras.Input((None, 20))
     y = layers.Conv1D(32, 7, padding="same")(x)
     for filters, size in ((16, 8), (8, 8), (4, 2), (4, 2)):
@@ -320,9 +322,9 @@ def melgan():
 
 
 def unet_3d():
-    """Volumes: pooling, and transposed convolutions of the size of their stride."""
+    """Volumes: pooling, and transposed convolutions with kernels as large as their stride."""
 
-    def block(y, filters):
+    def stage(y, filters):
         for _ in range(2):
             y = run(y, layers.Conv3D(filters, 3, **SAME), norm(), layers.ReLU())
         return y
@@ -330,18 +332,18 @@ def unet_3d():
     x = y = keras.Input((32, 32, 32, 1))
     skips = []
     for filters in (4, 8):
-        y = block(y, filters)
+        y = stage(y, filters)
         skips.append(y)
         y = layers.MaxPooling3D(2, **LAST)(y)
-    y = block(y, 16)
+    y = stage(y, 16)
     for skip in skips[::-1]:
         y = layers.Conv3DTranspose(skip.shape[-1], 2, strides=2, **SAME)(y)
-        y = block(layers.Concatenate()([y, skip]), skip.shape[-1])
+        y = stage(layers.Concatenate()([y, skip]), skip.shape[-1])
     return keras.Model(x, layers.Conv3D(2, 1, **LAST)(y))
 
 
 class LearntConstant(layers.Layer):
-    """The map that a style-based generator begins with, the same for every code."""
+    """The first map of a style-based generator, the same for every code."""
 
     def build(self, _):
         self.map = self.add_weight(shape=(1, 4, 4, 8), initializer="normal")
@@ -354,7 +356,7 @@ class LearntConstant(layers.Layer):
 
 
 class ModulatedConv2D(layers.Layer):
-    """A convolution whose inputs are scaled by a style, and whose outputs have unit variance."""
+    """A convolution with inputs scaled by a style and outputs of unit variance."""
 
     def __init__(self, filters, **options):
         super().__init__(**options)
@@ -381,7 +383,7 @@ class ModulatedConv2D(layers.Layer):
 
 
 def stylegan():
-    """A constant, styles that modulate convolutions, and enlarging followed by a blur."""
+    """A learnt constant, convolutions modulated by styles, and bilinear upsampling."""
     code = keras.Input((16,))
     style = run(code, layers.Dense(16), layers.LeakyReLU(0.2), layers.Dense(16))
     y = LearntConstant(name="constant")(style)
@@ -393,7 +395,7 @@ def stylegan():
 
 
 class SpatialAttention(layers.Layer):
-    """Every sample of a map looks at all others."""
+    """Self-attention between all samples of a map."""
 
     def __init__(self, filters, **options):
         super().__init__(**options)
@@ -429,11 +431,11 @@ class ResidualBlock(layers.Layer):
 
     def build(self, shape):
         inner = self.compute_output_shape(shape)
-        for before, normalize, convolve in zip(
+        for input_shape, normalize, convolve in zip(
             (shape, inner), self.norms, self.convolutions, strict=True
         ):
-            normalize.build(before)
-            convolve.build(before)
+            normalize.build(input_shape)
+            convolve.build(input_shape)
         self.shortcut.build(shape)
 
     def compute_output_shape(self, shape):
@@ -450,7 +452,7 @@ class ResidualBlock(layers.Layer):
 
 
 class ImageDecoder(layers.Layer):
-    """What turns the codes of latent diffusion into pictures: a list of layers."""
+    """The image decoder of latent diffusion, as a list of layers."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -473,13 +475,13 @@ class ImageDecoder(layers.Layer):
 
 
 def diffusion_decoder():
-    """A list of layers inside of a layer of its own."""
+    """A layer that holds a list of layers."""
     x = keras.Input((8, 8, 4))
     return keras.Model(x, ImageDecoder(name="decoder")(x))
 
 
 def espcn():
-    """Convolutions on the small picture, and depth to space by 3 at the end."""
+    """Convolutions at the low resolution, then depth to space by 3."""
     x = keras.Input((None, None, 1))
     y = run(x, conv(8, 5, activation="tanh"), conv(4, activation="tanh"), conv(9))
     return keras.Model(x, ops.depth_to_space(y, 3, data_format="channels_last"))
@@ -491,7 +493,7 @@ class DepthToSpace(layers.Layer):
 
 
 def edsr():
-    """Residual blocks without normalisation, and two sub-pixel convolutions by 2."""
+    """Residual connections without normalisation, and two sub-pixel convolutions by 2."""
     x = keras.Input((None, None, 3))
     start = y = conv(8)(layers.Rescaling(1 / 255)(x))
     for _ in range(3):
@@ -503,7 +505,7 @@ def edsr():
 
 
 def wgan_gp():
-    """Nearest enlarging before each convolution, and a border that is cut off."""
+    """Nearest upsampling before each convolution, and a cropped border."""
     z = keras.Input((16,))
     y = run(z, layers.Dense(4 * 4 * 16, use_bias=False), layers.Reshape((4, 4, 16)))
     for filters in (16, 8):
@@ -513,7 +515,7 @@ def wgan_gp():
 
 
 def xception_unet():
-    """Separable convolutions and pooling, then enlarging beside enlarging."""
+    """Separable convolutions and pooling, then two parallel branches that upsample."""
     x = keras.Input((160, 160, 3))
     y = run(x, conv(4, strides=2), norm(), layers.ReLU())
     for filters in (8, 12, 16):
@@ -532,7 +534,7 @@ def xception_unet():
 
 
 def srgan():
-    """Wide first and last convolutions, residual blocks, depth to space and learnt slopes."""
+    """Wide first and last convolutions, residual connections, depth to space and PReLU."""
 
     def prelu():
         return layers.PReLU(shared_axes=(1, 2))
@@ -548,7 +550,7 @@ def srgan():
 
 
 def feature_pyramid():
-    """Coarse maps are enlarged and added to finer ones; all end in the size of the picture."""
+    """Coarse maps upsampled and added to finer ones, then all to the image size."""
     x = y = keras.Input((128, 128, 3))
     maps = []
     for filters in (4, 8, 8, 8):
@@ -556,8 +558,8 @@ def feature_pyramid():
         maps.append(conv(8, 1)(y))
     merged = [maps.pop()]
     while maps:
-        above = layers.UpSampling2D(2, **LAST)(merged[-1])
-        merged.append(layers.Add()([above, maps.pop()]))
+        coarse = layers.UpSampling2D(2, **LAST)(merged[-1])
+        merged.append(layers.Add()([coarse, maps.pop()]))
     resized = [
         ops.image.resize(conv(8)(y), (64, 64), interpolation="bilinear", **LAST)
         for y in merged[:-1]
@@ -577,8 +579,7 @@ def denoiser():
     return keras.Model(x, conv(1, activation="sigmoid")(y))
 
 
-# Of an embedding, of the mean of a whole map and of the innermost map of eight levels there is
-# one sample in all of the picture.
+# An embedding, the mean of a map, and the innermost map of eight stages are single samples.
 ONE_SAMPLE = "a single sample, of which nothing repeats"
 OTHER_OUTPUT = "it leads to other outputs, and the first is measured"
 
@@ -605,12 +606,13 @@ ARCHITECTURES = {
     "melgan": Architecture(melgan, "Kumar et al. 2019", 4),
 }
 
-COLUMNS = ("model", "upsamplings", "measured", "the rest", "audit MB", "audit s")
+NOT_MEASURED = "the rest"
+COLUMNS = ("model", "upsamplings", "measured", NOT_MEASURED, "audit MB", "audit s")
 COLUMNS += ("repair MB", "repair s")
 
 
 class Peak:
-    """How many megabytes of memory this process takes at most while the context lasts."""
+    """Peak memory of this process, in megabytes, while the context lasts."""
 
     def __enter__(self):
         self.megabytes, self._done = _megabytes(), threading.Event()
@@ -634,40 +636,40 @@ def _megabytes():
 
 
 def row_of(name):
-    """Return a row of the table for one architecture, measured in this process."""
+    """Measure an architecture in this process and return its row of the table."""
     keras.utils.set_random_seed(0)
     model = ARCHITECTURES[name].build()
     with Peak() as forward:
         model(noise(model), training=False)
     row = {"model": name}
-    for question in (keras_upsampling.audit, keras_upsampling.repair):
+    for function in (keras_upsampling.audit, keras_upsampling.repair):
         start = time.perf_counter()
         with Peak() as peak:
-            answer = question(model)
-        row[f"{question.__name__} s"] = f"{time.perf_counter() - start:.1f}"
-        beyond = max(0.0, peak.megabytes - forward.megabytes)
-        row[f"{question.__name__} MB"] = f"{beyond:.0f}"
-        if question is keras_upsampling.audit:
-            row |= summary(answer, ARCHITECTURES[name])
+            result = function(model)
+        row[f"{function.__name__} s"] = f"{time.perf_counter() - start:.1f}"
+        extra = max(0.0, peak.megabytes - forward.megabytes)
+        row[f"{function.__name__} MB"] = f"{extra:.0f}"
+        if function is keras_upsampling.audit:
+            row |= summary(result, ARCHITECTURES[name])
     return row
 
 
-def summary(found, architecture):
-    """Return how many upsamplings an audit has found and measured, and what is said of the rest."""
-    count = sum(one.enlarges for one in found.layers)
-    shown = len(found.response.layers) if found.response else 0
-    expected = shown == architecture.upsamplings - architecture.unmeasured
+def summary(result, architecture):
+    """Return the numbers of upsamplings found and measured, and why others were not measured."""
+    count = sum(layer.enlarges for layer in result.layers)
+    measured = len(result.response.layers) if result.response else 0
+    expected = measured == architecture.upsamplings - architecture.unmeasured
     return {
         "upsamplings": str(count),
-        "measured": str(shown),
-        "the rest": architecture.reason if expected else "; ".join(found.not_looked_at),
+        "measured": str(measured),
+        NOT_MEASURED: architecture.reason if expected else "; ".join(result.not_looked_at),
     }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ARCHITECTURES))
-    parser.add_argument("--one", action="store_true", help="in this process, as JSON")
+    parser.add_argument("--one", action="store_true", help="measure in this process, print JSON")
     arguments = parser.parse_args()
     names = arguments.names or list(ARCHITECTURES)
     if arguments.one:
@@ -676,11 +678,11 @@ def main():
     rows = []
     for name in names:
         command = [sys.executable, "-m", "tests.auditing.models_in_the_wild", "--one", name]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            rows.append({"model": name, "the rest": f"ended with {done.returncode}"})
+        process = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if process.returncode:
+            rows.append({"model": name, NOT_MEASURED: f"exit status {process.returncode}"})
         else:
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            rows.append(json.loads(process.stdout.splitlines()[-1]))
         print(rows[-1], file=sys.stderr)
     print(f"On {keras.backend.backend()}, Keras {keras.version()}:\n")
     print(table(COLUMNS, [[row.get(column, "") for column in COLUMNS] for row in rows]))

@@ -1,3 +1,5 @@
+"""`audit_kernel` against ripples computed from the responses of layers to impulses."""
+
 import itertools
 
 import keras
@@ -22,39 +24,42 @@ LAST = {"data_format": "channels_last"}
 
 
 def jacobian(layer, shape):
-    """How much of every input is in every output, `(*inputs, *outputs)`, by trying each."""
+    """Return the derivative of every output by every input, `(*inputs, *outputs)`."""
     count = int(np.prod(shape))
     impulses = np.eye(count, dtype="float32").reshape(count, *shape)
     layer.build((None, *shape))
-    answers = to_numpy(evaluate(layer, keras.ops.convert_to_tensor(impulses)))
-    nothing = to_numpy(evaluate(layer, keras.ops.zeros((1, *shape))))
-    return (answers - nothing).reshape(*shape, *answers.shape[1:])
+    responses = to_numpy(evaluate(layer, keras.ops.convert_to_tensor(impulses)))
+    biases = to_numpy(evaluate(layer, keras.ops.zeros((1, *shape))))
+    return (responses - biases).reshape(*shape, *responses.shape[1:])
 
 
-def slow_ripple(slopes, size, shift):
-    """The definitions, of `slopes` `(*inputs, channels, *outputs, filters)`, in the middle.
+def slow_ripple(derivatives, size, shift):
+    """Compute a ripple by its definition, from the phases in the middle of the output.
 
-    Output sample `o` lies at `(o + 0.5) / size - 0.5 + shift` on the input's axis.
+    Args:
+        derivatives: The Jacobian, `(*inputs, channels, *outputs, filters)`.
+        size: Factor of the upsampling, per axis.
+        shift: Output sample `o` lies at `(o + 0.5) / size - 0.5 + shift` on the input's axis.
     """
     rank = len(size)
-    inputs, outputs = slopes.shape[:rank], slopes.shape[rank + 1 : -1]
+    inputs, outputs = derivatives.shape[:rank], derivatives.shape[rank + 1 : -1]
     gains, ramps, powers, overlap = [], [], [], {}
     for phase in itertools.product(*map(range, size)):
-        at = [n // s // 2 * s + p for n, s, p in zip(outputs, size, phase, strict=True)]
-        part = slopes[(slice(None),) * (rank + 1) + tuple(at)]
-        gain, power, met = 0, 0, 0
-        slope = np.zeros((rank, *part.shape[rank:]))
-        for place in itertools.product(*map(range, inputs)):
-            gain = gain + part[place]
-            power += (part[place] ** 2).sum()
-            met += bool(abs(part[place]).max() > 1e-6)
+        output = [n // s // 2 * s + p for n, s, p in zip(outputs, size, phase, strict=True)]
+        weights = derivatives[(slice(None),) * (rank + 1) + tuple(output)]
+        gain, power, contributing = 0, 0, 0
+        ramp = np.zeros((rank, *weights.shape[rank:]))
+        for index in itertools.product(*map(range, inputs)):
+            gain = gain + weights[index]
+            power += (weights[index] ** 2).sum()
+            contributing += bool(abs(weights[index]).max() > 1e-6)
             for axis in range(rank):
-                o = (at[axis] + 0.5) / size[axis] - 0.5 + shift
-                slope[axis] += (place[axis] - o) * part[place]
+                position = (output[axis] + 0.5) / size[axis] - 0.5 + shift
+                ramp[axis] += (index[axis] - position) * weights[index]
         gains.append(gain)
-        ramps.append(slope)
+        ramps.append(ramp)
         powers.append(power)
-        overlap[phase] = met
+        overlap[phase] = contributing
     level = np.linalg.norm(np.mean(gains, axis=0))
 
     def spread(values):
@@ -69,9 +74,9 @@ def slow_ripple(slopes, size, shift):
     }
 
 
-# Layers that enlarge, the shape to try them on, and how far the middle of the kernel is from the
-# output sample, in input samples, beyond what half-pixel centres say.
-ENLARGING = {
+# Layers that upsample, a shape of their input, and the distance between the centre of the kernel
+# and the output sample at its half-pixel centre, in input samples.
+UPSAMPLING = {
     "transposed": (layers.Conv2DTranspose(2, 3, strides=2, **LAST), (5, 5, 2), -1 / 4),
     "transposed, k=5, s=3": (layers.Conv1DTranspose(3, 5, strides=3), (7, 2), -1 / 3),
     "transposed, 3-D": (layers.Conv3DTranspose(1, 2, strides=2, **LAST), (3, 3, 3, 1), 0),
@@ -84,28 +89,28 @@ ENLARGING = {
         (9, 2),
         0,
     ),
-    "convolved with holes": (UpsampleConv1D(3, 3, 2, dilation_rate=2, **LAST), (9, 2), 0),
+    "dilated": (UpsampleConv1D(3, 3, 2, dilation_rate=2, **LAST), (9, 2), 0),
     "sub-pixel": (
         SubpixelConv2D(2, 3, (2, 3), kernel_initializer="glorot_normal", **LAST),
         (5, 5, 2),
         0,
     ),
-    "sub-pixel, alike": (SubpixelConv1D(3, 3, 4, **LAST), (7, 2), 0),
+    "sub-pixel, equal phases": (SubpixelConv1D(3, 3, 4, **LAST), (7, 2), 0),
     "bilinear additive": (BilinearAdditiveUpsampling2D((2, 3), **LAST), (5, 5, 6), 0),
     "even kernel": (UpsampleConv2D(2, 2, 2, **LAST), (5, 5, 2), 1 / 4),
 }
 
 
-@pytest.mark.parametrize("name", ENLARGING)
-def test_the_ripple_is_that_of_what_the_layer_does(name):
-    layer, shape, shift = ENLARGING[name]
-    layer = type(layer).from_config(layer.get_config())  # built anew in every test
-    slopes = jacobian(layer, shape)
-    found = audit_kernel(layer)
-    expected = slow_ripple(slopes, found.overlap.shape, shift)
+@pytest.mark.parametrize("name", UPSAMPLING)
+def test_the_ripple_matches_the_jacobian_of_an_upsampling_layer(name):
+    layer, shape, shift = UPSAMPLING[name]
+    layer = type(layer).from_config(layer.get_config())  # a new layer for every test
+    derivatives = jacobian(layer, shape)
+    result = audit_kernel(layer)
+    expected = slow_ripple(derivatives, result.overlap.shape, shift)
     for figure in ("gain", "ramp", "power"):
-        np.testing.assert_allclose(getattr(found, figure), expected[figure], rtol=0, atol=1e-5)
-    assert sorted(found.overlap.ravel().tolist()) == expected["overlap"]
+        np.testing.assert_allclose(getattr(result, figure), expected[figure], rtol=0, atol=1e-5)
+    assert sorted(result.overlap.ravel().tolist()) == expected["overlap"]
 
 
 STRIDED = {
@@ -120,18 +125,18 @@ STRIDED = {
 
 
 @pytest.mark.parametrize("name", STRIDED)
-def test_of_a_layer_that_strides_it_is_that_of_the_gradient(name):
+def test_the_ripple_matches_the_jacobian_of_the_gradient_of_a_strided_layer(name):
     layer, shape = STRIDED[name]
     layer = type(layer).from_config(layer.get_config())
-    slopes = jacobian(layer, shape)
-    found = audit_kernel(layer)
-    rank, size = len(shape) - 1, found.overlap.shape
-    # What every output hands back to every input: the inputs are what is made.
-    back = np.transpose(slopes, (*range(rank + 1, 2 * rank + 2), *range(rank + 1)))
-    expected = slow_ripple(back, size, 0)
-    np.testing.assert_allclose(found.gain, expected["gain"], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(found.power, expected["power"], rtol=0, atol=1e-5)
-    assert sorted(found.overlap.ravel().tolist()) == expected["overlap"]
+    derivatives = jacobian(layer, shape)
+    result = audit_kernel(layer)
+    rank, size = len(shape) - 1, result.overlap.shape
+    # Backpropagation computes the inputs' gradient from the outputs', by the transpose.
+    transpose = np.transpose(derivatives, (*range(rank + 1, 2 * rank + 2), *range(rank + 1)))
+    expected = slow_ripple(transpose, size, 0)
+    np.testing.assert_allclose(result.gain, expected["gain"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(result.power, expected["power"], rtol=0, atol=1e-5)
+    assert sorted(result.overlap.ravel().tolist()) == expected["overlap"]
 
 
 def subpixel_layer(filters=2, size=2, **options):
@@ -148,31 +153,31 @@ def test_a_convolution_before_depth_to_space_has_phases():
             return keras.ops.depth_to_space(layer(x), 2, data_format="channels_last")
 
     expected = slow_ripple(jacobian(Shuffled(), (6, 6, 3)), (2, 2), 0)
-    found = audit_kernel(layer, 2)
+    result = audit_kernel(layer, 2)
     for figure in ("gain", "ramp", "power"):
-        np.testing.assert_allclose(getattr(found, figure), expected[figure], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(getattr(result, figure), expected[figure], rtol=0, atol=1e-5)
 
 
 def test_the_bias_of_a_subpixel_convolution_counts():
     layer = subpixel_layer(kernel_initializer="ones")
     assert audit_kernel(layer, 2).gain == 0
     layer.bias.assign([1, 1, 1, 1, 1, 1, 1, 2])
-    # Of gains of 9 for each of 3 channels and 2 filters, one of 8 biases is off by one.
+    # The gain is 9 for each of 3 channels and 2 filters. One of 8 biases differs by one.
     expected = np.sqrt(np.mean([1 / 16, 1 / 16, 1 / 16, 9 / 16])) / np.sqrt(9**2 * 6)
     np.testing.assert_allclose(audit_kernel(layer, 2).gain, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [2, (2, 3)])
-def test_a_layer_for_subpixel_convolution_knows_its_phases_and_its_bias(size):
-    ours = SubpixelConv2D(2, 3, size, kernel_initializer="he_normal", bias_initializer="normal")
-    ours.build((None, 8, 8, 3))
-    theirs = layers.Conv2D(ours.kernel.shape[-1], 3)
-    theirs.build((None, 8, 8, 3))
-    theirs.set_weights(ours.get_weights())
-    for one, other in zip(audit_kernel(ours), audit_kernel(theirs, size), strict=True):
-        np.testing.assert_array_equal(one, other)
+def test_subpixel_layers_have_the_ripple_of_a_convolution_before_depth_to_space(size):
+    layer = SubpixelConv2D(2, 3, size, kernel_initializer="he_normal", bias_initializer="normal")
+    layer.build((None, 8, 8, 3))
+    conv = layers.Conv2D(layer.kernel.shape[-1], 3)
+    conv.build((None, 8, 8, 3))
+    conv.set_weights(layer.get_weights())
+    for figure, expected in zip(audit_kernel(layer), audit_kernel(conv, size), strict=True):
+        np.testing.assert_array_equal(figure, expected)
     with pytest.raises(ValueError, match="strides of its own"):
-        audit_kernel(ours, 4)
+        audit_kernel(layer, 4)
 
 
 @pytest.mark.parametrize(("size", "taps"), [(2, 2), (2, 3), (2, 5), (3, 3), (3, 4), (4, 4), (4, 8)])
@@ -185,13 +190,13 @@ def test_independent_taps_ripple_by_the_number_of_phases(size, taps):
         assert audit_kernel(layer, strides).gain == expected
 
 
-def test_phases_that_start_alike_have_no_ripple():
+def test_phases_with_equal_kernels_have_no_ripple():
     layer = subpixel_layer(filters=3)
-    tied = np.random.default_rng(0).normal(size=(3, 3, 3, 1, 3)).repeat(4, axis=3)
-    layer.set_weights([tied.reshape(3, 3, 3, 12), np.zeros(12)])
-    found = audit_kernel(layer, 2)
-    assert found.gain < 1e-6
-    assert found.power < 1e-6
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 1, 3)).repeat(4, axis=3)
+    layer.set_weights([kernel.reshape(3, 3, 3, 12), np.zeros(12)])
+    result = audit_kernel(layer, 2)
+    assert result.gain < 1e-6
+    assert result.power < 1e-6
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -204,38 +209,38 @@ def test_upsampling_and_convolving_has_no_ripple(rank, interpolation):
     assert audit_kernel(layer).gain < 1e-12
 
 
-def test_a_kernel_is_a_transposed_convolutions():
+def test_an_array_is_the_kernel_of_a_transposed_convolution():
     layer = layers.Conv2DTranspose(3, 4, strides=(1, 3))
     layer.build((None, 8, 8, 5))
     kernel = keras.ops.convert_to_numpy(layer.kernel)
-    for one, other in zip(audit_kernel(layer), audit_kernel(kernel, (1, 3)), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for figure, expected in zip(audit_kernel(kernel, (1, 3)), audit_kernel(layer), strict=True):
+        np.testing.assert_array_equal(figure, expected)
 
 
-def test_what_has_no_phases_is_refused():
+def test_layers_and_arrays_without_phases_raise():
     with pytest.raises(ValueError, match="keeps the size of its input and has no phases"):
         audit_kernel(subpixel_layer())
     with pytest.raises(ValueError, match=r"divisible by 9.* 8 filters"):
         audit_kernel(subpixel_layer(), 3)
-    with pytest.raises(ValueError, match="has no kernel yet; call it once"):
+    with pytest.raises(ValueError, match=r"has no kernel yet\. Call it once"):
         audit_kernel(layers.Conv2DTranspose(3, 3, strides=2))
     strided = layers.Conv2D(3, 3, strides=2)
     strided.build((None, 8, 8, 3))
     with pytest.raises(ValueError, match="strides of its own"):
         audit_kernel(strided, 4)
-    with pytest.raises(TypeError, match="No kernel of a MaxPooling2D is known"):
+    with pytest.raises(TypeError, match="MaxPooling2D, whose kernel is unknown"):
         audit_kernel(layers.MaxPooling2D())
-    with pytest.raises(ValueError, match="does not tell its stride"):
+    with pytest.raises(ValueError, match="A kernel needs its stride"):
         audit_kernel(np.ones((3, 3, 1, 1)))
-    with pytest.raises(ValueError, match=r"must hold something.* shape \(3, 3, 0, 1\)"):
+    with pytest.raises(ValueError, match=r"must not be empty.* shape \(3, 3, 0, 1\)"):
         audit_kernel(np.ones((3, 3, 0, 1)), 2)
     with pytest.raises(TypeError, match=r"`kernel` must be real numbers.*complex"):
         audit_kernel([[[[1j]]]], 2)
     with pytest.raises(TypeError, match=r"`kernel` must be real numbers.*complex128"):
         audit_kernel(1j * np.ones((3, 3, 1, 1)), 2)
-    with pytest.raises(ValueError, match=r"Received an array of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"Received: an array of shape \(3,\)"):
         audit_kernel(np.ones(3), 2)
-    with pytest.raises(TypeError, match=r"a kernel\. Received 'kernel\.npy' of type str"):
+    with pytest.raises(TypeError, match=r"a kernel\. Received: 'kernel\.npy' of type str"):
         audit_kernel("kernel.npy", 2)
     with pytest.raises(TypeError, match="`strides` must be a positive integer"):
         audit_kernel(np.ones((3, 3, 1, 1)), 2.0)

@@ -244,7 +244,9 @@ class Adversaries(keras.Model):
 @pytest.mark.parametrize("inputs", [None, np.zeros((1, 8, 8, 2), "float32")], ids=["", "inputs"])
 def test_a_model_without_a_call_names_its_parts(question, inputs):
     parts = r"`\.generator`, `\.others\[0\]`, `\.others\[1\]`"
-    with pytest.raises(ValueError, match=rf"'adversaries' has no `call`.* Adversaries; .*{parts}"):
+    with pytest.raises(
+        ValueError, match=rf"'adversaries' of type Adversaries, .* no `call`.*{parts}"
+    ):
         question(Adversaries(), inputs)
 
 

@@ -97,7 +97,7 @@ def test_every_layer_of_models_in_models_is_found():
 
 def test_subclassed_models_need_something_to_be_called_with():
     model = Subclassed()
-    with pytest.raises(ValueError, match="pass `inputs`, something that it can be called with"):
+    with pytest.raises(ValueError, match=r"input shape of .* must be known.*Pass `inputs`"):
         audit(model)
     found = audit(model, np.zeros((1, 28, 28, 1), "float32"))
     assert [layer.layer for layer in found.layers] == [
@@ -207,8 +207,8 @@ def test_what_is_not_known_is_said():
     y = layers.Resizing(4, 4, name="smaller", **LAST)(Twice(name="twice")(x))
     found = audit(keras.Model(x, y))
     assert found.not_looked_at[:2] == (
-        "twice: no kernel of a Twice is known",
-        "smaller: no kernel of a Resizing's gradient is known",
+        "twice: Twice has no known kernel",
+        "smaller: the gradient of Resizing has no known kernel",
     )
     (smaller,) = found.layers
     assert (smaller.layer, smaller.size, smaller.ripple) == ("smaller", (4, 4), None)
@@ -355,7 +355,7 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_what_is_no_model_is_refused():
-    with pytest.raises(TypeError, match="for a single layer use `audit_kernel`"):
+    with pytest.raises(TypeError, match="Use `audit_kernel` for a single layer"):
         audit(layers.Conv2DTranspose(3, 3, strides=2))
 
 

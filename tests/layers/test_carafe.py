@@ -123,6 +123,6 @@ def test_the_audit_reports_no_kernel_and_measures_no_ripple():
     layer = CARAFE2D(name="up", compressed_channels=4, data_format="channels_last")
     report = audit(keras.Sequential([keras.Input((8, 8, 8)), layer]))
     assert not report.layers
-    assert "up: no kernel of a CARAFE2D is known" in report.not_looked_at
+    assert "up: CARAFE2D has no known kernel" in report.not_looked_at
     assert report.response.period == (2, 2)
     assert report.response.ripple < 1e-5
