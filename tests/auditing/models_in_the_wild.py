@@ -579,8 +579,8 @@ def denoiser():
 
 # Of an embedding, of the mean of a whole map and of the innermost map of eight levels there is
 # one sample in all of the picture.
-ONE_SAMPLE = "a single sample, of which nothing repeats"
-OTHER_OUTPUT = "it leads to other outputs, and the first is measured"
+ONE_SAMPLE = "a single sample, so nothing repeats"
+OTHER_OUTPUT = "it leads to other outputs, and only the first is measured"
 
 ARCHITECTURES = {
     "dcgan": Architecture(dcgan, "Radford et al. 2015", 4),

@@ -72,7 +72,7 @@ def test_steps_of_nearest_are_spoken_of_where_they_stay():
     def nearest():
         return layers.UpSampling2D(2, **LAST)
 
-    alone = 'no convolution comes after it: Upsample2D(2, interpolation="linear")'
+    alone = 'no convolution follows: use Upsample2D(2, interpolation="linear")'
     assert alone in advised(nearest())
     assert alone in advised(nearest(), layers.ReLU(), layers.Conv2D(3, 1, **SAME))
     for after in (layers.Conv2D(3, 3, **SAME), layers.DepthwiseConv2D(3, **SAME)):
@@ -87,11 +87,11 @@ def test_steps_of_nearest_are_spoken_of_where_they_stay():
 def test_steps_are_explained_once():
     stack = [UpsampleConv2D(3, 3, **LAST) for _ in range(3)]
     text = str(audit(keras.Sequential([keras.Input((8, 8, 3)), *stack])))
-    assert text.count("slopes get steps") == 1
+    assert text.count("slopes become steps") == 1
     assert "linear" not in text
     smooth = UpsampleConv2D(3, 3, interpolation="linear", **LAST)
     text = str(audit(keras.Sequential([keras.Input((8, 8, 3)), smooth])))
-    assert "slopes get steps" not in text
+    assert "slopes become steps" not in text
 
 
 def test_one_advice_for_twelve_layers_is_one_line():
@@ -110,7 +110,7 @@ def test_it_says_which_of_two_figures_to_trust():
     up = layers.Conv2DTranspose(2, 3, strides=2, **SAME)
     model = keras.Sequential([keras.Input((8, 8, 3)), up])
     found = audit(model)
-    assert "Trust what was measured" in str(found)
-    assert "Trust what was measured" not in str(found._replace(response=None))
+    assert "Trust the measured figures" in str(found)
+    assert "Trust the measured figures" not in str(found._replace(response=None))
     plain = keras.Sequential([keras.Input((8, 8, 3)), UpsampleConv2D(2, 3, **LAST)])
-    assert "Trust what was measured" not in str(audit(plain))
+    assert "Trust the measured figures" not in str(audit(plain))

@@ -266,7 +266,7 @@ def test_the_copy_comes_back_whatever_the_score_does(error, monkeypatch):
 def test_why_there_is_no_score_is_said():
     small = layers.Conv2DTranspose(1, 3, strides=2, **SAME)
     found = repair(keras.Sequential([keras.Input((3, 3, 1)), small]))
-    assert "nothing long enough for a period of 2x2" in found.unscored
+    assert "a period of 2x2 does not fit into its shape" in found.unscored
     broken = keras.Sequential([keras.Input((16, 16, 1)), layers.UpSampling2D(2)])
     nan = np.full((1, 16, 16, 1), np.nan, "float32")
     assert "a NaN or an infinity" in repair(broken, nan).unscored

@@ -116,8 +116,8 @@ def test_what_a_model_does_beside_its_layers_is_not_looked_at():
     assert found.response is None
     reasons = [line for line in found.not_looked_at if "with larger maps: " in line]
     assert len(reasons) == 1
-    assert reasons[0].startswith("the answer to constants: ")
-    assert "Measured answer to constants: not measured" in str(found)
+    assert reasons[0].startswith("the response to constants: ")
+    assert "Measured response to constants: not measured" in str(found)
 
 
 def linear_decoder(taps=4):
@@ -155,7 +155,7 @@ def test_projected_kernels_answer_a_constant_by_a_constant():
     assert all(layer.ripple.gain < 1e-5 for layer in found.layers)
     # What is left are steps of slopes, which are spoken of once.
     assert not any(layer.advice for layer in found.layers)
-    assert str(found).count("slopes get steps") == 1
+    assert str(found).count("slopes become steps") == 1
 
 
 def test_the_gradient_of_noise_is_as_uneven_as_the_kernel():
@@ -180,8 +180,8 @@ def test_the_part_that_takes_any_size_is_measured_and_the_rest_is_named():
     assert found.response.period == (4, 4)
     assert found.gradient.part == "before flatten"
     assert found.not_looked_at == (
-        "the answer to constants, except after map",
-        "the gradient, except before flatten",
+        "the response to constants: only the part after map was measured",
+        "the gradient: only the part before flatten was measured",
     )
 
 
@@ -248,11 +248,11 @@ def test_advice_says_what_to_use_in_place():
         return found_in(model)[layer.name].advice
 
     transposed = advice(layers.Conv2DTranspose(3, 3, strides=2, **SAME))
-    assert "use UpsampleConv2D(3, 3, size=2) in its place" in transposed
+    assert "use UpsampleConv2D(3, 3, size=2) instead" in transposed
     assert "kernel_constraint=CheckerboardFree(2)" in transposed
     block = advice(layers.Conv2DTranspose(3, (2, 3), strides=(2, 3), **SAME))
     assert "UpsampleConv2D(3, 3, size=(2, 3))" in block
-    assert "could only copy" in block
+    assert "has no ripple only if it copies" in block
     gaps = advice(layers.Conv2DTranspose(3, 2, strides=(3, 2), **SAME))
     assert "smaller than the stride" in gaps
     assert "size=(3, 2)" in gaps
@@ -261,8 +261,8 @@ def test_advice_says_what_to_use_in_place():
     assert advice(UpsampleConv2D(3, 3, interpolation="linear", **LAST)) == ""
     assert "overlap unevenly" in advice(layers.Conv2D(3, 3, strides=2, **LAST))
     assert "convolve without strides" in advice(layers.Conv2D(3, 4, strides=2, **LAST))
-    assert "without strides, and BlurPool2D(2) behind it" in advice(layers.MaxPooling2D(**LAST))
-    assert "put BlurPool2D(2) behind it" in advice(layers.Conv2D(3, 4, strides=2, **LAST))
+    assert "without strides, and add BlurPool2D(2) after it" in advice(layers.MaxPooling2D(**LAST))
+    assert "and add BlurPool2D(2) after it" in advice(layers.Conv2D(3, 4, strides=2, **LAST))
     assert advice(BlurPool2D(2, order=2, **LAST)) == ""
     assert advice(layers.AveragePooling2D(2, **LAST)) == ""
 
@@ -279,15 +279,15 @@ def test_advice_on_subpixel_convolutions():
     depth_to_space = layers.Lambda(lambda x: ops.depth_to_space(x, 2, data_format="channels_last"))
     by_hand = said(layers.Conv2D(12, 5, **SAME), depth_to_space)
     for text in (by_hand, said(subpixel())):
-        assert "use UpsampleConv2D(3, 5, size=2) in its place" in text
+        assert "use UpsampleConv2D(3, 5, size=2) instead" in text
         assert "CheckerboardFree((2, 2), subpixel=True) as kernel_constraint" in text
-        assert "ICNR as kernel_initializer keeps the ripple out at the start only" in text
+        assert "ICNR as kernel_initializer prevents the ripple only at the start" in text
     other_order = said(layers.Conv2D(12, 5, **SAME), layers.Lambda(shuffled))
-    assert "UpsampleConv2D(3, 5, size=2) in its place" in other_order
+    assert "UpsampleConv2D(3, 5, size=2) instead" in other_order
     assert "SubpixelConv2D(3, 5, size=2) starts without the ripple" in other_order
     # At its start it is what training makes of it that can be said.
     fresh = SubpixelConv2D(3, 5, **LAST)
-    assert "as yet, training may bring a ripple: use UpsampleConv2D(3, 5" in said(fresh)
+    assert "now, but training may bring a ripple: use UpsampleConv2D(3, 5" in said(fresh)
     free = CheckerboardFree((2, 2), subpixel=True)
     half = SubpixelConv2D(3, 5, kernel_constraint=free, **LAST)
     assert "training may bring a ripple" in said(half)
@@ -317,8 +317,9 @@ def test_it_prints_and_exports():
     found = audit(autoencoder())
     text = str(found)
     for part in (
-        "Layers that enlarge:", "| decoder/up ", "Gradients of layers", "- decoder/up: use ",
-        "that repeats each 4x4", "Not looked at:\n- the answer to constants, except after map",
+        "Layers that upsample:", "| decoder/up ", "Gradients of layers", "- decoder/up: use ",
+        "repeats every 4x4 samples",
+        "Not looked at:\n- the response to constants: only the part after map was measured",
     ):  # fmt: skip
         assert part in text
     records = json.loads(found.to_json())

@@ -11,7 +11,7 @@ from keras import layers, ops
 from keras_upsampling import audit
 from keras_upsampling.auditing import sizes
 from keras_upsampling.auditing.parts import last_parts
-from keras_upsampling.auditing.runs import subject_of
+from keras_upsampling.auditing.runs import survey_part
 from keras_upsampling.auditing.survey import survey_model
 from keras_upsampling.auditing.trace import bytes_of, record_call
 
@@ -48,7 +48,7 @@ def test_one_sample_at_a_time_gives_the_same_figures(monkeypatch):
     together = audit(model)
     (subject,) = subjects(model)
     one = sizes.bytes_for(subject, (64, 64))
-    monkeypatch.setattr(sizes, "MOST_BYTES", one)
+    monkeypatch.setattr(sizes, "MAX_BYTES", one)
     apart = audit(model)
     for found, expected in zip(apart[1:3], together[1:3], strict=True):
         assert found.period == expected.period
@@ -58,7 +58,7 @@ def test_one_sample_at_a_time_gives_the_same_figures(monkeypatch):
 
 def subjects(model):
     survey = survey_model(model)
-    return [subject_of(part, survey) for part in last_parts(survey.call)]
+    return [survey_part(part, survey) for part in last_parts(survey.call)]
 
 
 def test_smaller_maps_give_the_same_answer(monkeypatch):
@@ -66,7 +66,7 @@ def test_smaller_maps_give_the_same_answer(monkeypatch):
     expected = audit(model)
     assert max(SEEN) == 64
     (subject,) = subjects(model)
-    monkeypatch.setattr(sizes, "MOST_BYTES", sizes.bytes_for(subject, (40, 40)))
+    monkeypatch.setattr(sizes, "MAX_BYTES", sizes.bytes_for(subject, (40, 40)))
     SEEN.clear()
     found = audit(model)
     assert max(SEEN) == 40
@@ -75,7 +75,7 @@ def test_smaller_maps_give_the_same_answer(monkeypatch):
 
 def test_what_needs_too_much_is_measured_in_its_own_size(monkeypatch):
     model = small_model()
-    monkeypatch.setattr(sizes, "MOST_BYTES", 0)
+    monkeypatch.setattr(sizes, "MAX_BYTES", 0)
     found = audit(model)
     assert max(SEEN) == 16
     assert found.response.period == (4, 4)
@@ -102,7 +102,7 @@ def test_a_single_sample_asks_for_no_large_maps():
     assert found.response.period == found.gradient.period == (2, 2)
     assert found.response.layers == ("up",)
     for name in ("context", "embedding"):
-        said = f"the answer to constants: {name}: its map is a single sample"
+        said = f"the response to constants: {name}: its map is a single sample"
         assert any(line.startswith(said) for line in found.not_looked_at)
     assert any("gradient: mean: its map is a single sample" in x for x in found.not_looked_at)
 
@@ -117,14 +117,14 @@ def test_deep_models_are_measured_in_their_own_size_where_larger_ones_do_not_fit
         y = layers.Conv2DTranspose(2, 4, strides=2, **SAME)(y)
         y = layers.Concatenate()([y, skip])
     model = keras.Model(x, layers.Conv2D(1, 3, **SAME)(y))
-    monkeypatch.setattr(sizes, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(sizes, "MAX_BYTES", 2**20)
     found = audit(model)
     assert max(SEEN) == 64
     assert found.response.period == (8, 8)
     assert len(found.response.layers) == 3
-    why = [line for line in found.response.left if "is not seen often enough" in line]
+    why = [line for line in found.response.left if "contain too few periods of" in line]
     assert len(why) == 2
-    assert all("larger ones: they would take more than" in line for line in why)
+    assert all("larger maps were not measured: they would take more than" in line for line in why)
 
 
 def test_codes_beside_maps_are_given_as_they_are():
@@ -207,7 +207,7 @@ def test_what_code_makes_by_functions_is_counted(subclassed):
     if subclassed:
         model = AttendingModel()
         survey = survey_model(model, np.zeros((1, 16, 16, 4), "float32"))
-        subject = subject_of(next(last_parts(survey.call)), survey)
+        subject = survey_part(next(last_parts(survey.call)), survey)
     else:
         up = layers.Conv2DTranspose(4, 3, strides=2, **SAME)
         (subject,) = subjects(keras.Model(x, up(Attending()(x))))

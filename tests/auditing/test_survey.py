@@ -129,8 +129,9 @@ def test_outputs_but_the_first_are_said_not_to_be_looked_at():
     assert found.response.layers == (found.layers[0].layer,)
     name = found.layers[1].layer
     assert found.not_looked_at == (
-        f"the answer to constants: {name}: it leads to other outputs, and the first is measured",
-        "the outputs but the first",
+        f"the response to constants: {name}: it leads to other outputs, and only the first is "
+        "measured",
+        "all outputs except the first",
     )
 
 
@@ -360,4 +361,4 @@ def test_kernels_made_of_others_are_left_and_named():
     model.get_layer("conv").enable_lora(2)
     found = repair(model)
     assert not found.moves
-    assert found.not_moved == ("conv: its kernel is made of others, as by LoRA",)
+    assert found.not_moved == ("conv: its kernel is computed from other weights, as with LoRA",)

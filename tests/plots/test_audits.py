@@ -10,14 +10,14 @@ from tests.auditing.test_report import autoencoder, linear_decoder
 def test_overlap_shows_the_counts():
     ax, *_ = plots.overlap(np.ones((3, 3, 1, 1)), 2).axes
     np.testing.assert_array_equal(ax.images[0].get_array(), np.tile([[4, 2], [2, 1]], (4, 4)))
-    assert ax.get_title() == "Made from 1 to 4 input samples"
+    assert ax.get_title() == "Input samples per output sample: 1 to 4"
     assert [text.get_text() for text in ax.texts[:4]] == ["4", "2", "4", "2"]
     layer = layers.UpSampling1D(3, name="three")
     layer.build((None, 8, 1))
     figure = plots.overlap(layer)
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), np.ones((1, 12)))
-    assert figure.axes[0].get_title() == "Made from 1 input samples each"
-    assert figure.get_suptitle() == "three: ripple of the power 0.0%"
+    assert figure.axes[0].get_title() == "Input samples per output sample: 1"
+    assert figure.get_suptitle() == "three: power ripple 0.0%"
     with pytest.raises(ValueError, match="Received a layer with 3 spatial axes"):
         plots.overlap(np.ones((3, 3, 3, 1, 1)), 2)
 
@@ -26,7 +26,7 @@ def test_the_audit_is_drawn_as_it_is():
     found = audit(autoencoder())
     figure = plots.audit(found)
     assert figure.get_suptitle() in str(found)
-    titles = ["Layers that enlarge", "Gradients of layers that make maps smaller"]
+    titles = ["Layers that upsample", "Gradients of layers that downsample"]
     assert [ax.get_title() for ax in figure.axes] == titles
     for ax, enlarges in zip(figure.axes, (True, False), strict=True):
         expected = [one for one in found.layers if one.enlarges == enlarges]
