@@ -94,13 +94,13 @@ _ADVICE: tuple[tuple[bool, tuple[Test, ...], str], ...] = (
     (
         True,
         (_is(*TRANSPOSED), _ripples("gain")),
-        _REPLACE + "; to keep it, use a kernel_size that is a multiple of {size} and "
+        _REPLACE + "; to keep the layer, use a kernel_size that is a multiple of {size} and "
         "kernel_constraint=CheckerboardFree({size}), or repair(model) after training",
     ),
     (
         True,
         (_has_phases_first, _ripples("gain")),
-        _REPLACE + "; to keep it, use CheckerboardFree({sizes}, subpixel=True) as "
+        _REPLACE + "; to keep the layer, use CheckerboardFree({sizes}, subpixel=True) as "
         "kernel_constraint and as bias_constraint, or repair(model) after training; ICNR as "
         "kernel_initializer prevents the ripple only at the start",
     ),
