@@ -70,8 +70,8 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
 
     Every transposed convolution, and every convolution followed by depth-to-space, gets the nearest
     kernel whose phases have equal sums, as from `constraints.CheckerboardFree`. A convolution
-    followed by depth-to-space also gets equal biases. The copy computes something else than the
-    model: look at its output and its loss. The more a kernel has moved, the more training the copy
+    followed by depth-to-space also gets equal biases. The outputs of the copy differ from the
+    model's: look at them, and at the loss. The more a kernel has moved, the more training the copy
     may need.
 
     Args:

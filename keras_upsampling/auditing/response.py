@@ -46,7 +46,7 @@ class Response(NamedTuple):
         rest: For the output: as `ripple`, for what does not repeat, such as effects of the borders
             that reach the middle. For the gradient: 0.
         layers: Names of the layers in that part whose patterns the ripple contains.
-        left: One sentence on each other layer: why the ripple does not contain its pattern.
+        left: For each other layer, one sentence on why the ripple does not contain its pattern.
     """
 
     part: str
@@ -106,7 +106,7 @@ def _measure_best(
             break
         reason = f"{part.model.name}, with larger maps: {refusal}"
         fixed_size.append((surveyed, refusal))
-    # Measure a part of fixed size in the model's size if that shows more layers.
+    # Prefer a part of fixed size, measured in the model's size, if that shows more layers.
     for surveyed, refusal in fixed_size:
         visible_patterns = _visible(surveyed, middle_lengths(surveyed, enlarges), enlarges)
         if _makes_maps_of_codes(surveyed.survey) or len(visible_patterns) <= count:

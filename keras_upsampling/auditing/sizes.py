@@ -22,7 +22,7 @@ from keras_upsampling.auditing.trace import Call, all_calls, leaf_calls, shapes_
 # The most memory that a measurement may take beyond the model's own forward pass, in bytes.
 MAX_BYTES = 2**30
 
-# Counts the outputs of the layers, their gradients, and as much again inside the layers.
+# For the outputs of the layers, their gradients, and as much again inside the layers.
 _COPIES = 4
 
 # By rank: how many samples per axis the smallest map in the part should have, so that its middle
@@ -130,7 +130,7 @@ def scaled_shapes(surveyed: SurveyedPart, lengths: Lengths) -> list[Lengths]:
 
 
 def patterns(surveyed: SurveyedPart, *, enlarges: bool) -> list[Pattern]:
-    """Return the patterns of a part's upsampling layers, or the gradients' of its downsampling."""
+    """Return the patterns of the upsampling layers, or of the downsampling layers' gradients."""
     survey = surveyed.survey
     measured = _ancestors(survey.call, survey.call.output_ids[:1])
     unmeasured = _ancestors(survey.call, survey.call.output_ids[1:]) - measured
@@ -233,8 +233,8 @@ def bytes_for(surveyed: SurveyedPart, lengths: Lengths) -> int:
 def _output_bytes(call: Call, rank: int, maps: set[Lengths], ratio: float) -> float:
     """Return the bytes of all outputs in a call, for maps with `ratio` times as many samples.
 
-    Counts the outputs of layers, and of the `keras.ops` functions in their code. Functions of a
-    backend's own are not seen.
+    Counts the outputs of layers, and of `keras.ops` functions in their code. Functions of the
+    backend itself are not counted.
     """
     if isinstance(call.operation, _ALL_PAIRS):
         # Attention compares all pairs of samples, in layers or inside one operation.
