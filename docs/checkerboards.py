@@ -200,7 +200,7 @@ plots.audit(found)
 # - The *measured* line is the truth about the model as it is, activations included: constants
 #   were sent through the decoder on large maps, and this share of the output repeats. Where the
 #   two differ, trust this one.
-# - The line on each layer says what to use in its place. The kernel size is the one that reaches as
+# - The line on each layer says what to use instead. The kernel size is the one that reaches as
 #   far as the transposed convolution's, with its centre on the pixel.
 #
 # The power is uneven since three taps and a stride of two do not fit: some pixels are made from
@@ -265,8 +265,8 @@ show(models, "Trained")
 
 # %% [markdown]
 # *Detected* is the share of single digits in which the pattern is certain; the *measured ripple*
-# is the answer to constants, as above. Two epochs are little, and the pattern goes on to sink with
-# more of them: set `epochs` higher to see how far.
+# is the response to constants, as above. Two epochs are little, and the pattern goes on to sink
+# with more of them: set `epochs` higher to see how far.
 #
 # ## Mending it
 #

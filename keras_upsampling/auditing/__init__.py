@@ -1,4 +1,4 @@
-"""The checkerboards of layers and models: found, measured, explained and repaired."""
+"""The audit of checkerboards: which layers make them, how strong they are, and how to fix them."""
 
 from keras_upsampling.auditing.kernels import audit_kernel
 from keras_upsampling.auditing.repairing import Move, Repaired, repair

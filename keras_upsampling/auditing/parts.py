@@ -1,4 +1,4 @@
-"""The parts of a model that take maps of any size."""
+"""The parts of a model that accept maps of any size."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from keras_upsampling.auditing.twins import paired
 
 
 class Part(NamedTuple):
-    """A part of a model, to be called with maps of other sizes if it takes them.
+    """A part of a model that may accept maps of other sizes than the model itself.
 
     Attributes:
         model: The part, or a copy of it.
-        inputs: What it takes in the model's own size, one sample of each, as
-            `keras.KerasTensor`s.
-        data_formats: Of each of them.
-        place: Where it is in the model, in words; empty for the whole.
-        is_graph: Whether it is a graph for one size, of which `resized` makes others.
-        any_size: Whether the model says that its maps may have any size.
+        inputs: Its inputs at the size of the model, one example each, as `keras.KerasTensor`s.
+        data_formats: The data format of each input.
+        place: Where the part is in the model, in words; empty for the whole model.
+        is_graph: Whether it is a graph for one size. `resize_part` makes graphs for other sizes.
+        any_size: Whether the model declares that its maps may have any size.
     """
 
     model: keras.Model
@@ -37,11 +36,15 @@ class Part(NamedTuple):
     any_size: bool
 
 
-def resized(part: Part, shapes: Sequence[Sequence[int]]) -> Part:
-    """Return a part for inputs of those shapes, each as `part.data_formats` has it.
+def resize_part(part: Part, shapes: Sequence[Sequence[int]]) -> Part:
+    """Return a part for inputs of other shapes.
+
+    Args:
+        part: The part.
+        shapes: The shape of each input, in the data format of that input.
 
     Raises:
-        ValueError: what it makes does not grow with what it is given.
+        ValueError: If the output keeps its shape although the shapes of the inputs change.
     """
     if not part.is_graph:
         return part
@@ -54,141 +57,148 @@ def resized(part: Part, shapes: Sequence[Sequence[int]]) -> Part:
         input_tensors=tree.pack_sequence_as(part.inputs, inputs),
         clone_function=lambda operation: operation,
     )
-    grows = _first(model.output).shape != _first(part.model.output).shape
+    grows = _first_tensor(model.output).shape != _first_tensor(part.model.output).shape
     if not grows and tuple(map(tuple, shapes)) != shapes_of(part.inputs):
-        raise ValueError("what it makes does not grow with what it is given")
+        raise ValueError("its output does not grow with its input")
     return part._replace(model=model)
 
 
 def last_parts(call: Call) -> Iterator[Part]:
-    """Yield what may be the longest part of a called model that ends in its output.
+    """Yield the parts of a called model that end in its output, the longest one first.
 
-    The first of them that can be called with maps of another size is that part.
+    A caller takes the first part that can be called with maps of another size.
     """
-    yield from _parts(call, _from_maps)
+    yield from _parts_of(call, _parts_to_output)
 
 
 def first_parts(call: Call) -> Iterator[Part]:
-    """Yield what may be the longest part of a called model that begins with its input."""
-    yield from _parts(call, _up_to_maps)
+    """Yield the parts of a called model that begin at its input, the longest one first."""
+    yield from _parts_of(call, _parts_from_input)
 
 
-def _parts(call: Call, of_graph: Callable[[keras.Model], Iterator[Part]]) -> Iterator[Part]:
+def _parts_of(call: Call, find_parts: Callable[[keras.Model], Iterator[Part]]) -> Iterator[Part]:
     model = call.operation
     (args, kwargs), shapes = call.arguments, shapes_of(call.arguments)
     if is_functional(model):
-        with contextlib.suppress(Exception):  # of layers of any kind
+        with contextlib.suppress(Exception):  # layers may raise any error
             any_size = any(None in shape[1:] for shape in shapes_of(inputs_of(model)))
-            for part in of_graph(_flattened(model, shapes)):
+            for part in find_parts(_flattened(model, shapes)):
                 yield part._replace(any_size=any_size)
             return
-    # What a model of another kind does is known only by calling it.
+    # What another kind of model computes is known only from calling it.
     if len(args) == 1 and not shapes_of(kwargs) and any(len(shape) >= 3 for shape in shapes):
         inputs = tree.map_structure(
             lambda x: keras.KerasTensor((1, *x.shape[1:]), dtype=x.dtype), args[0]
         )
         yield Part(model, inputs, call.data_formats, "", False, False)
-    last = of_graph is _from_maps
-    for child in call.children[::-1] if last else call.children:
-        same = child.outputs[:1] == call.outputs[:1] if last else child.inputs == call.inputs
-        if same and isinstance(child.operation, keras.Model):
-            for part in _parts(child, of_graph):
+    to_output = find_parts is _parts_to_output
+    for child in call.children[::-1] if to_output else call.children:
+        same_end = (
+            child.outputs[:1] == call.outputs[:1] if to_output else child.inputs == call.inputs
+        )
+        if same_end and isinstance(child.operation, keras.Model):
+            for part in _parts_of(child, find_parts):
                 yield part._replace(
                     place=" ".join(filter(None, [part.place, f"in {child.path[-1]}"]))
                 )
 
 
-def _from_maps(flat: keras.Model) -> Iterator[Part]:
-    yield from _between(flat.input, _first(flat.output), "")
-    for operation in _reshaping(flat):
+def _parts_to_output(flat: keras.Model) -> Iterator[Part]:
+    yield from _part_between(flat.input, _first_tensor(flat.output), "")
+    for operation in _reshaping_operations(flat):
         place = f"after {operation.name}"
-        yield from _between(operation.output, _first(flat.output), place, flat.inputs)
+        output = _first_tensor(flat.output)
+        yield from _part_between(operation.output, output, place, flat.inputs)
 
 
-def _up_to_maps(flat: keras.Model) -> Iterator[Part]:
-    yield from _between(flat.input, _first(flat.output), "")
-    for operation in _reshaping(flat)[::-1]:
-        yield from _between(flat.input, _first(operation.input), f"before {operation.name}")
+def _parts_from_input(flat: keras.Model) -> Iterator[Part]:
+    yield from _part_between(flat.input, _first_tensor(flat.output), "")
+    for operation in _reshaping_operations(flat)[::-1]:
+        place = f"before {operation.name}"
+        yield from _part_between(flat.input, _first_tensor(operation.input), place)
 
 
-def _first(tensors: Any) -> keras.KerasTensor:
+def _first_tensor(tensors: Any) -> keras.KerasTensor:
     return tree.flatten(tensors)[0]
 
 
 def _flattened(model: keras.Model, shapes: Sequence[Shape]) -> keras.Model:
-    """Return a copy of a functional model, models inside it taken apart, with its weights.
+    """Return a copy of a functional model and its weights without nested models.
 
-    It is a graph for one sample of inputs of those shapes. Sizes are never left open: some layers
-    can be asked what they would make only by calling them, with large stand-ins.
+    The copy is a graph for one example of inputs of the given shapes. All sizes are fixed: for an
+    unknown size, some layers find their output shape by a call with large stand-in inputs.
     """
-    copies: dict[int, tuple[Any, Any]] = {}
+    duplicates: dict[int, tuple[Any, Any]] = {}
 
-    def copied(operation: Any) -> Any:
+    def duplicate_of(operation: Any) -> Any:
         if is_functional(operation):
             return operation
-        if id(operation) not in copies:
-            # Functions, and layers without a `get_config`, have no copy: then it is the same again,
-            # but for the graphs that it is a part of.
-            again = object.__new__(type(operation))
-            again.__dict__.update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
+        if id(operation) not in duplicates:
+            # Functions, and layers without `get_config`, cannot be created anew: share their
+            # state, but leave the graphs that they belong to.
+            duplicate = object.__new__(type(operation))
+            duplicate.__dict__.update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
             with contextlib.suppress(Exception):
-                again = type(operation).from_config(operation.get_config())
-            copies[id(operation)] = operation, again
-        return copies[id(operation)][1]
+                duplicate = type(operation).from_config(operation.get_config())
+            duplicates[id(operation)] = operation, duplicate
+        return duplicates[id(operation)][1]
 
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(operation, keras.Sequential):
             (x,) = args
             for layer in operation.layers:
-                x = apply(copied(layer), x)
+                x = apply(duplicate_of(layer), x)
             return x
         if is_functional(operation):
-            return through(operation, args[0] if len(args) == 1 else list(args))
+            return apply_functional(operation, args[0] if len(args) == 1 else list(args))
         return of_any_size(operation, *args)(*args, **kwargs)
 
-    def through(functional: Any, inputs: Any) -> Any:
+    def apply_functional(functional: Any, inputs: Any) -> Any:
         inputs = tree.pack_sequence_as(functional.input, tree.flatten(inputs))
         return keras.models.clone_model(
-            functional, input_tensors=inputs, clone_function=copied, call_function=apply
+            functional, input_tensors=inputs, clone_function=duplicate_of, call_function=apply
         ).output
 
-    known = inputs_of(model)
-    inputs = [
+    model_inputs = inputs_of(model)
+    tensors = [
         keras.Input(batch_shape=(1, *shape[1:]), dtype=x.dtype, name=x.name)
-        for x, shape in zip(tree.flatten(known), shapes, strict=True)
+        for x, shape in zip(tree.flatten(model_inputs), shapes, strict=True)
     ]
-    given = tree.pack_sequence_as(known, inputs)
-    flat = keras.Model(given, apply(model, given))
-    for operation, again in copies.values():
-        if isinstance(operation, keras.Layer) and again is not operation:
-            for variable, twin in paired(operation.weights, again.weights, operation.name):
+    inputs = tree.pack_sequence_as(model_inputs, tensors)
+    flat = keras.Model(inputs, apply(model, inputs))
+    for operation, duplicate in duplicates.values():
+        if isinstance(operation, keras.Layer) and duplicate is not operation:
+            for variable, twin in paired(operation.weights, duplicate.weights, operation.name):
                 twin.assign(variable)
     return flat
 
 
-def _reshaping(flat: keras.Model) -> list[keras.Operation]:
-    """Return the operations before or after which there may be no map, in order."""
-    found = []
+def _reshaping_operations(flat: keras.Model) -> list[keras.Operation]:
+    """Return the operations whose input or output may not be a map, in order."""
+    reshaping = []
     for operation in flat.operations:
         if isinstance(operation, keras.layers.InputLayer):
             continue
         ranks = {len(shape) for shape in shapes_of([operation.input, operation.output])}
         if len(ranks) > 1 or isinstance(operation, (keras.layers.Reshape, keras.layers.Flatten)):
-            found.append(operation)
-    return found
+            reshaping.append(operation)
+    return reshaping
 
 
-def _between(
-    x: Any, y: keras.KerasTensor, place: str, others: Sequence[keras.KerasTensor] = ()
+def _part_between(
+    x: Any, y: keras.KerasTensor, place: str, model_inputs: Sequence[keras.KerasTensor] = ()
 ) -> Iterator[Part]:
-    """Yield the part from `x` to `y`, if they are maps; from other inputs too if it needs them."""
+    """Yield the part from `x` to `y` if both are maps.
+
+    The part also takes the model's inputs if it needs them.
+    """
     if len(y.shape) < 3 or all(len(shape) != len(y.shape) for shape in shapes_of(x)):
         return
-    for inputs in (x, [_first(x), *others]):
-        # Refused if it needs what comes before.
+    for inputs in (x, [_first_tensor(x), *model_inputs]):
+        # Keras raises if `y` depends on tensors other than these.
         with contextlib.suppress(Exception):
             part = keras.Model(inputs, y)
             formats = formats_of(graph_of(part))
-            given = tuple(formats[id(tensor)] for tensor in tree.flatten(part.input))
-            yield Part(part, part.input, given, place, True, False)
+            data_formats = tuple(formats[id(tensor)] for tensor in tree.flatten(part.input))
+            yield Part(part, part.input, data_formats, place, True, False)
             return

@@ -1,4 +1,4 @@
-"""`repair`: takes the checkerboard of constants out of a trained model, in a copy."""
+"""`repair`: removes the checkerboard of constants from a copy of a trained model."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from keras_upsampling.metrics.image_scores import checkerboard_score, mean_db
 
 
 class Move(NamedTuple):
-    """How far a kernel was moved.
+    """How far `repair` moved a kernel.
 
     Attributes:
-        layer: The layer's name, behind those of the models inside of the model that it is in.
+        layer: The layer's name, after the names of the nested models that contain it.
         gain_before: Its gain ripple, as in `audit_kernel`.
-        gain_after: The same after the move: 0 but for rounding.
+        gain_after: Its gain ripple after the move: 0 but for rounding.
         moved: Norm of the change over the norm of the kernel: 0.1 is 10 %.
     """
 
@@ -42,15 +42,15 @@ class Repaired(NamedTuple):
     """What `repair` returns. `print` shows it as a table.
 
     Attributes:
-        model: The copy.
-        moves: What was done to every layer.
-        not_moved: What was left as it is, a sentence each.
-        size: Period of the pattern that the scores are of, the longest that fits into what the
-            model makes; None where none does, or the output is no map.
-        db_before: Mean score of what the model makes, in decibels, as `metrics.Checkerboard`;
-            None likewise.
-        db_after: The same of the copy.
-        unscored: Why there are no scores; empty where there are some, or nothing that enlarges.
+        model: The repaired copy.
+        moves: How far each kernel was moved.
+        not_moved: One sentence on each layer that was left unchanged.
+        size: Period of the pattern that is scored, the longest that fits into the output. None if
+            none fits, or if the output is not a map.
+        db_before: Mean score of the model's output in decibels, as in `metrics.Checkerboard`. None
+            if there is no score.
+        db_after: The same for the copy.
+        unscored: Why there are no scores; empty if there are, or if no layer upsamples.
     """
 
     model: keras.Model
@@ -66,27 +66,28 @@ class Repaired(NamedTuple):
 
 
 def repair(model: keras.Model, inputs: Any = None) -> Repaired:
-    """Move the kernels of a trained model so that constants stay constant, in a copy of it.
+    """Return a copy of a trained model whose kernels keep constants constant.
 
-    Every transposed convolution, and every convolution that depth-to-space follows, gets the
-    nearest kernel whose phases have one sum (and of the latter, one bias), as
-    `constraints.CheckerboardFree` would have it. The model computes something else then: look at
-    what it makes, and at its loss. The more a kernel has moved, the more training it may need.
+    Every transposed convolution, and every convolution followed by depth-to-space, gets the nearest
+    kernel whose phases have equal sums, as from `constraints.CheckerboardFree`. A convolution
+    followed by depth-to-space also gets equal biases. The outputs of the copy differ from the
+    model's: look at them, and at the loss. The more a kernel has moved, the more training the copy
+    may need.
 
     Args:
-        model: A model that has been built and can be saved. It is not changed.
-        inputs: What the model is called with to score what it makes; by default maps of noise from
-            0 to 1, or normal codes. Needed for models that do not tell the shape of their input.
+        model: A built model that can be saved. It is not changed.
+        inputs: Inputs with which the output is scored; by default maps of noise from 0 to 1, or
+            normal codes. Needed for models whose input shape is not known.
 
     Returns:
         `Repaired`, which prints as a table: the copy, how far each kernel moved, and the score
         before and after.
 
     Raises:
-        TypeError: not a model.
-        ValueError: it has no `call` (the message names its parts, which can be repaired), it
-            cannot be copied (the message names the classes), or the shape of the input is not
-            known, and `inputs` are not given.
+        TypeError: If `model` is not a model.
+        ValueError: If it has no `call` (the message names its parts, which can be repaired), if it
+            cannot be copied (the message names the classes), or if the shape of its input is not
+            known and `inputs` are missing.
 
     Example:
         >>> import keras
@@ -97,77 +98,77 @@ def repair(model: keras.Model, inputs: Any = None) -> Repaired:
         (True, True)
 
     Reference:
-        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the condition that is projected onto).
+        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (the condition that the new kernels satisfy).
     """
     with random_state_kept():
-        drawn = [inputs]
+        examples = [inputs]
         if isinstance(model, keras.Model) and inputs is None:
-            drawn = _one_by_one(noise(model, batch=_EXAMPLES))
-        survey = survey_model(model, drawn[0])
-        again = copied(model, survey.call)
-        twins = survey_model(again, drawn[0])
-    moves, left = [], []
-    for name, one in _each_layer_once(survey, twins):
-        if isinstance(one.call.operation, Function):
-            left.append(f"{name}: it is a function, whose kernel is no weight of a layer")
-        elif one.has_gaps:
-            left.append(f"{name}: its kernel is smaller than its stride, {one.own_size}")
-        elif not hasattr(one.call.operation.kernel, "assign"):
-            left.append(f"{name}: its kernel is made of others, as by LoRA")
+            examples = _split_examples(noise(model, batch=_EXAMPLES))
+        survey = survey_model(model, examples[0])
+        duplicate = copied(model, survey.call)
+        duplicate_survey = survey_model(duplicate, examples[0])
+    moves, not_moved = [], []
+    for name, change in _unique_layers(survey, duplicate_survey):
+        if isinstance(change.call.operation, Function):
+            not_moved.append(f"{name}: it is a function; its kernel is not a weight of a layer")
+        elif change.has_gaps:
+            not_moved.append(f"{name}: its kernel is smaller than its stride, {change.own_size}")
+        elif not hasattr(change.call.operation.kernel, "assign"):
+            not_moved.append(f"{name}: its kernel is computed from other weights, as with LoRA")
         else:
-            moves.append(_move(name, one))
-    scores = _scores(twins, model, again, drawn)
-    return Repaired(again, tuple(moves), (*left, *survey.unknown_upsampling), *scores)
+            moves.append(_move_kernel(name, change))
+    scores = _scores(duplicate_survey, model, duplicate, examples)
+    return Repaired(duplicate, tuple(moves), (*not_moved, *survey.unknown_upsampling), *scores)
 
 
 def _outputs(model: keras.Model, inputs: Any) -> Any:
-    with keras.StatelessScope():  # seeds and counters stay where they are
+    with keras.StatelessScope():  # keep seeds and counters unchanged
         return model(inputs, training=False)
 
 
-def _each_layer_once(survey: Survey, twins: Survey) -> Iterator[tuple[str, SizeChange]]:
-    """Yield what can be projected of a copy, by its name in the model.
+def _unique_layers(survey: Survey, duplicate_survey: Survey) -> Iterator[tuple[str, SizeChange]]:
+    """Yield the copy's layers that can be projected, with their names in the model.
 
-    Layers that are called more than once come only once.
+    A layer that is called several times is yielded once.
     """
     done = set()
-    for original, one in zip(survey.changes, twins.changes, strict=True):
-        layer = one.call.operation
+    for original, change in zip(survey.changes, duplicate_survey.changes, strict=True):
+        layer = change.call.operation
         transposes = isinstance(layer, TRANSPOSED) or type(layer).__name__ == "ConvTranspose"
-        if id(layer) not in done and (one.order is not None or transposes):
+        if id(layer) not in done and (change.order is not None or transposes):
             done.add(id(layer))
-            yield name_of(original.call), one
+            yield name_of(original.call), change
 
 
-def _move(name: str, one: SizeChange) -> Move:
-    layer = one.call.operation
-    before = ops.convert_to_numpy(layer.kernel)
-    gain = _gain(one)
-    if one.order is None:
-        layer.kernel.assign(CheckerboardFree(one.own_size)(layer.kernel))
+def _move_kernel(name: str, change: SizeChange) -> Move:
+    layer = change.call.operation
+    kernel_before = ops.convert_to_numpy(layer.kernel)
+    gain_before = _gain_ripple(change)
+    if change.order is None:
+        layer.kernel.assign(CheckerboardFree(change.own_size)(layer.kernel))
     else:
-        # Phases first, then filters, is how the constraint has them.
-        order = one.order.ravel()
-        constraint = CheckerboardFree(one.own_size, subpixel=True)
+        # The constraint expects the phases before the filters.
+        order = change.order.ravel()
+        constraint = CheckerboardFree(change.own_size, subpixel=True)
         for weight in filter(lambda w: w is not None, (layer.kernel, layer.bias)):
             projected = constraint(ops.take(weight, order, axis=-1))
             weight.assign(ops.take(projected, np.argsort(order), axis=-1))
-    change = np.linalg.norm(ops.convert_to_numpy(layer.kernel) - before)
-    moved = float(change / (np.linalg.norm(before) or 1.0))
-    return Move(name, gain, _gain(one), moved)
+    distance = np.linalg.norm(ops.convert_to_numpy(layer.kernel) - kernel_before)
+    moved = float(distance / (np.linalg.norm(kernel_before) or 1.0))
+    return Move(name, gain_before, _gain_ripple(change), moved)
 
 
-def _gain(one: SizeChange) -> float:
-    layer = one.call.operation
-    if one.order is None:
+def _gain_ripple(change: SizeChange) -> float:
+    layer = change.call.operation
+    if change.order is None:
         return audit_kernel(layer).gain
-    return subpixel(layer, one.own_size, one.order).ripple().gain
+    return subpixel(layer, change.own_size, change.order).ripple().gain
 
 
-# How many examples of noise are scored, one after the other for the sake of memory.
+# How many examples of noise are scored, each by itself to save memory.
 _EXAMPLES = 8
 
-# How long what is scored may be, by rank: what is longer is cut, and the middle scored.
+# By rank, the longest axis that is scored. Of longer ones, the middle is scored.
 _LONGEST = {1: 4096, 2: 512, 3: 64}
 
 
@@ -180,49 +181,51 @@ class _Scores(NamedTuple):
     unscored: str
 
 
-def _one_by_one(inputs: Any) -> list[Any]:
-    """Return every example as a batch of its own, if they can be told apart."""
+def _split_examples(inputs: Any) -> list[Any]:
+    """Return every example as a batch, or `inputs` if their batch size is another one."""
     if any(x.shape[0] != _EXAMPLES for x in tree.flatten(inputs)):
         return [inputs]
     return [tree.map_structure(lambda x, i=i: x[i : i + 1], inputs) for i in range(_EXAMPLES)]
 
 
 def _scores(
-    survey: Survey, model: keras.Model, again: keras.Model, drawn: Sequence[Any]
+    survey: Survey, model: keras.Model, duplicate: keras.Model, examples: Sequence[Any]
 ) -> _Scores:
-    """Score what a model and its copy make, with the longest period of its patterns that fits."""
-    found = zip(survey.changes, survey.periods, strict=True)
-    periods = {period for one, period in found if one.enlarges}
+    """Score the outputs of a model and its copy, for the longest period that fits into them."""
+    changes = zip(survey.changes, survey.periods, strict=True)
+    periods = {period for change, period in changes if change.enlarges}
     if not periods:
         return _Scores(None, None, None, "")
     try:
-        shape = _images(model, drawn[0], survey.data_format).shape
-        size = _longest(periods, shape)
+        shape = _images(model, examples[0], survey.data_format).shape
+        size = _longest_period(periods, shape)
         if size is None:
             named = ", ".join(by(period) for period in sorted(periods))
-            why = f"nothing long enough for a period of {named}, its shape is {shape}"
-            return _Scores(None, None, None, why)
+            reason = f"a period of {named} does not fit into its shape {shape}"
+            return _Scores(None, None, None, reason)
         middles = [
-            [_middle(_images(each, inputs, survey.data_format), size) for inputs in drawn]
-            for each in (model, again)
+            [_middle(_images(each, inputs, survey.data_format), size) for inputs in examples]
+            for each in (model, duplicate)
         ]
-        db_before, db_after = (_mean_score(np.concatenate(one), size) for one in middles)
-    # The copy is what was asked for; whatever stops the score does not take it away.
+        db_before, db_after = (_mean_score(np.concatenate(images), size) for images in middles)
+    # Whatever stops the score, the caller still gets the copy.
     except Exception as error:
-        why = f"{type(error).__name__}: {reason_of(error)}"
-        return _Scores(None, None, None, why)
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+        return _Scores(None, None, None, reason)
     return _Scores(size, db_before, db_after, "")
 
 
 def _images(model: keras.Model, inputs: Any, data_format: str) -> np.ndarray:
-    """Return what a model makes, its channels last."""
+    """Return the first output of a model, channels last."""
     images = ops.convert_to_numpy(tree.flatten(_outputs(model, inputs))[0])
     images = np.asarray(images, dtype="float32")
     return images if data_format == "channels_last" else np.moveaxis(images, 1, -1)
 
 
-def _longest(periods: Iterable[tuple[int, ...]], shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the longest period that a score can be of."""
+def _longest_period(
+    periods: Iterable[tuple[int, ...]], shape: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """Return the longest period that can be scored in maps of that shape."""
     for size in sorted(periods, key=math.prod, reverse=True):
         scored = _scored_axes(size)
         if len(shape) == len(size) + 2 and all(
@@ -234,12 +237,12 @@ def _longest(periods: Iterable[tuple[int, ...]], shape: tuple[int, ...]) -> tupl
 
 
 def _scored_axes(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the period without a first axis of three that has none: of a film, each picture's."""
+    """Return the period without the time axis of a clip whose frames are upsampled separately."""
     return size[1:] if len(size) == 3 and size[0] == 1 else size
 
 
 def _middle(images: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Return the middle of what is too long, every picture of a film as an image."""
+    """Return the middle of long axes, and the frames of a clip as images."""
     size = _scored_axes(size)
     images = images.reshape(-1, *images.shape[-1 - len(size) :])
     for axis, s in enumerate(size, start=1):
@@ -251,8 +254,8 @@ def _middle(images: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 def _mean_score(images: np.ndarray, size: tuple[int, ...]) -> float:
     if not np.isfinite(images).all():
-        raise ValueError("what the model makes holds a NaN or an infinity")
-    # Outputs have any range.
+        raise ValueError("the output contains a NaN or an infinity")
+    # Outputs may have any range.
     data_range = float(np.ptp(images)) or 1.0
     score = checkerboard_score(
         images, _scored_axes(size), data_range=data_range, data_format="channels_last"
@@ -263,18 +266,20 @@ def _mean_score(images: np.ndarray, size: tuple[int, ...]) -> float:
 def _text(repaired: Repaired) -> str:
     head = ("layer", "gain before", "after", "moved by")
     rows = [
-        (one.layer, f"{one.gain_before:.1%}", f"{one.gain_after:.1%}", f"{one.moved:.1%}")
-        for one in repaired.moves
+        (move.layer, f"{move.gain_before:.1%}", f"{move.gain_after:.1%}", f"{move.moved:.1%}")
+        for move in repaired.moves
     ]
     lines = [table(head, rows)] if rows else ["No kernel was moved."]
     if repaired.db_before is not None and repaired.db_after is not None:
         size = by(repaired.size or ())
         scores = f"{repaired.db_before:.1f} dB before, {repaired.db_after:.1f} dB after"
-        lines += ["", f"Score of what the model makes, period {size}: {scores}"]
+        lines += ["", f"Score of the model's output, period {size}: {scores}"]
         if repaired.db_after > repaired.db_before:
-            lines.append("It has risen: what the phases do to slopes and edges outweighs the gain.")
+            lines.append(
+                "The score has risen: how the phases differ on slopes and edges outweighs the gain."
+            )
     elif repaired.unscored:
-        lines += ["", f"What the model makes has no score: {repaired.unscored}."]
+        lines += ["", f"The model's output has no score: {repaired.unscored}."]
     if repaired.not_moved:
         lines += ["", "Not moved:", *(f"- {line}" for line in repaired.not_moved)]
     return "\n".join(lines)

@@ -1,4 +1,7 @@
-"""In which sizes a part of a model is measured: what its patterns ask for, within a gigabyte."""
+"""The sizes in which a part of a model is measured: large enough for its patterns, within 1 GB.
+
+The *model's size* is the size in which the whole model was called.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,18 @@ from keras_upsampling.auditing.parts import Part
 from keras_upsampling.auditing.survey import Survey, name_of
 from keras_upsampling.auditing.trace import Call, all_calls, leaf_calls, shapes_of
 
-# What a measurement may take beyond the model's own forward pass, in bytes.
-MOST_BYTES = 2**30
+# The most memory that a measurement may take beyond the model's own forward pass, in bytes.
+MAX_BYTES = 2**30
 
-# The tensors that layers give each other, their gradients, and as much again within the layers.
+# For the outputs of the layers, their gradients, and as much again inside the layers.
 _COPIES = 4
 
-# How many samples the smallest map in the part has along an axis, by rank: enough for a middle
-# that is out of reach of the borders; and how long the largest may be for that.
-_LEAST = {1: 512, 2: 32, 3: 16}
-_MOST = {1: 16384, 2: 512, 3: 64}
+# By rank: how many samples per axis the smallest map in the part should have, so that its middle
+# is out of reach of the borders, and how long the largest map may become for that.
+_SMALLEST_MAP = {1: 512, 2: 32, 3: 16}
+_LARGEST_MAP = {1: 16384, 2: 512, 3: 64}
 
-# With so many periods in a map, the middle third of it has two.
+# The middle third of a map of 8 periods contains two of them.
 _PERIODS = 8
 
 _ALL_PAIRS = (
@@ -41,42 +44,42 @@ Lengths = tuple[int, ...]
 
 
 class Pattern(NamedTuple):
-    """What a layer's pattern is like where the part ends, or that of its gradient where it begins.
+    """The pattern of a layer in the output of a part, or of its gradient at the part's input.
 
     Attributes:
         layer: The layer's name.
-        period: In samples, along every axis.
-        hidden: Why it is not survey in maps of any size; empty if it is.
+        period: Period of the pattern in samples, per axis.
+        obstacle: Why it cannot be measured in maps of any size; empty if it can.
     """
 
     layer: str
     period: Lengths
-    hidden: str
+    obstacle: str
 
 
-class Subject(NamedTuple):
-    """A part of a model, and what a call of it in the model's own size has shown.
+class SurveyedPart(NamedTuple):
+    """A part of a model, and the survey of a call of it in the model's size.
 
     Attributes:
         part: The part.
         survey: The survey of that call.
-        own_lengths: The lengths of the largest map that it takes, in the model's own size.
+        model_lengths: Lengths of the part's largest input map in the model's size.
     """
 
     part: Part
     survey: Survey
-    own_lengths: Lengths
+    model_lengths: Lengths
 
     @property
     def rank(self) -> int:
-        """The number of axes of its maps."""
-        return len(self.own_lengths)
+        """The number of spatial axes of its maps."""
+        return len(self.model_lengths)
 
 
-def own_shapes(part: Part) -> list[Lengths]:
-    """Return the shapes of what a part takes in the model's own size, one sample of each.
+def model_shapes(part: Part) -> list[Lengths]:
+    """Return the input shapes of a part in the model's size, one example each.
 
-    The channels are the last axis of every map, whatever the data format.
+    Maps have their channels last, whatever the data format.
     """
     return [
         channels_last_shape(tuple(n or 1 for n in shape), data_format)
@@ -84,182 +87,188 @@ def own_shapes(part: Part) -> list[Lengths]:
     ]
 
 
-def own_lengths(part: Part, rank: int) -> Lengths:
-    """Return the lengths of the largest map that a part takes, in the model's own size.
+def model_lengths(part: Part, rank: int) -> Lengths:
+    """Return the lengths of a part's largest input map in the model's size.
 
     Raises:
-        ValueError: it takes no maps of that rank, or has more axes than three.
+        ValueError: If `rank` is above 3, or the part has no input maps of that rank.
     """
-    if rank not in _LEAST:
+    if rank not in _SMALLEST_MAP:
         raise ValueError(f"maps of {rank} axes are not measured")
-    lengths = [shape[1:-1] for shape in own_shapes(part) if len(shape) == rank + 2]
+    lengths = [shape[1:-1] for shape in model_shapes(part) if len(shape) == rank + 2]
     if not lengths:
-        raise ValueError("what it takes and what it makes have not the same axes")
+        raise ValueError("its input and its output have different numbers of axes")
     return max(lengths, key=math.prod)
 
 
-def shapes_at(subject: Subject, lengths: Lengths) -> list[Lengths]:
-    """Return the shapes of the inputs for which the largest map has those lengths.
-
-    As `own_shapes`.
+def scaled_shapes(surveyed: SurveyedPart, lengths: Lengths) -> list[Lengths]:
+    """Return the input shapes, channels last, for which the largest input map has `lengths`.
 
     Raises:
-        ValueError: the other maps cannot be scaled alike.
+        ValueError: If another input map cannot be scaled by the same factors.
     """
     shapes = []
-    for shape in own_shapes(subject.part):
-        here = shape[1:-1] if len(shape) == subject.rank + 2 else ()
-        # A single sample beside a map, such as an embedding, belongs to all of the map.
-        if not here or max(here) == 1 < max(subject.own_lengths):
+    for shape in model_shapes(surveyed.part):
+        map_lengths = shape[1:-1] if len(shape) == surveyed.rank + 2 else ()
+        # A single sample next to a map, such as an embedding, belongs to the whole map.
+        if not map_lengths or max(map_lengths) == 1 < max(surveyed.model_lengths):
             shapes.append(shape)
             continue
         scaled = [
-            Fraction(n * length, own)
-            for n, length, own in zip(here, lengths, subject.own_lengths, strict=True)
+            Fraction(n * length, model_length)
+            for n, length, model_length in zip(
+                map_lengths, lengths, surveyed.model_lengths, strict=True
+            )
         ]
         if any(n.denominator > 1 for n in scaled):
             raise ValueError(
-                f"its inputs, of {here} and {subject.own_lengths}, cannot be scaled alike"
+                f"its inputs of {map_lengths} and {surveyed.model_lengths} cannot be scaled by "
+                "the same factors"
             )
         shapes.append((1, *map(int, scaled), shape[-1]))
     return shapes
 
 
-def patterns(subject: Subject, *, enlarges: bool) -> list[Pattern]:
-    """Return the patterns of all layers of a part that enlarge, or of the gradients of others."""
-    survey = subject.survey
-    measured = _origins(survey.call, survey.call.output_ids[:1])
-    elsewhere = _origins(survey.call, survey.call.output_ids[1:]) - measured
-    found = []
-    for one, period in zip(survey.changes, survey.periods, strict=True):
-        if one.enlarges != enlarges or len(period) != subject.rank:
+def patterns(surveyed: SurveyedPart, *, enlarges: bool) -> list[Pattern]:
+    """Return the patterns of the upsampling layers, or of the downsampling layers' gradients."""
+    survey = surveyed.survey
+    measured = _ancestors(survey.call, survey.call.output_ids[:1])
+    unmeasured = _ancestors(survey.call, survey.call.output_ids[1:]) - measured
+    layer_patterns = []
+    for change, period in zip(survey.changes, survey.periods, strict=True):
+        if change.enlarges != enlarges or len(period) != surveyed.rank:
             continue
-        step = one.step
+        step = change.step
         small = step.inputs[0] if enlarges else step.outputs[0]
-        # Where sizes are not fixed, a single sample is only what this size left of a map.
-        single = max(lengths_of(small, "channels_last")) == 1 < max(subject.own_lengths)
-        hidden = ""
-        if single and not subject.part.any_size:
-            hidden = "its map is a single sample, of which nothing repeats"
-        elif elsewhere.intersection(step.output_ids):
-            hidden = "it leads to other outputs, and the first is measured"
-        found.append(Pattern(name_of(one.call), period, hidden))
-    return found
+        # With `any_size`, a single sample is only what the model's size left of a map.
+        is_single = max(lengths_of(small, "channels_last")) == 1 < max(surveyed.model_lengths)
+        obstacle = ""
+        if is_single and not surveyed.part.any_size:
+            obstacle = "its map is a single sample, so nothing repeats"
+        elif unmeasured.intersection(step.output_ids):
+            obstacle = "it leads to other outputs, and only the first is measured"
+        layer_patterns.append(Pattern(name_of(change.call), period, obstacle))
+    return layer_patterns
 
 
-def _origins(call: Call, outputs: tuple[int, ...]) -> set[int]:
-    """Return the numbers of all tensors that some outputs are made from, and their own."""
-    steps = [one for one in all_calls(call) if one is not call]
+def _ancestors(call: Call, outputs: tuple[int, ...]) -> set[int]:
+    """Return the numbers of `outputs`, and of all tensors that they are computed from."""
+    steps = [step for step in all_calls(call) if step is not call]
     same = aliases(list(leaf_calls(call)), call)
-    known = set(outputs)
-    before = 0
-    while before < len(known):
-        before = len(known)
-        known |= {same[tensor] for tensor in known & same.keys()}
+    ancestors = set(outputs)
+    previous_count = 0
+    while previous_count < len(ancestors):
+        previous_count = len(ancestors)
+        ancestors |= {same[tensor] for tensor in ancestors & same.keys()}
         for step in reversed(steps):
-            if known.intersection(step.output_ids):
-                known.update(step.input_ids)
-    return known
+            if ancestors.intersection(step.output_ids):
+                ancestors.update(step.input_ids)
+    return ancestors
 
 
-def unknown_ratio(subject: Subject, *, enlarges: bool) -> Lengths:
-    """Return by how much what is not known may enlarge: the smallest map tells."""
-    survey = subject.survey
+def unknown_factors(surveyed: SurveyedPart, *, enlarges: bool) -> Lengths:
+    """Return the largest factor, per axis, by which unknown layers may change the size.
+
+    It is the ratio of the longest map to the shortest. It is 1 if all layers are known.
+    """
+    survey = surveyed.survey
     if not survey.unknown_upsampling and not survey.notes:
-        return (1,) * subject.rank
-    ends = lengths_of(survey.call.outputs[0], "channels_last") if enlarges else subject.own_lengths
+        return (1,) * surveyed.rank
+    output_lengths = lengths_of(survey.call.outputs[0], "channels_last")
+    longest = output_lengths if enlarges else surveyed.model_lengths
     maps = [
         lengths
-        for one in leaf_calls(survey.call)
-        for lengths in (lengths_of(other, "channels_last") for other in one.inputs + one.outputs)
-        if len(lengths) == len(ends)
+        for call in leaf_calls(survey.call)
+        for lengths in (lengths_of(shape, "channels_last") for shape in call.inputs + call.outputs)
+        if len(lengths) == len(longest)
     ]
-    # A single sample is a mean over the map, as in attention to channels.
-    least = [min([n for n in axis if n > 1] or [1]) for axis in zip(ends, *maps, strict=True)]
-    return tuple(max(1, round(n / m)) for n, m in zip(ends, least, strict=True))
+    # Skip single samples: they are means over a map, as in channel attention.
+    shortest = [min([n for n in axis if n > 1] or [1]) for axis in zip(longest, *maps, strict=True)]
+    return tuple(max(1, round(n / m)) for n, m in zip(longest, shortest, strict=True))
 
 
-def larger_sizes(subject: Subject) -> Iterator[Lengths]:
-    """Yield sizes in which the smallest map still has a middle, the best one first.
+def larger_sizes(surveyed: SurveyedPart) -> Iterator[Lengths]:
+    """Yield lengths at which the smallest map still has a middle, the best ones first.
 
-    Some models take any multiple of what their layers divide by; others only multiples of their
-    own size.
+    Some models accept any multiple of the factors of their layers. Others accept only multiples of
+    their own size.
     """
-    rank, own = subject.rank, subject.own_lengths
-    larger, smaller = (
+    rank, model_lengths = surveyed.rank, surveyed.model_lengths
+    up, down = (
         max(
-            max(unknown_ratio(subject, enlarges=enlarges)),
-            *(max(one.period) for one in patterns(subject, enlarges=enlarges) if not one.hidden),
+            max(unknown_factors(surveyed, enlarges=enlarges)),
+            *(max(p.period) for p in patterns(surveyed, enlarges=enlarges) if not p.obstacle),
             1,
         )
         for enlarges in (True, False)
     )
-    wanted = smaller * max(_PERIODS, min(_LEAST[rank], _MOST[rank] // max(larger, smaller)))
-    least = min(smaller * _PERIODS, max(own) + 1)
-    squares = [(length,) * rank for length in range(wanted, least - 1, -smaller)]
-    multiples = [tuple(n * times for n in own) for times in range(-(-wanted // max(own)), 1, -1)]
+    wanted = down * max(_PERIODS, min(_SMALLEST_MAP[rank], _LARGEST_MAP[rank] // max(up, down)))
+    least = min(down * _PERIODS, max(model_lengths) + 1)
+    squares = [(length,) * rank for length in range(wanted, least - 1, -down)]
+    most_times = -(-wanted // max(model_lengths))
+    multiples = [tuple(n * times for n in model_lengths) for times in range(most_times, 1, -1)]
     for sizes in (squares, multiples):
-        yield from [size for size in sizes if fits(subject, size)][:1]
+        yield from [size for size in sizes if fits(surveyed, size)][:1]
 
 
-def fits(subject: Subject, lengths: Lengths, batch: int = 1) -> bool:
-    """Return whether so many samples of that size can be measured at once."""
-    return batch * bytes_for(subject, lengths) <= MOST_BYTES
+def fits(surveyed: SurveyedPart, lengths: Lengths, batch: int = 1) -> bool:
+    """Return whether `batch` examples of that size can be measured at once."""
+    return batch * bytes_for(surveyed, lengths) <= MAX_BYTES
 
 
-def bytes_for(subject: Subject, lengths: Lengths) -> int:
-    """Return how much memory one sample of that size would take, from what its own size takes."""
-    call = subject.survey.call
-    ratio = math.prod(lengths) / math.prod(subject.own_lengths)
-    count = max(1, call.inputs[0][0] or 1)
+def bytes_for(surveyed: SurveyedPart, lengths: Lengths) -> int:
+    """Return the memory for one example of that size, estimated from the model's size."""
+    call = surveyed.survey.call
+    ratio = math.prod(lengths) / math.prod(surveyed.model_lengths)
+    batch = max(1, call.inputs[0][0] or 1)
     maps = {
         lengths_of(shape, "channels_last")
-        for one in all_calls(call)
-        for shape in (*one.inputs, *one.outputs)
-        if len(shape) == subject.rank + 2
+        for each_call in all_calls(call)
+        for shape in (*each_call.inputs, *each_call.outputs)
+        if len(shape) == surveyed.rank + 2
     }
-    return math.ceil(_COPIES * _held(call, subject.rank, maps, ratio) / count)
+    return math.ceil(_COPIES * _output_bytes(call, surveyed.rank, maps, ratio) / batch)
 
 
-def _held(call: Call, rank: int, maps: set[Lengths], ratio: float) -> float:
-    """Return the bytes of all that layers give each other, in maps `ratio` times as large.
+def _output_bytes(call: Call, rank: int, maps: set[Lengths], ratio: float) -> float:
+    """Return the bytes of all outputs in a call, for maps with `ratio` times as many samples.
 
-    And of what their own code makes by functions of `keras.ops`. What it makes by a backend's own
-    functions is not known.
+    Counts the outputs of layers, and of `keras.ops` functions in their code. Functions of the
+    backend itself are not counted.
     """
     if isinstance(call.operation, _ALL_PAIRS):
-        # Each sample is compared with each, whether by layers or inside of one operation.
+        # Attention compares all pairs of samples, in layers or inside one operation.
         tokens = math.prod(n or 1 for n in call.inputs[0][1:-1])
         heads = getattr(call.operation, "num_heads", 1)
-        inside = sum(one.size for one in all_calls(call)) + 4 * heads * tokens**2
+        inside = sum(each_call.size for each_call in all_calls(call)) + 4 * heads * tokens**2
         return inside * ratio**2
-    held = sum(size * ratio ** _growth(shape, maps) for shape, size in call.inside)
+    total = sum(size * ratio ** _growth_exponent(shape, maps) for shape, size in call.inside)
     if not call.children:
-        made_maps = any(len(shape) == rank + 2 for shape in call.outputs)
-        tokens_only = not made_maps and any(len(shape) > 2 for shape in call.outputs)
-        return held + call.size * (ratio**2 if tokens_only else ratio if made_maps else 1)
-    # What none of its children made, its own code did.
+        has_maps = any(len(shape) == rank + 2 for shape in call.outputs)
+        only_tokens = not has_maps and any(len(shape) > 2 for shape in call.outputs)
+        return total + call.size * (ratio**2 if only_tokens else ratio if has_maps else 1)
+    # The call's own code made the tensors that no child returned.
     known = {tensor for child in call.children for tensor in child.output_ids}.union(call.input_ids)
-    numbers = sum(map(_numbers, call.outputs)) or 1
-    held += sum(
-        call.size * _numbers(shape) / numbers * ratio ** _growth(shape, maps)
+    value_count = sum(map(_value_count, call.outputs)) or 1
+    total += sum(
+        call.size * _value_count(shape) / value_count * ratio ** _growth_exponent(shape, maps)
         for shape, tensor in zip(call.outputs, call.output_ids, strict=True)
         if tensor not in known
     )
-    return held + sum(_held(child, rank, maps, ratio) for child in call.children)
+    return total + sum(_output_bytes(child, rank, maps, ratio) for child in call.children)
 
 
-def _numbers(shape: Shape) -> int:
+def _value_count(shape: Shape) -> int:
     return math.prod(n or 1 for n in shape)
 
 
-def _growth(shape: Shape, maps: set[Lengths]) -> int:
-    """Return how often the samples of a map are in a shape: twice, if each meets each."""
+def _growth_exponent(shape: Shape, maps: set[Lengths]) -> int:
+    """Return the power of the map's area with which a tensor grows: 2 for all pairs of samples."""
     if shape[1:-1] in maps or shape[2:] in maps:
         return 1
     return max(1, min(2, max((shape.count(math.prod(n)) for n in maps if max(n) > 1), default=1)))
 
 
-def repeats(lengths: Sequence[int], period: Sequence[int]) -> bool:
-    """Return whether maps of those lengths hold two periods along every axis."""
+def holds_two_periods(lengths: Sequence[int], period: Sequence[int]) -> bool:
+    """Return whether maps of those lengths contain two periods along every axis."""
     return all(2 * s <= n or s == 1 for n, s in zip(lengths, period, strict=True))

@@ -580,8 +580,8 @@ def denoiser():
 
 
 # An embedding, the mean of a map, and the innermost map of eight stages are single samples.
-ONE_SAMPLE = "a single sample, of which nothing repeats"
-OTHER_OUTPUT = "it leads to other outputs, and the first is measured"
+ONE_SAMPLE = "a single sample, so nothing repeats"
+OTHER_OUTPUT = "it leads to other outputs, and only the first is measured"
 
 ARCHITECTURES = {
     "dcgan": Architecture(dcgan, "Radford et al. 2015", 4),

@@ -1,4 +1,4 @@
-"""What the audit recommends: kernels that fit, and every opinion once."""
+"""The advice of the audit: replacement kernels that reach as far, and each advice printed once."""
 
 import re
 
@@ -16,101 +16,101 @@ SAME = {"padding": "same", "data_format": "channels_last"}
 LAST = {"data_format": "channels_last"}
 
 
-def advised(*stack, channels=4, rank=2):
-    """Return the advice on the first layer of a stack that changes sizes."""
+def first_advice(*stack, channels=4, rank=2):
+    """Return the advice on the first layer of a stack that upsamples or downsamples."""
     model = keras.Sequential([keras.Input((*(8,) * rank, channels)), *stack])
     return advice(survey_model(model).changes[0])
 
 
 def advised_taps(taps, size):
-    """Return the kernel size that takes the place of a transposed convolution's, one axis."""
-    text = advised(layers.Conv1DTranspose(3, taps, strides=size, **SAME), rank=1)
+    """Return the advised replacement for the kernel size of a `Conv1DTranspose`."""
+    text = first_advice(layers.Conv1DTranspose(3, taps, strides=size, **SAME), rank=1)
     return int(re.search(r"UpsampleConv1D\(3, (\d+), size=\d+\)", text)[1])
 
 
-def reached(layer, length=31):
-    """Return which output samples a layer of ones makes of a single one in the middle."""
+def reached_samples(layer, length=31):
+    """Return the indices of the output samples that a unit impulse in the middle reaches."""
     signal = np.zeros((1, length, 1), "float32")
     signal[:, length // 2] = 1
     return np.flatnonzero(np.abs(to_numpy(layer(signal))[0, :, 0]) > 1e-6)
 
 
-def reached_on_paper(taps, size, length=31):
-    """The same of repeating and convolving, by NumPy alone."""
+def expected_samples(taps, size, length=31):
+    """Return the same for `np.repeat` followed by `np.convolve` with a kernel of ones."""
     signal = np.zeros(length)
     signal[length // 2] = 1
     return np.flatnonzero(np.convolve(np.repeat(signal, size), np.ones(taps), "same"))
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 8])
-@pytest.mark.parametrize("more", range(-2, 9))
-def test_the_advised_kernel_reaches_as_far_about_the_same_centre(size, more):
-    taps = size + more
+@pytest.mark.parametrize("excess", range(-2, 9))
+def test_the_advised_kernel_reaches_as_far_about_the_same_centre(size, excess):
+    taps = size + excess
     if taps < 1:
         return
     advised = advised_taps(taps, size)
     options = {"use_bias": False, "kernel_initializer": "ones", **SAME}
-    ours = reached(UpsampleConv1D(1, advised, size=size, **options))
-    np.testing.assert_array_equal(ours, reached_on_paper(advised, size))
-    # The picture is not shifted: what is made lies about where the sample lies.
-    assert np.mean(ours) == size * (31 // 2) + (size - 1) / 2
-    if more > 0 and more % 2 == 0:
-        theirs = reached(layers.Conv1DTranspose(1, taps, strides=size, **options))
-        np.testing.assert_array_equal(ours, theirs)
+    reached = reached_samples(UpsampleConv1D(1, advised, size=size, **options))
+    np.testing.assert_array_equal(reached, expected_samples(advised, size))
+    # The image is not shifted: the samples are centred on the impulse.
+    assert np.mean(reached) == size * (31 // 2) + (size - 1) / 2
+    if excess > 0 and excess % 2 == 0:
+        transposed = reached_samples(layers.Conv1DTranspose(1, taps, strides=size, **options))
+        np.testing.assert_array_equal(reached, transposed)
     else:
-        assert advised == min(n for n in (3, 5, 7, 9) if n >= more + 1)
+        assert advised == min(n for n in (3, 5, 7, 9) if n >= excess + 1)
 
 
 def test_every_axis_has_its_own_taps():
-    text = advised(layers.Conv2DTranspose(3, (16, 3), strides=(8, 1), **SAME))
+    text = first_advice(layers.Conv2DTranspose(3, (16, 3), strides=(8, 1), **SAME))
     assert "UpsampleConv2D(3, (9, 3), size=(8, 1))" in text
-    text = advised(layers.Conv2DTranspose(3, (4, 1), strides=(2, 1), **SAME))
+    text = first_advice(layers.Conv2DTranspose(3, (4, 1), strides=(2, 1), **SAME))
     assert "UpsampleConv2D(3, (3, 1), size=(2, 1))" in text
 
 
-def test_steps_of_nearest_are_spoken_of_where_they_stay():
+def test_steps_of_nearest_are_mentioned_only_if_no_convolution_follows():
     def nearest():
         return layers.UpSampling2D(2, **LAST)
 
-    alone = 'no convolution comes after it: Upsample2D(2, interpolation="linear")'
-    assert alone in advised(nearest())
-    assert alone in advised(nearest(), layers.ReLU(), layers.Conv2D(3, 1, **SAME))
+    advice_on_steps = 'no convolution follows: use Upsample2D(2, interpolation="linear")'
+    assert advice_on_steps in first_advice(nearest())
+    assert advice_on_steps in first_advice(nearest(), layers.ReLU(), layers.Conv2D(3, 1, **SAME))
     for after in (layers.Conv2D(3, 3, **SAME), layers.DepthwiseConv2D(3, **SAME)):
-        assert advised(nearest(), layers.ReLU(), after) == ""
-    assert advised(UpsampleConv2D(3, 3, **LAST)) == ""
+        assert first_advice(nearest(), layers.ReLU(), after) == ""
+    assert first_advice(UpsampleConv2D(3, 3, **LAST)) == ""
     x = keras.Input((8, 2))
     y = Upsample1D(2, **LAST)(x)
-    both = layers.Concatenate()([y, layers.Conv1D(2, 3, **SAME)(y)])
-    assert advice(survey_model(keras.Model(x, both)).changes[0]) == ""
+    joined = layers.Concatenate()([y, layers.Conv1D(2, 3, **SAME)(y)])
+    assert advice(survey_model(keras.Model(x, joined)).changes[0]) == ""
 
 
 def test_steps_are_explained_once():
     stack = [UpsampleConv2D(3, 3, **LAST) for _ in range(3)]
     text = str(audit(keras.Sequential([keras.Input((8, 8, 3)), *stack])))
-    assert text.count("slopes get steps") == 1
+    assert text.count("slopes become steps") == 1
     assert "linear" not in text
     smooth = UpsampleConv2D(3, 3, interpolation="linear", **LAST)
     text = str(audit(keras.Sequential([keras.Input((8, 8, 3)), smooth])))
-    assert "slopes get steps" not in text
+    assert "slopes become steps" not in text
 
 
 def test_one_advice_for_twelve_layers_is_one_line():
     x = keras.Input((8, 8, 1))
     pools = [layers.MaxPooling2D(2, name=f"pool{i}", **SAME) for i in range(12)]
-    found = audit(keras.Model(x, layers.Add()([pool(x) for pool in pools])))
-    assert len({one.advice for one in found.layers}) == 1
-    (line,) = [line for line in str(found).splitlines() if line.startswith("- pool")]
+    result = audit(keras.Model(x, layers.Add()([pool(x) for pool in pools])))
+    assert len({layer.advice for layer in result.layers}) == 1
+    (line,) = [line for line in str(result).splitlines() if line.startswith("- pool")]
     assert line.startswith("- pool0, pool1, pool2 and 9 more (12 layers): its gradient ")
     shared = layers.MaxPooling2D(2, name="pool", **SAME)
-    twice = str(audit(keras.Sequential([keras.Input((8, 8, 1)), shared, layers.ReLU(), shared])))
-    assert "- pool: its gradient " in twice
+    text = str(audit(keras.Sequential([keras.Input((8, 8, 1)), shared, layers.ReLU(), shared])))
+    assert "- pool: its gradient " in text
 
 
-def test_it_says_which_of_two_figures_to_trust():
+def test_the_report_says_which_figure_to_trust():
     up = layers.Conv2DTranspose(2, 3, strides=2, **SAME)
     model = keras.Sequential([keras.Input((8, 8, 3)), up])
-    found = audit(model)
-    assert "Trust what was measured" in str(found)
-    assert "Trust what was measured" not in str(found._replace(response=None))
-    plain = keras.Sequential([keras.Input((8, 8, 3)), UpsampleConv2D(2, 3, **LAST)])
-    assert "Trust what was measured" not in str(audit(plain))
+    result = audit(model)
+    assert "Trust the measured figures" in str(result)
+    assert "Trust the measured figures" not in str(result._replace(response=None))
+    without_ripple = keras.Sequential([keras.Input((8, 8, 3)), UpsampleConv2D(2, 3, **LAST)])
+    assert "Trust the measured figures" not in str(audit(without_ripple))

@@ -270,7 +270,7 @@ def test_functions_in_a_model_are_surveyed():
     repaired = repair(model, x)
     assert [move.layer for move in repaired.moves] == ["conv"]
     assert repaired.not_moved == (
-        "conv_transpose: it is a function, whose kernel is no weight of a layer",
+        "conv_transpose: it is a function; its kernel is not a weight of a layer",
     )
 
 

@@ -22,11 +22,11 @@ def test_every_upsampling_is_measured_or_has_a_reason(name):
     assert sum(architecture.reason in line for line in response.left) == architecture.unmeasured
 
 
-# Without the largest two, for time: `python -m tests.auditing.models_in_the_wild` runs them.
+# The two largest take too long here. `python -m tests.auditing.models_in_the_wild` runs them.
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("pix2pix", "cyclegan")])
 def test_every_architecture_is_repaired(name):
     model = ARCHITECTURES[name].build()
-    repaired = repair(model)
-    assert all(move.gain_after < 1e-4 for move in repaired.moves)
-    assert repaired.model.count_params() == model.count_params()
-    assert repaired.db_before is not None or repaired.unscored
+    result = repair(model)
+    assert all(move.gain_after < 1e-4 for move in result.moves)
+    assert result.model.count_params() == model.count_params()
+    assert result.db_before is not None or result.unscored

@@ -129,8 +129,9 @@ def test_all_outputs_but_the_first_are_named_as_not_looked_at():
     assert result.response.layers == (result.layers[0].layer,)
     name = result.layers[1].layer
     assert result.not_looked_at == (
-        f"the answer to constants: {name}: it leads to other outputs, and the first is measured",
-        "the outputs but the first",
+        f"the response to constants: {name}: it leads to other outputs, and only the first is "
+        "measured",
+        "all outputs except the first",
     )
 
 
@@ -362,4 +363,4 @@ def test_kernels_with_lora_are_not_moved_but_named():
     model.get_layer("conv").enable_lora(2)
     repaired = repair(model)
     assert not repaired.moves
-    assert repaired.not_moved == ("conv: its kernel is made of others, as by LoRA",)
+    assert repaired.not_moved == ("conv: its kernel is computed from other weights, as with LoRA",)
