@@ -87,7 +87,7 @@ def test_what_is_given_is_not_changed():
 
 
 @pytest.mark.parametrize(
-    ("shape", "data_format", "mend"),
+    ("shape", "data_format", "remedy"),
     [
         ((40, 30, 3), "channels_last", r"images\[None\]"),
         ((30, 36, 1), "channels_last", r"images\[None\]"),
@@ -97,10 +97,10 @@ def test_what_is_given_is_not_changed():
         ((5, 28, 28), "channels_first", r"images\[:, None\]"),
     ],
 )
-def test_what_could_be_pictures_without_an_axis_is_refused(shape, data_format, mend):
+def test_what_could_be_pictures_without_an_axis_is_refused(shape, data_format, remedy):
     x = np.random.default_rng(0).normal(0.5, 0.1, shape)
     for measure in (checkerboard_score, detect_stride):
-        with pytest.raises(ValueError, match=rf"could be .*pass {mend}\. If they are a batch of"):
+        with pytest.raises(ValueError, match=rf"could be .*pass {remedy}\. If they are a batch of signals, pass"):
             measure(x, data_format=data_format)
     found = checkerboard_score(x, (2,), data_format=data_format)
     asked = detect_stride(x, data_format=data_format, rank=1).levels[2]
@@ -154,10 +154,10 @@ def test_tensors_of_half_precision_are_measured():
 def small_blocks(longest, most, block):
     """Limits so low that small maps are large."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harmonics, "_LONGEST", longest)
-        patch.setattr(harmonics, "MOST_SAMPLES", most)
-        patch.setattr(blockwise, "MOST_SAMPLES", most)
-        patch.setattr(blocks_of_maps, "BLOCK", block)
+        patch.setattr(harmonics, "_MAX_LENGTH", longest)
+        patch.setattr(harmonics, "MAX_SAMPLES", most)
+        patch.setattr(blockwise, "MAX_SAMPLES", most)
+        patch.setattr(blocks_of_maps, "REGION_SAMPLES", block)
         yield
 
 
@@ -278,9 +278,9 @@ def test_bad_values_are_refused_by_name():
             measure(np.array([["one"]]))
     with pytest.raises(TypeError, match=r"`reference` must be real numbers.*complex128"):
         checkerboard_score(x, 2, reference=1j * x, data_format="channels_last")
-    with pytest.raises(ValueError, match=r"\(24, 24\); one grey picture is"):
+    with pytest.raises(ValueError, match=r"\(24, 24\)\. Use .* for one grey image"):
         detect_stride(x[0, ..., 0])
-    with pytest.raises(ValueError, match="`images` must hold something"):
+    with pytest.raises(ValueError, match="`images` must not be empty"):
         detect_stride(np.float32(1))
-    with pytest.raises(ValueError, match=r"`images` must hold something"):
+    with pytest.raises(ValueError, match=r"`images` must not be empty"):
         checkerboard_score(x[:0], 2)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_upsampling.maths.harmonics import MeanRatio, harmonics, shortest_length
-from keras_upsampling.ops._checkerboard.chance import chance_of
+from keras_upsampling.ops._checkerboard.chance import f_survival
 from keras_upsampling.ops._checkerboard.score import CheckerboardScore
 from keras_upsampling.ops.checkerboards import checkerboard, checkerboard_level, weighted_maps
 from tests import checkerboard_oracle as oracle
@@ -359,7 +359,7 @@ def test_chances_are_those_of_the_f_distribution(above, below):
     rng = np.random.default_rng(0)
     drawn = rng.chisquare(above, 200_000) / above / (rng.chisquare(below, 200_000) / below)
     for value in np.quantile(drawn, [0.5, 0.9, 0.99]):
-        found = to_numpy(chance_of(ops.convert_to_tensor(value, dtype="float32"), above, below))
+        found = to_numpy(f_survival(ops.convert_to_tensor(value, dtype="float32"), above, below))
         np.testing.assert_allclose(found, np.mean(drawn > value), rtol=0.08)
 
 
@@ -367,7 +367,7 @@ def test_chances_are_those_of_the_f_distribution(above, below):
 def test_chances_hold_with_millions_of_bins(above):
     # What is divided by is certain then: a chi-squared distribution is left.
     values = np.array([0.01, 0.5, 1.0, 2.0, 4.0, 6.0])
-    found = to_numpy(chance_of(ops.convert_to_tensor(values, dtype="float32"), above, 3e8))
+    found = to_numpy(f_survival(ops.convert_to_tensor(values, dtype="float32"), above, 3e8))
     x = (np.arange(2_000_000) + 0.5) * 1e-4
     density = x ** (above / 2 - 1) * np.exp(-x / 2)
     expected = [density[x > above * value].sum() / density.sum() for value in values]
@@ -386,7 +386,7 @@ def test_a_mean_of_ratios_has_the_chances_that_it_is_given(count, above, below):
     fitted = MeanRatio.of(count, above, below)
     for value in np.quantile(drawn, [0.5, 0.9, 0.99]):
         scaled = ops.convert_to_tensor(fitted.scale * value, dtype="float32")
-        found = to_numpy(chance_of(scaled, fitted.above, fitted.below))
+        found = to_numpy(f_survival(scaled, fitted.numerator_dof, fitted.denominator_dof))
         np.testing.assert_allclose(found, np.mean(drawn > value), rtol=0.12)
 
 
