@@ -263,13 +263,13 @@ def test_pictures_are_labelled_and_nothing_overlaps(case):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((64,), r"Received shape \(64,\); signals are not drawn"),
-        ((64, 1), r"Received shape \(64, 1\).* one pixel along an axis: signals are not drawn"),
-        ((1, 64, 3), r"\(1, 64, 3\).* signals are not drawn"),
-        ((4, 32, 32, 3), r"\(4, 32, 32, 3\); pass one image of a batch, such as images\[0\]"),
-        ((2, 8, 8, 8, 1), r"\(2, 8, 8, 8, 1\); pass one image"),
-        ((3, 32, 32), "size 2 needs an axis of 10 samples .* name their `data_format`"),
-        ((0, 32), "must hold something"),
+        ((64,), r"Received: shape \(64,\)\. Signals are not drawn"),
+        ((64, 1), r"Received: shape \(64, 1\).* one pixel along an axis\. Signals are not drawn"),
+        ((1, 64, 3), r"\(1, 64, 3\).* Signals are not drawn"),
+        ((4, 32, 32, 3), r"\(4, 32, 32, 3\)\. Pass one image of a batch, such as images\[0\]"),
+        ((2, 8, 8, 8, 1), r"\(2, 8, 8, 8, 1\)\. Pass one image"),
+        ((3, 32, 32), "size 2 needs an axis of 10 samples .* pass their `data_format`"),
+        ((0, 32), "must not be empty"),
     ],
 )
 def test_what_is_not_one_image_is_refused(shape, message):
