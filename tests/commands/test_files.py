@@ -191,7 +191,7 @@ NO_PLACES = {
 def test_what_is_no_place_for_a_file_is_refused_at_once(
     place, command, commands, tmp_path, capsys, monkeypatch
 ):
-    for module in ("score", "audit", "bench"):
+    for module in ("score_images", "audit_model", "bench_layers"):
         monkeypatch.setattr(f"keras_upsampling.commands.{module}.run", None)
     make, message = NO_PLACES[place]
     path = make(tmp_path)

@@ -232,17 +232,17 @@ BAD = {
     "text.npy": (b"no array at all", "magic string"),
     "cut.npy": (GREY, "Failed to read all data"),
     "cut.png": (GREY, "truncated"),
-    "small.png": (GREY[:9], "size 2x2 needs 10x10 pixels or more. Received 9x24x1"),
-    "narrow.npy": (GREY[:, :9], "size 2x2 needs 10x10 pixels or more. Received 24x9x1"),
+    "small.png": (GREY[:9], "size 2x2 needs 10x10 pixels or more. Received: 9x24x1"),
+    "narrow.npy": (GREY[:, :9], "size 2x2 needs 10x10 pixels or more. Received: 24x9x1"),
     "nan.npy": (np.full((SIDE, SIDE), np.nan), "it has a NaN"),
-    "line.npy": (np.zeros(SIDE), "Received shape (24,)"),
-    "video.npy": (np.zeros((1, 1, SIDE, SIDE, 1)), "Received shape (1, 1, 24, 24, 1)"),
-    "none.npy": (np.zeros((0, SIDE, SIDE, 1)), "Received shape (0, 24, 24, 1)"),
-    "words.npy": (np.full((SIDE, SIDE), "word"), "Received dtype <U4"),
+    "line.npy": (np.zeros(SIDE), "Received: shape (24,)"),
+    "video.npy": (np.zeros((1, 1, SIDE, SIDE, 1)), "Received: shape (1, 1, 24, 24, 1)"),
+    "none.npy": (np.zeros((0, SIDE, SIDE, 1)), "Received: shape (0, 24, 24, 1)"),
+    "words.npy": (np.full((SIDE, SIDE), "word"), "Received: dtype <U4"),
     "object.npy": (np.full((SIDE, SIDE), None), "allow_pickle=False"),
     "wide.npy": (GREY.astype(float), "far more than data_range=1"),
-    "whole.npy": (GREY.astype(int), "dtype int64 have a range that is not known"),
-    "one.bmp": (b"BM", "end in .png, .jpg, .jpeg, .npy"),
+    "whole.npy": (GREY.astype(int), "dtype int64 have an unknown range"),
+    "one.bmp": (b"BM", "must end in .png, .jpg, .jpeg, .npy"),
     "missing.png": (None, "No such file"),
 }
 
@@ -428,7 +428,7 @@ def test_what_is_no_file_is_said_and_not_opened(kind, named, folder, capsys):
     np.save(folder / "b.npy", GREY)
     code, out, err = scored(capsys, *([path, folder / "b.npy"] if named else [folder]))
     assert code == 1
-    reason = "No such file or directory" if "link" in kind else f"expected a file. Received {kind}"
+    reason = "No such file or directory" if "link" in kind else f"expected a file. Received: {kind}"
     assert f"{path}: {reason}" in err.splitlines()
     assert "b.npy" in out
 
@@ -585,7 +585,7 @@ def test_nothing_is_said_at_the_end_where_nobody_reads(folder):
 def test_an_empty_name_is_not_the_current_folder(capsys):
     with pytest.raises(SystemExit, match="2"):
         scored(capsys, "")
-    assert "'' names nothing; for the current folder, write ." in capsys.readouterr().err
+    assert "'' names nothing; for the current folder, use ." in capsys.readouterr().err
 
 
 def test_a_name_that_cannot_be_shown_loses_nothing(folder, monkeypatch):
