@@ -100,7 +100,7 @@ def checkerboard_score(
 
 
 def mean_db(db: Any) -> float:
-    """Return the mean of power ratios: averaged as ratios, then given in decibels."""
+    """Average decibels as power ratios; return the mean in decibels."""
     return float(10 * np.log10(np.mean(10 ** (np.asarray(db, dtype=float) / 10))))
 
 

@@ -32,7 +32,7 @@ def test_each_image_has_its_score(shape):
     clean = images(shape)
     clean[1] += 0.05 * tiles(shape, 2)[0]
     score = checkerboard_score(clean, 2, data_format="channels_last")
-    assert all(isinstance(part, np.ndarray) and part.shape == shape[:1] for part in score)
+    assert all(isinstance(values, np.ndarray) and values.shape == shape[:1] for values in score)
     assert score.detected.tolist() == [i == 1 for i in range(shape[0])]
     np.testing.assert_allclose(score.amplitude[1], 0.05, rtol=0.1)
 
