@@ -1,1 +1,1 @@
-"""The commands of the command line: each module adds its own to the parser, with `add`."""
+"""The commands of the command line. The `add` of each module adds its command to the parser."""

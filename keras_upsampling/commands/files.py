@@ -1,4 +1,4 @@
-"""Files that are written: checked before anything is measured, and never half written."""
+"""Checking output files before a command starts, and writing them completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STANDARD_OUTPUT = "-"
 
 
 def named_path(text: str) -> Path:
-    """Read the name of a file or a folder, for `add_argument`."""
-    if not text:  # which `Path` takes for the current folder
-        raise argparse.ArgumentTypeError("'' names nothing; for the current folder, write .")
+    """Parse the path of a file or a folder, as a `type` of `add_argument`."""
+    if not text:  # `Path("")` is the current folder
+        raise argparse.ArgumentTypeError("'' names nothing; for the current folder, use .")
     return Path(text)
 
 
 def file_to_write(text: str) -> str:
-    """Read the name of a file that can be written, or `-`, for `add_argument`."""
+    """Parse the path of a writable file, or `-`, as a `type` of `add_argument`."""
     if text != STANDARD_OUTPUT:
         try:
             check_writable(text)
@@ -33,10 +33,10 @@ def file_to_write(text: str) -> str:
 
 
 def check_output(file: str | None, inputs: Iterable[Path]) -> None:
-    """Refuse to write figures over a file that is read.
+    """Raise if the file for the figures cannot be written, or is one of the inputs.
 
     Raises:
-        ValueError: as `check_writable`.
+        ValueError: As in `check_writable`.
     """
     if file not in (None, STANDARD_OUTPUT):
         try:
@@ -46,35 +46,33 @@ def check_output(file: str | None, inputs: Iterable[Path]) -> None:
 
 
 def check_writable(path: str | Path, inputs: Iterable[Path] = ()) -> None:
-    """Refuse a file that cannot be written, or that must not be.
+    """Raise if a file cannot be written, or must not be written.
 
     Args:
-        path: Of a file that may exist. Links are followed.
-        inputs: Files that must not be overwritten, under whatever name.
+        path: Path of a file, which may exist. Links are followed.
+        inputs: Files that must not be overwritten, also through links.
 
     Raises:
-        ValueError: it is one of the inputs, something else than a regular file, or where standard
-            output or standard error go; or it cannot be written, as far as one can tell.
+        ValueError: If the file is one of the inputs, is not a regular file, is the target of
+            standard output or standard error, or is not writable.
     """
     name = repr(str(path))
     if not os.path.basename(path):
         raise ValueError(f"{name} is not the name of a file")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
-        raise ValueError(f"there is no folder for {name}; make it first")
-    found = _status(path, name)
-    if found is not None:
-        if stat.S_ISDIR(found.st_mode):
-            raise ValueError(f"{name} is a folder; name a file in it")
-        if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"there is no folder for {name}. Create it first")
+    status = _status(path, name)
+    if status is not None:
+        if stat.S_ISDIR(status.st_mode):
+            raise ValueError(f"{name} is a folder. Use a file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{name} is not a regular file, but {kind_of(status)}. Use a file")
+        if any(_is_same(status, file) for file in inputs):
+            raise ValueError(f"{name} is one of the files that are read. Use another file")
+        if any(_is_same(status, stream) for stream in (1, 2)):
             raise ValueError(
-                f"{name} is not a regular file, but {kind_of(found)}; only files are written"
-            )
-        if any(_is_same(found, file) for file in inputs):
-            raise ValueError(f"{name} is one of the files that are read; name another file")
-        if any(_is_same(found, stream) for stream in (1, 2)):
-            raise ValueError(
-                f"{name} is where standard output or standard error go; name another file"
+                f"{name} is where standard output or standard error go. Use another file"
             )
         if not os.access(path, os.W_OK):
             raise ValueError(f"{name} is write-protected")
@@ -85,19 +83,19 @@ def check_writable(path: str | Path, inputs: Iterable[Path] = ()) -> None:
 
 
 def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Have a file written beside its place, then move it there: never half a file.
+    """Replace a file in one step: write a temporary file next to it, then move it.
 
     Args:
-        path: Of a file that may exist; it keeps its permissions, and links to it stay links.
-        write: Gets the path of a file that does not exist, and makes it.
+        path: Path of a file, which may exist. Its permissions are kept, and links to it stay links.
+        write: Function that creates the file at the path that it is called with.
 
     Raises:
-        ValueError: as `check_writable`; something may have changed since that was called.
-        OSError: it cannot be written. There is then what was there before.
+        ValueError: As in `check_writable`, which is called again because files may have changed.
+        OSError: If the file cannot be written. The previous file is then unchanged.
     """
     check_writable(path)
     target = Path(os.path.realpath(path))
-    # In a new folder every name is free; and what is made there has the usual permissions.
+    # A new folder contains no other files; and files created in it have the usual permissions.
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
         partial = Path(folder, "partial")
         write(partial)
@@ -107,7 +105,7 @@ def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
 
 
 def files_in(path: Path, onerror: Callable[[OSError], object] | None = None) -> list[Path]:
-    """Return a file as it is named, or all the files in a folder."""
+    """Return all files in a folder and its subfolders, or the path itself if it is not a folder."""
     if not os.path.isdir(path):
         return [path]
     walk = os.walk(path, onerror=onerror)
@@ -123,22 +121,22 @@ _KINDS = (
 )
 
 
-def kind_of(found: os.stat_result) -> str:
-    """Return what something is that is not a regular file."""
-    return next((kind for test, kind in _KINDS if test(found.st_mode)), "something else")
+def kind_of(status: os.stat_result) -> str:
+    """Return the kind of something that is not a regular file, such as `"a pipe"`."""
+    return next((kind for test, kind in _KINDS if test(status.st_mode)), "something else")
 
 
 def _status(path: str | Path, name: str) -> os.stat_result | None:
-    """Return what is found at a path; None if there is nothing yet."""
+    """Return the status of a path; None if nothing exists there."""
     try:
         return os.stat(path)
-    except FileNotFoundError:  # a link to nothing, too
+    except FileNotFoundError:  # also for a link whose target is missing
         return None
     except OSError as error:
         raise ValueError(f"{name} cannot be written: {reason_of(error)}") from None
 
 
-def _is_same(found: os.stat_result, file: Path | int) -> bool:
+def _is_same(status: os.stat_result, file: Path | int) -> bool:
     with contextlib.suppress(OSError):
-        return os.path.samestat(found, os.stat(file))
+        return os.path.samestat(status, os.stat(file))
     return False

@@ -1,4 +1,4 @@
-"""`score`: measures the checkerboard of the images in files."""
+"""The command `score`: measure the checkerboards of the images in files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from keras_upsampling.commands.files import check_output, named_path
 from keras_upsampling.commands.images import (
     ENDINGS,
     data_range_of,
-    find,
+    find_files,
     is_picture,
     pillow,
     read,
@@ -36,14 +36,14 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "score",
         help="measure the checkerboards in images",
-        description="Says of every image how strong a pattern it has that repeats each SIZE "
-        "pixels, the trace of an upsampling. Prints a table in Markdown.",
-        epilog="PNG and JPEG are read with Pillow, pixels as they are stored: palettes become "
-        "RGB, an alpha channel is dropped, colours of 16 bits become bytes. A .npy file holds an "
-        "image (H, W) or (H, W, C), or several, (N, H, W) or (N, H, W, C); of three axes the last "
-        "are channels if they are 4 or fewer. All channels of an array are measured. Exit code: "
-        "0 if all was measured, 1 if some was not or the figures could not be written, 2 if there "
-        "was nothing to measure.",
+        description="Measures in every image the strength of the pattern of period SIZE, the "
+        "trace of an upsampling. Prints a table in Markdown.",
+        epilog="PNG and JPEG are read with Pillow, with pixels as they are stored: palettes become "
+        "RGB, an alpha channel is dropped, colours of 16 bits become bytes. A .npy file contains "
+        "one image, (H, W) or (H, W, C), or several, (N, H, W) or (N, H, W, C). With three axes, "
+        "the last axis is the channels if its length is at most 4. All channels of an array are "
+        "measured. Exit code: 0 if all images were measured, 1 if some were not or the figures "
+        "could not be written, 2 if there was nothing to measure.",
     )
     parser.add_argument(
         "paths",
@@ -57,17 +57,17 @@ def add(commands: Commands) -> None:
         type=_size,
         default=(2, 2),
         metavar="N[,N]",
-        help="period of the pattern, or that of rows and that of columns, as in 2,4 (default: 2)",
+        help="period of the pattern, or one for the rows and one for the columns: 2,4 (default: 2)",
     )
     parser.add_argument(
         "--detect-stride",
         action="store_true",
-        help="find the period of each image's pattern, too; takes about ten times as long",
+        help="also find the period of each image's pattern; takes about ten times as long",
     )
     parser.add_argument(
         "--data-range",
         type=positive_number,
-        help="difference between the highest and the lowest value that is possible (default: 255 "
+        help="difference between the highest and the lowest possible value (default: 255 "
         "for bytes, 65535 for unsigned integers of 16 bits, 1 for floats)",
     )
     add_json(parser)
@@ -76,19 +76,19 @@ def add(commands: Commands) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     try:
-        entries = [positive_int(int(part), "size") for part in text.split(",")]
+        entries = [positive_int(int(entry), "size") for entry in text.split(",")]
     except ValueError:
         entries = []
     if len(entries) not in (1, 2) or max(entries) == 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a period; give a positive integer, or two as in 2,4, above 1 on "
-            "some axis"
+            f"{text!r} is not a period. Use a positive integer, or two as in 2,4; at least "
+            "one must be above 1"
         )
     return entries[0], entries[-1]
 
 
 class Row(NamedTuple):
-    """What was measured of one image."""
+    """The results of one image."""
 
     file: str
     shape: tuple[int, ...]
@@ -98,11 +98,11 @@ class Row(NamedTuple):
     band_db: float
     p_value: float
     detected: bool
-    stride: int | None  # None if it was not asked for
+    stride: int | None  # None without `--detect-stride`
 
 
 class Failure(NamedTuple):
-    """What was not measured."""
+    """An image or a file that could not be measured."""
 
     file: str
     reason: str
@@ -110,28 +110,28 @@ class Failure(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
-    found, missing = find(options.paths)
-    failures = [Failure(*pair) for pair in missing]
+    paths, errors = find_files(options.paths)
+    failures = [Failure(*error) for error in errors]
     try:
-        if not found:
+        if not paths:
             raise ValueError(
                 f"Nothing to measure: no file that ends in {', '.join(ENDINGS)} was found."
             )
-        if any(map(is_picture, found)):
-            pillow()  # said once if it is missing, and not for every file
-        check_output(options.json, found)
+        if any(map(is_picture, paths)):
+            pillow()  # raises once if Pillow is missing, instead of once per file
+        check_output(options.json, paths)
     except (ValueError, ImportError) as error:
-        _say(failures)
+        _print_failures(failures)
         say(str(error))
         return 2
     rows: list[Row] = []
     code = 0
     try:
-        _measure_all(found, options, rows, failures)
+        _measure_all(paths, options, rows, failures)
     except KeyboardInterrupt:
         code = 130
-    finally:  # whatever happens, what was measured is not lost
-        _say(failures)
+    finally:  # results must not be lost
+        _print_failures(failures)
         records = {
             "keras_upsampling": keras_upsampling.__version__,
             "size": options.size,
@@ -148,28 +148,28 @@ def run(options: argparse.Namespace) -> int:
 def _measure_all(
     paths: Sequence[Path], options: argparse.Namespace, rows: list[Row], failures: list[Failure]
 ) -> None:
-    """Measure image after image, with a progress bar; put what is found into the two lists."""
-    # The progress bar is not part of what is printed.
+    """Measure one image after another; append to `rows` and `failures`, and show a progress bar."""
+    # The progress bar must not be part of standard output.
     with aside():
         progress = keras.utils.Progbar(len(paths) + len(failures), unit_name="image")
         try:
             for path in paths:
                 images: dict[str, np.ndarray] = {}
-                with _noted(str(path), failures):
+                with _record_failure(str(path), failures):
                     images, data_range = _open(path, options)
-                    # How many a file holds is known only now.
+                    # The number of images in a file is known only after it was read.
                     progress.target += len(images) - 1
                 for name, image in images.items():
                     progress.update(len(rows) + len(failures))
-                    with _noted(name, failures):
+                    with _record_failure(name, failures):
                         rows.append(_measure(name, image, data_range, options))
-        finally:  # ends the line, too, before anything else is said
+        finally:  # also ends the line before other messages
             progress.update(len(rows) + len(failures), finalize=True)
 
 
 @contextlib.contextmanager
-def _noted(name: str, failures: list[Failure]) -> Iterator[None]:
-    """Note an error, and go on: decoders and backends raise whatever they like."""
+def _record_failure(name: str, failures: list[Failure]) -> Iterator[None]:
+    """Append an error to the failures: decoders and backends raise exceptions of any class."""
     try:
         yield
     except Exception as error:
@@ -177,14 +177,14 @@ def _noted(name: str, failures: list[Failure]) -> Iterator[None]:
 
 
 def _open(path: Path, options: argparse.Namespace) -> tuple[dict[str, np.ndarray], float]:
-    """Return the images of a file by name, and their range, if such images can be measured."""
+    """Return the images of a file by name, and their range; raise if they are too small."""
     images = read(path)
-    first = next(iter(images.values()))  # the others have its shape and dtype
+    first = next(iter(images.values()))  # all have the same shape and dtype
     shortest = [shortest_length(size, 2) for size in options.size]
-    if any(n < least for n, least in zip(first.shape, shortest, strict=False)):
+    if any(n < limit for n, limit in zip(first.shape, shortest, strict=False)):
         raise ValueError(
             f"too small: a pattern of size {by(options.size)} needs {by(shortest)} pixels or "
-            f"more. Received {by(first.shape)}, taken as height, width and channels"
+            f"more. Received: {by(first.shape)} (height, width and channels)"
         )
     return images, options.data_range or data_range_of(first.dtype)
 
@@ -192,21 +192,23 @@ def _open(path: Path, options: argparse.Namespace) -> tuple[dict[str, np.ndarray
 def _measure(name: str, image: np.ndarray, data_range: float, options: argparse.Namespace) -> Row:
     """Measure one image.
 
-    One by one, since a NaN in one says nothing of the others of its file; and JAX compiles once
-    for all files of a shape, however many images each holds.
+    Images are measured separately, so that a NaN in one does not affect the others of its file.
+    JAX then also compiles only once per shape, for any number of images in a file.
     """
     if not np.isfinite(image).all():
-        raise ValueError("it has a NaN or an infinity; leave it out or mend it")
+        raise ValueError("it has a NaN or an infinity. Remove or repair it")
     largest, limit = max(float(image.max()), -float(image.min())), float(np.finfo("float32").max)
     if largest > limit:
         raise ValueError(
-            f"it has numbers as large as {largest:.3g}, and float32, in which it is measured, has "
-            f"none above {limit:.3g}; scale it down"
+            f"it has numbers as large as {largest:.3g}, and float32, the dtype of the computation, "
+            f"has none above {limit:.3g}. Scale it down"
         )
-    given: dict[str, Any] = {"data_range": data_range, "data_format": "channels_last"}
-    score = checkerboard_score(image[None], options.size, **given)
-    stride = int(detect_stride(image[None], **given).stride[0]) if options.detect_stride else None
-    # As Python's numbers, for JSON.
+    arguments: dict[str, Any] = {"data_range": data_range, "data_format": "channels_last"}
+    score = checkerboard_score(image[None], options.size, **arguments)
+    stride = (
+        int(detect_stride(image[None], **arguments).stride[0]) if options.detect_stride else None
+    )
+    # JSON needs numbers of Python.
     values = {field: value[0].item() for field, value in score._asdict().items()}
     return Row(name, image.shape, data_range, stride=stride, **values)
 
@@ -216,7 +218,7 @@ def _record(row: Row) -> dict[str, Any]:
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float | None]:
-    """Return the means over the images: that of the ratios in decibels, as the metric does."""
+    """Return the means over the images; `db` is the mean of the ratios, as in the metric."""
     if not rows:
         return {"images": 0, "db": None, "detection_rate": None}
     return {
@@ -227,7 +229,7 @@ def _summary(rows: Sequence[Row]) -> dict[str, float | None]:
 
 
 def _report(rows: Sequence[Row]) -> str:
-    """Return a table in Markdown, and a line that sums it up."""
+    """Return a table in Markdown, and a line with the summary."""
     head = ["file", "shape", "db", "amplitude", "band_db", "p_value", "detected"]
     cells = [
         [
@@ -243,16 +245,16 @@ def _report(rows: Sequence[Row]) -> str:
     ]
     if rows[0].stride is not None:
         head.append("stride")
-        for line, row in zip(cells, rows, strict=True):
-            line.append(str(row.stride))
-    total = _summary(rows)
+        for row_cells, row in zip(cells, rows, strict=True):
+            row_cells.append(str(row.stride))
+    summary = _summary(rows)
     images = "1 image" if len(rows) == 1 else f"{len(rows)} images"
     return (
-        f"{table(head, cells)}\n\n{images}, mean {total['db']:.2f} dB, "
-        f"{total['detection_rate']:.1%} detected"
+        f"{table(head, cells)}\n\n{images}, mean {summary['db']:.2f} dB, "
+        f"{summary['detection_rate']:.1%} detected"
     )
 
 
-def _say(failures: Iterable[Failure]) -> None:
+def _print_failures(failures: Iterable[Failure]) -> None:
     for failure in failures:
         say(f"{failure.file}: {failure.reason}")

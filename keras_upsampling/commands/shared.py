@@ -1,4 +1,4 @@
-"""What commands have in common: kinds of arguments."""
+"""Argument types that several commands use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TypeAlias
 from keras_upsampling._arguments import positive_int
 from keras_upsampling.commands.files import file_to_write
 
-# What commands are added to.
+# The object to which commands are added.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def positive_integer(text: str) -> int:
-    """Read a positive integer."""
+    """Parse a positive integer."""
     try:
         return positive_int(int(text), "value")
     except ValueError:
@@ -22,7 +22,7 @@ def positive_integer(text: str) -> int:
 
 
 def positive_number(text: str) -> float:
-    """Read a number that is positive and finite."""
+    """Parse a positive finite number."""
     try:
         number = float(text)
     except ValueError:
@@ -33,11 +33,11 @@ def positive_number(text: str) -> float:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`."""
+    """Add the argument `--json`."""
     parser.add_argument(
         "--json",
         type=file_to_write,
         metavar="FILE",
-        help="write the figures there as well; - for standard output, the tables then go to "
-        "standard error",
+        help="also write the figures as JSON to this file; with -, write them to standard output "
+        "and the tables to standard error",
     )

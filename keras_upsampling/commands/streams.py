@@ -1,4 +1,4 @@
-"""What commands print, on streams that may be closed."""
+"""Printing to standard output and standard error, which may be closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from keras_upsampling._tables import reason_of, visible
 from keras_upsampling.commands.files import STANDARD_OUTPUT, replace_file
 
-# How NumPy and the backends say it; they share no class.
+# Messages of NumPy and the backends: their exceptions have no common class.
 _NO_MEMORY = re.compile(
     r"(not enough|out of|allocate) memory|unable to allocate|resource_?exhausted|\boom\b",
     re.IGNORECASE,
@@ -21,24 +21,24 @@ _NO_MEMORY = re.compile(
 
 
 def reason(error: Exception) -> str:
-    """Return in one line why something could not be done, for people."""
+    """Return the reason of an error as one readable line."""
     if isinstance(error, MemoryError) or _NO_MEMORY.search(f"{type(error).__name__}: {error}"):
         return "it does not fit into memory"
     return reason_of(error)
 
 
 class _StandardError(io.TextIOBase):
-    """Standard error, which may be closed: what is said there is not worth an end."""
+    """Standard error that may be closed: writing to it never ends the program."""
 
     def write(self, text: str) -> int:
         if sys.stderr is not None:
-            with _abandoned(sys.stderr):
+            with _abandon_on_error(sys.stderr):
                 sys.stderr.write(text)
         return len(text)
 
     def flush(self) -> None:
         if sys.stderr is not None:
-            with _abandoned(sys.stderr):
+            with _abandon_on_error(sys.stderr):
                 sys.stderr.flush()
 
     def isatty(self) -> bool:
@@ -46,8 +46,8 @@ class _StandardError(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def _abandoned(stream: Any) -> Iterator[None]:
-    """Send to nowhere what a closed stream does not take."""
+def _abandon_on_error(stream: Any) -> Iterator[None]:
+    """Abandon the stream if it raises, as a closed pipe does."""
     try:
         yield
     except OSError:
@@ -55,16 +55,16 @@ def _abandoned(stream: Any) -> Iterator[None]:
 
 
 def abandon(stream: Any) -> None:
-    """Let a stream go nowhere, so that what it still holds is no error at the end."""
-    with contextlib.suppress(OSError, ValueError):  # a stream that is no file has no number
-        number = stream.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+    """Redirect a stream to the null device, so that flushing it at exit does not fail."""
+    with contextlib.suppress(OSError, ValueError):  # not every stream has a file descriptor
+        descriptor = stream.fileno()
+        null_device = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null_device, descriptor)
+        os.close(null_device)
 
 
 def aside() -> contextlib.redirect_stdout[io.TextIOBase]:
-    """Return a context in which what is printed goes to standard error, as progress does."""
+    """Return a context that redirects standard output to standard error, such as progress bars."""
     return contextlib.redirect_stdout(_StandardError())
 
 
@@ -74,24 +74,24 @@ def say(text: str) -> None:
 
 
 def publish(text: str, figures: str, file: str | None) -> bool:
-    """Print what was measured, and write its figures to a file.
+    """Print the results, and write their figures to a file.
 
     Args:
-        text: What to print; nothing if it is empty.
-        figures: The same as JSON.
-        file: Where to, or `-`: then they are all that is printed, and the text goes to standard
-            error.
+        text: Text to print, or an empty string.
+        figures: The results as JSON.
+        file: Path of the file for the figures, or None. For `-`, the figures go to standard output
+            and the text to standard error.
 
     Returns:
-        False if something could not be written, which is said.
+        False if something could not be written; a message has then been printed.
 
     Raises:
-        BrokenPipeError: nobody reads what is printed. The file has been written by then.
+        BrokenPipeError: If standard output is a pipe that nobody reads. The file is written first.
     """
     if file == STANDARD_OUTPUT:
         written = sys.stdout is not None and _print(figures)
         if sys.stdout is None:
-            say("standard output is closed, so the figures are lost; name a file")
+            say("standard output is closed, so the figures are lost. Use a file")
         _StandardError().write(text and text + "\n")
         return written
     written = True
@@ -105,15 +105,15 @@ def publish(text: str, figures: str, file: str | None) -> bool:
 
 
 def _print(text: str) -> bool:
-    if not text or sys.stdout is None:  # it was closed before Python began
+    if not text or sys.stdout is None:  # closed before Python started
         return True
-    # A name that the terminal cannot show must not lose what was measured.
+    # A name that the terminal cannot show must not raise: the results would be lost.
     encoding = sys.stdout.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
         raise
-    except OSError as error:  # a full disk
+    except OSError as error:  # such as a full disk
         say(f"standard output: {reason(error)}")
         abandon(sys.stdout)
         return False

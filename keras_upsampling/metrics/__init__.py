@@ -1,4 +1,4 @@
-"""The checkerboard score: of arrays of images, and as a Keras metric over a data set."""
+"""The checkerboard score: for arrays of images, and as a Keras metric for data sets."""
 
 from keras_upsampling.metrics.image_scores import Stride, checkerboard_score, detect_stride
 from keras_upsampling.metrics.keras_metric import Checkerboard

@@ -1,4 +1,4 @@
-"""Large maps, read block by block."""
+"""Large maps, read region by region so that only a part of them is in memory."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from keras import ops
 
 from keras_upsampling._types import Tensor
-from keras_upsampling.maths.harmonics import MOST_SAMPLES
+from keras_upsampling.maths.harmonics import MAX_SAMPLES
 
-Box = tuple[slice, ...]
-Load = Callable[[Box], np.ndarray]
+Region = tuple[slice, ...]
+Load = Callable[[Region], np.ndarray]
 
-# So many samples are held by every step, of which each makes some copies.
-BLOCK = MOST_SAMPLES // 4
+# Samples of a region: computing with it makes several copies.
+REGION_SAMPLES = MAX_SAMPLES // 4
 
 
-class Shares:
-    """The maps of images, every channel of each, as shares of the range; made when asked for.
+class ChannelMaps:
+    """The channels of images as maps, divided by the range; computed when they are read.
 
     Args:
-        images: Array `(batch, channels, *spatial)`, of any real dtype.
-        data_range: What to divide by.
+        images: Array `(batch, channels, *spatial)` of any real dtype.
+        data_range: Number by which the values are divided.
     """
 
     def __init__(self, images: np.ndarray, data_range: float) -> None:
@@ -33,27 +33,28 @@ class Shares:
         self.lengths = images.shape[2:]
 
     def __len__(self) -> int:
-        """Return how many maps there are."""
+        """Return the number of maps."""
         return self.images.shape[0] * self.images.shape[1]
 
-    def maps(self, start: int, stop: int, box: Box = ()) -> np.ndarray:
-        """Return some of the maps, or a box of each: `(stop - start, *spatial)` in float32.
+    def read(self, start: int, stop: int, region: Region = ()) -> np.ndarray:
+        """Return the maps `start` to `stop`, or a region of each, as float32.
 
-        The score looks at differences alone: less the first sample nothing is lost of small ones.
+        Each map's first sample is subtracted before the rounding to float32, so that a large offset
+        does not hide small differences. The score depends on differences only.
         """
         image, channel = np.divmod(np.arange(start, stop), self.images.shape[1])
-        one = stop - start == 1  # a view then: fancy indices would copy all of it
-        maps = self.images[image[0], channel[0]][None] if one else self.images[image, channel]
-        first = maps[(slice(None), *(slice(1),) * len(self.lengths))].astype(float)
-        return ((maps[(slice(None), *box)] - first) / self.data_range).astype("float32")
+        single = stop - start == 1  # a view: an index array would copy the whole map
+        maps = self.images[image[0], channel[0]][None] if single else self.images[image, channel]
+        offset = maps[(slice(None), *(slice(1),) * len(self.lengths))].astype(float)
+        return ((maps[(slice(None), *region)] - offset) / self.data_range).astype("float32")
 
-    def copied(self) -> np.ndarray:
-        """Return all maps, as an array of its own in the shape of the images."""
-        found = np.empty(self.images.shape, "float32")
-        for index, place in enumerate(np.ndindex(*found.shape[:2])):
-            for box in boxes_of(self.lengths, (1,) * len(self.lengths), BLOCK):
-                found[(*place, *box)] = self.maps(index, index + 1, box)[0]
-        return found
+    def to_array(self) -> np.ndarray:
+        """Return all maps as a new array in the shape of the images."""
+        array = np.empty(self.images.shape, "float32")
+        for index, place in enumerate(np.ndindex(*array.shape[:2])):
+            for region in regions(self.lengths, (1,) * len(self.lengths), REGION_SAMPLES):
+                array[(*place, *region)] = self.read(index, index + 1, region)[0]
+        return array
 
 
 def tensor(x: Any) -> Tensor:
@@ -62,15 +63,20 @@ def tensor(x: Any) -> Tensor:
 
 
 def numpy_array(x: Tensor) -> np.ndarray:
-    """Return a tensor as an array."""
+    """Return a tensor as a NumPy array."""
     return x if isinstance(x, np.ndarray) else ops.convert_to_numpy(x)
 
 
-def boxes_of(lengths: Sequence[int], multiples: Sequence[int], most: int) -> Iterator[Box]:
-    """Give boxes of about so many samples, each a multiple along every axis, that fill a map."""
+def regions(lengths: Sequence[int], multiples: Sequence[int], max_samples: int) -> Iterator[Region]:
+    """Yield regions of at most about `max_samples` samples that together cover a map.
+
+    The lengths of a region are multiples of `multiples`, except at the end of the map.
+    """
     steps = list(lengths)
-    while math.prod(steps) > most and any(n > m for n, m in zip(steps, multiples, strict=True)):
-        # The longest axis that can be cut once more, at half of its multiples.
+    while math.prod(steps) > max_samples and any(
+        n > m for n, m in zip(steps, multiples, strict=True)
+    ):
+        # Halve the longest axis that can still be divided, in units of its multiple.
         axis = max(range(len(steps)), key=lambda i: steps[i] if steps[i] > multiples[i] else 0)
         steps[axis] = -(-steps[axis] // (2 * multiples[axis])) * multiples[axis]
     starts = (range(0, n, step) for n, step in zip(lengths, steps, strict=True))
@@ -82,25 +88,26 @@ def boxes_of(lengths: Sequence[int], multiples: Sequence[int], most: int) -> Ite
 
 
 def windowed(
-    function: Callable[[Box], Tensor], lengths: Sequence[int], margins: Sequence[int]
-) -> Iterator[tuple[Box, np.ndarray]]:
-    """Give every box of a map, and what a function of boxes makes of it where it has margins.
+    function: Callable[[Region], Tensor], lengths: Sequence[int], margins: Sequence[int]
+) -> Iterator[tuple[Region, np.ndarray]]:
+    """Yield every region of a map, and the values of a function that needs margins around it.
 
-    All are of one size, which JAX compiles once: at the ends a margin is wider inwards instead.
+    All windows have the same shape, so that JAX compiles once: at the ends of the map, a window
+    extends further into the map instead.
     """
-    boxes = [*boxes_of(lengths, (1,) * len(lengths), BLOCK)]
-    widths = [part.stop + 2 * m for part, m in zip(boxes[0], margins, strict=True)]
-    for box in boxes:
+    map_regions = [*regions(lengths, (1,) * len(lengths), REGION_SAMPLES)]
+    widths = [extent.stop + 2 * m for extent, m in zip(map_regions[0], margins, strict=True)]
+    for region in map_regions:
         starts = [
-            max(0, min(part.start - m, n - width))
-            for part, m, n, width in zip(box, margins, lengths, widths, strict=True)
+            max(0, min(extent.start - m, n - width))
+            for extent, m, n, width in zip(region, margins, lengths, widths, strict=True)
         ]
         window = tuple(
             slice(start, min(start + width, n))
             for start, width, n in zip(starts, widths, lengths, strict=True)
         )
         inside = tuple(
-            slice(part.start - start, part.stop - start)
-            for part, start in zip(box, starts, strict=True)
+            slice(extent.start - start, extent.stop - start)
+            for extent, start in zip(region, starts, strict=True)
         )
-        yield box, numpy_array(function(window))[0][inside]
+        yield region, numpy_array(function(window))[0][inside]

@@ -1,4 +1,4 @@
-"""Maps of any size measured on the host: many small ones at once, a large one block by block."""
+"""Measuring maps of any size: many small ones at once, a large one region by region."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ import numpy as np
 from keras import ops, tree
 
 from keras_upsampling._types import Tensor
-from keras_upsampling.maths.harmonics import MOST_SAMPLES, Pieces
+from keras_upsampling.maths.harmonics import MAX_SAMPLES, Pieces
 from keras_upsampling.metrics import blocks_of_maps
 from keras_upsampling.metrics.blocks_of_maps import (
-    Box,
+    ChannelMaps,
     Load,
-    Shares,
-    boxes_of,
+    Region,
     numpy_array,
+    regions,
     tensor,
     windowed,
 )
 from keras_upsampling.ops._checkerboard.powers import (
     Powers,
     Sums,
-    gain_of,
-    phase_means,
-    powers_of,
-    sums_of,
-    table_of,
+    harmonic_powers,
+    harmonics_table,
+    measure_maps,
+    pattern_gain,
+    phase_sums,
 )
-from keras_upsampling.ops._checkerboard.score import CheckerboardScore, score_of
+from keras_upsampling.ops._checkerboard.score import CheckerboardScore, score_from_sums
 from keras_upsampling.ops._checkerboard.whitening import (
-    best_filter,
-    filter_products,
+    converged_pattern,
     high_pass,
-    settled_pattern,
-    weights_inside,
-    without,
+    inner_weights,
+    least_squares_filter,
+    normal_equations,
+    subtract_filtered,
 )
 from keras_upsampling.ops.tables import compiled_on_jax
 
 
-def _whole(
+def _measure_small(
     x: Tensor, reference: Tensor | None, size: tuple[int, ...], period: int | None
 ) -> tuple[Sums, Tensor]:
-    sums, _, first = sums_of(x, reference, size, period)
-    return sums, first
+    sums, _, pattern = measure_maps(x, reference, size, period)
+    return sums, pattern
 
 
-def _conclusion(
+def _score(
     sums: Sums, lengths: tuple[int, ...], size: tuple[int, ...], period: int | None, channels: int
 ) -> CheckerboardScore:
-    table = table_of(Pieces.of(lengths, size), size, period, "float32")
-    return score_of(sums, table, channels, 1.0)
+    table = harmonics_table(Pieces.of(lengths, size), size, period, "float32")
+    return score_from_sums(sums, table, channels, 1.0)
 
 
-def _block(
+def _region_sums(
     wide: Tensor,
     mean: Tensor,
     size: tuple[int, ...],
@@ -65,167 +65,173 @@ def _block(
     counts: tuple[int, ...],
     period: int | None,
 ) -> tuple[Powers, Tensor, Tensor]:
-    """Return powers, weights and their squares, summed over a block of whole pieces."""
-    table = table_of(Pieces.of(lengths, size), size, period, "float32")
-    weights = weights_inside(wide, size, mean)
+    """Return powers, weights and squared weights, summed over a region of complete pieces."""
+    table = harmonics_table(Pieces.of(lengths, size), size, period, "float32")
+    weights = inner_weights(wide, size, mean)
     inner = wide[(slice(None), *(slice(s + 1, -s - 1) for s in size))]
     axes = tuple(range(1, len(size) + 1))
-    powers = powers_of(weights * inner, table, counts)
+    powers = harmonic_powers(weights * inner, table, counts)
     return powers, ops.sum(weights, axis=axes), ops.sum(weights * weights, axis=axes)
 
 
-_whole = compiled_on_jax(_whole, ("size", "period"))
-_conclusion = compiled_on_jax(_conclusion, ("lengths", "size", "period", "channels"))
-_block = compiled_on_jax(_block, ("size", "lengths", "counts", "period"))
+_measure_small = compiled_on_jax(_measure_small, ("size", "period"))
+_score = compiled_on_jax(_score, ("lengths", "size", "period", "channels"))
+_region_sums = compiled_on_jax(_region_sums, ("size", "lengths", "counts", "period"))
 _high_pass = compiled_on_jax(high_pass, ("size",))
-_phase_means = compiled_on_jax(phase_means, ("size",))
-_filter_products = compiled_on_jax(filter_products, ())
-_without = compiled_on_jax(without, ())
+_phase_sums = compiled_on_jax(phase_sums, ("size",))
+_normal_equations = compiled_on_jax(normal_equations, ())
+_subtract_filtered = compiled_on_jax(subtract_filtered, ())
 
 
 def score_and_pattern(
-    shares: Shares, reference: Shares | None, size: tuple[int, ...], period: int | None = None
+    maps: ChannelMaps,
+    reference: ChannelMaps | None,
+    size: tuple[int, ...],
+    period: int | None = None,
 ) -> tuple[CheckerboardScore, np.ndarray]:
-    """Return the score of every image, and the weighted mean of every phase of its maps.
+    """Return the score of every image, and the weighted mean of every phase of its channels.
 
     Args:
-        shares: The images.
-        reference: What they should be, if it is known.
+        maps: The images.
+        reference: What the images should be, or None.
         size: Period of the pattern.
-        period: None, or to look only at harmonics of this least period.
+        period: None for all harmonics of `size`, or the period of the only harmonics to use.
 
     Returns:
-        The score, of arrays `(batch,)`, its amplitude a share of the range; and
-        `(batch, channels, *size)`.
+        The score as arrays `(batch,)`, with its amplitude relative to the range; and the phase
+        means, `(batch, channels, *size)`.
     """
-    lengths = tuple(n - 2 * (reference is not None) for n in shares.lengths)
+    lengths = tuple(n - 2 * (reference is not None) for n in maps.lengths)
     if Pieces.of(lengths, size).number > 1:
-        parts = [_large(shares, reference, i, size, period) for i in range(len(shares))]
+        results = [_measure_large(maps, reference, i, size, period) for i in range(len(maps))]
     else:
-        most = max(1, MOST_SAMPLES // math.prod(lengths))
-        edges = np.linspace(0, len(shares), -(-len(shares) // most) + 1).astype(int).tolist()
-        parts = [
-            _whole(
-                tensor(shares.maps(start, stop)),
-                None if reference is None else tensor(reference.maps(start, stop)),
+        maps_at_once = max(1, MAX_SAMPLES // math.prod(lengths))
+        edges = np.linspace(0, len(maps), -(-len(maps) // maps_at_once) + 1).astype(int).tolist()
+        results = [
+            _measure_small(
+                tensor(maps.read(start, stop)),
+                None if reference is None else tensor(reference.read(start, stop)),
                 size=size,
                 period=period,
             )
             for start, stop in itertools.pairwise(edges)
         ]
-    sums, pattern = tree.map_structure(lambda *x: np.concatenate([*map(numpy_array, x)]), *parts)
+    sums, pattern = tree.map_structure(lambda *x: np.concatenate([*map(numpy_array, x)]), *results)
     sums = tree.map_structure(tensor, sums)
-    channels = shares.images.shape[1]
-    score = _conclusion(sums, lengths=lengths, size=size, period=period, channels=channels)
+    channels = maps.images.shape[1]
+    score = _score(sums, lengths=lengths, size=size, period=period, channels=channels)
     pattern = pattern.reshape(-1, channels, *size)
     return CheckerboardScore(*map(numpy_array, score)), pattern
 
 
-def _large(
-    shares: Shares,
-    reference: Shares | None,
+def _measure_large(
+    maps: ChannelMaps,
+    reference: ChannelMaps | None,
     index: int,
     size: tuple[int, ...],
     period: int | None,
 ) -> tuple[Sums, np.ndarray]:
-    """Return what `_whole` does of one map, sums in double precision.
+    """Return the result of `_measure_small` for one map, with sums in double precision.
 
-    Only the high-passed map is held as a whole: it is looked at once for every step.
+    Only the high-passed map is held in memory completely: every step reads all of it.
     """
 
-    def load(one: Shares) -> Load:
-        return lambda box: one.maps(index, index + 1, box)[0]
+    def load(source: ChannelMaps) -> Load:
+        return lambda region: source.read(index, index + 1, region)[0]
 
-    r = _high_passed(load(shares), shares.lengths, size)
+    r = _high_passed(load(maps), maps.lengths, size)
     if reference is not None:
-        r = _unexplained(r, _high_passed(load(reference), shares.lengths, size))
+        r = _residual(r, _high_passed(load(reference), maps.lengths, size))
     lengths = r.shape
     pieces = Pieces.of(lengths, size)
     r = r[tuple(map(slice, pieces.used))]
-    boxes = [*boxes_of(r.shape, size, blocks_of_maps.BLOCK)]
-    split = [-1 if k % 2 == 0 else size[k // 2] for k in range(2 * len(size))]
-    # The mean of the squares, less a pattern too, comes from the sums of the phases.
-    squares, totals = 0.0, np.zeros(size)
-    for box in boxes:
-        part = r[box].astype(float)
-        squares += np.square(part).sum() / r.size
-        shape = [n for n, s in zip(part.shape, size, strict=True) for n in (n // s, s)]
-        totals += part.reshape(shape).sum(axis=tuple(range(0, len(split), 2))) / r.size
+    map_regions = [*regions(r.shape, size, blocks_of_maps.REGION_SAMPLES)]
+    split_shape = [-1 if k % 2 == 0 else size[k // 2] for k in range(2 * len(size))]
+    # From these phase sums follows the mean square of the map minus any pattern.
+    mean_square, phase_totals = 0.0, np.zeros(size)
+    for region in map_regions:
+        samples = r[region].astype(float)
+        mean_square += np.square(samples).sum() / r.size
+        shape = [n for length, s in zip(samples.shape, size, strict=True) for n in (length // s, s)]
+        totals = samples.reshape(shape).sum(axis=tuple(range(0, len(split_shape), 2)))
+        phase_totals += totals / r.size
 
     def weighted_mean(pattern: np.ndarray) -> np.ndarray:
-        mean = squares - 2 * (pattern * totals).sum() + np.square(pattern).mean()
+        mean = mean_square - 2 * (pattern * phase_totals).sum() + np.square(pattern).mean()
         weighted, weights = np.zeros(size), np.zeros(size)
-        for box in boxes:
-            wide = _with_margins(r, box, size, pattern)
-            found = _phase_means(tensor(wide), size=size, mean=tensor([mean]))
-            weighted += numpy_array(found[0])[0]
-            weights += numpy_array(found[1])[0]
+        for region in map_regions:
+            wide = _with_margins(r, region, size, pattern)
+            sums = _phase_sums(tensor(wide), size=size, mean=tensor([mean]))
+            weighted += numpy_array(sums[0])[0]
+            weights += numpy_array(sums[1])[0]
         return weighted / weights
 
-    first = weighted_mean(np.zeros(size))
-    settled = settled_pattern(
-        tensor(first[None]),
+    initial = weighted_mean(np.zeros(size))
+    converged = converged_pattern(
+        tensor(initial[None]),
         lambda pattern: tensor(weighted_mean(numpy_array(pattern)[0].astype(float))[None]),
     )
-    gain = numpy_array(gain_of(settled, tensor(first[None])))
-    blocks = (
-        _block(
-            tensor(_with_margins(r, box, size, np.zeros(size))),
-            tensor([squares]),
+    gain = numpy_array(pattern_gain(converged, tensor(initial[None])))
+    region_sums = (
+        _region_sums(
+            tensor(_with_margins(r, region, size, np.zeros(size))),
+            tensor([mean_square]),
             size=size,
             lengths=lengths,
             counts=tuple(
-                (part.stop - part.start) // n for part, n in zip(box, pieces.lengths, strict=True)
+                (extent.stop - extent.start) // n
+                for extent, n in zip(region, pieces.lengths, strict=True)
             ),
             period=period,
         )
-        for box in boxes_of(r.shape, pieces.lengths, MOST_SAMPLES)
+        for region in regions(r.shape, pieces.lengths, MAX_SAMPLES)
     )
-    powers, weights, of_squares = functools.reduce(
-        lambda total, found: tree.map_structure(np.add, total, found),
-        (tree.map_structure(lambda x: numpy_array(x).astype(float), found) for found in blocks),
+    powers, weights, squared_weights = functools.reduce(
+        lambda total, sums: tree.map_structure(np.add, total, sums),
+        (tree.map_structure(lambda x: numpy_array(x).astype(float), sums) for sums in region_sums),
     )
-    sums = Sums(powers, weights, of_squares, gain)
-    return sums, first[None]
+    sums = Sums(powers, weights, squared_weights, gain)
+    return sums, initial[None]
 
 
 def _high_passed(load: Load, lengths: Sequence[int], size: tuple[int, ...]) -> np.ndarray:
     """Return a map after the high-pass."""
-    found = np.empty(lengths, "float32")
-    # Twice the triangle's reach.
+    result = np.empty(lengths, "float32")
+    # Two passes, each with a radius of `s - 1`.
     margins = [max(2 * (s - 1), 1) for s in size]
-    for box, part in windowed(
+    for region, values in windowed(
         lambda window: _high_pass(tensor(load(window)[None]), size=size), lengths, margins
     ):
-        found[box] = part
-    return found
+        result[region] = values
+    return result
 
 
-def _unexplained(r: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the inner part of a map less what a filter makes of the reference; `r` is changed."""
+def _residual(r: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the inner samples minus their prediction from the reference; modifies `r`."""
     inner = r[(slice(1, -1),) * r.ndim]
-    boxes = [*boxes_of(inner.shape, (1,) * r.ndim, blocks_of_maps.BLOCK // 3**r.ndim)]
+    samples_at_once = blocks_of_maps.REGION_SAMPLES // 3**r.ndim
+    map_regions = [*regions(inner.shape, (1,) * r.ndim, samples_at_once)]
 
-    def arguments(box: Box) -> tuple[Tensor, Tensor]:
-        wide = tuple(slice(part.start, part.stop + 2) for part in box)
-        return tensor(inner[box][None]), tensor(reference[wide][None])
+    def arguments(region: Region) -> tuple[Tensor, Tensor]:
+        wide = tuple(slice(extent.start, extent.stop + 2) for extent in region)
+        return tensor(inner[region][None]), tensor(reference[wide][None])
 
     products, targets = np.zeros(()), np.zeros(())
-    for box in boxes:
-        found = [numpy_array(x).astype(float) for x in _filter_products(*arguments(box))]
-        products, targets = products + found[0], targets + found[1]
-    filters = best_filter(tensor(products), tensor(targets), inner.size)
-    for box in boxes:
-        inner[box] = numpy_array(_without(*arguments(box), filters))[0]
+    for region in map_regions:
+        sums = [numpy_array(x).astype(float) for x in _normal_equations(*arguments(region))]
+        products, targets = products + sums[0], targets + sums[1]
+    filters = least_squares_filter(tensor(products), tensor(targets), inner.size)
+    for region in map_regions:
+        inner[region] = numpy_array(_subtract_filtered(*arguments(region), filters))[0]
     return inner
 
 
 def _with_margins(
-    r: np.ndarray, box: Box, size: tuple[int, ...], pattern: np.ndarray
+    r: np.ndarray, region: Region, size: tuple[int, ...], pattern: np.ndarray
 ) -> np.ndarray:
-    """Return a box less a pattern, with what the weights look at on all sides, as `wrapped`."""
-    starts = [part.start - s - 1 for part, s in zip(box, size, strict=True)]
-    stops = [part.stop + s + 1 for part, s in zip(box, size, strict=True)]
+    """Return a region minus a pattern, with the margins of `wrap_padded`."""
+    starts = [extent.start - s - 1 for extent, s in zip(region, size, strict=True)]
+    stops = [extent.stop + s + 1 for extent, s in zip(region, size, strict=True)]
     if min(starts) >= 0 and all(stop <= n for stop, n in zip(stops, r.shape, strict=True)):
         wide = r[tuple(map(slice, starts, stops))]
     else:

@@ -1,4 +1,4 @@
-"""`Checkerboard`: the score of images as a Keras metric, over a whole data set."""
+"""`Checkerboard`: the checkerboard score as a Keras metric, for data sets."""
 
 from __future__ import annotations
 
@@ -18,56 +18,56 @@ from keras_upsampling.ops.tables import compiled_on_jax
 _checkerboard = compiled_on_jax(checkerboard, ("size", "data_range", "data_format"))
 
 
-def _one_each(weights: Any, of: Tensor) -> Tensor:
-    """Return weights as a tensor like `of`, one number for each image."""
-    weights = ops.cast(weights, of.dtype)
-    shape, (images,) = tuple(weights.shape), of.shape
+def _image_weights(weights: Any, scores: Tensor) -> Tensor:
+    """Return weights as a tensor `(batch,)` or a scalar, in the dtype of the `scores`."""
+    weights = ops.cast(weights, scores.dtype)
+    shape, (images,) = tuple(weights.shape), scores.shape
     known = None not in (images, *shape[:1])
-    # Losses of images ask for weights with an axis of 1 for each of theirs.
+    # For images, Keras's losses need weights with additional axes of length 1.
     if set(shape[1:]) - {1} or (shape and known and shape[0] != images):
         raise ValueError(
-            f"`sample_weight` must be one weight for each of the images, of shape ({images},), or "
-            f"with axes of 1 after it. Received shape {shape}."
+            f"`sample_weight` must be one weight for each of the images, of shape ({images},), "
+            f"optionally followed by axes of length 1. Received: shape {shape}."
         )
     return ops.reshape(weights, (-1,)) if shape else weights
 
 
 @keras.saving.register_keras_serializable(package="keras_upsampling")
 class Checkerboard(keras.metrics.Metric):
-    """How strong the pattern of upsampling is in what a model makes, in decibels.
+    """Strength of the checkerboard in the outputs of a model, in decibels.
 
-    The mean over the images of the power that repeats each `size` samples, over the power that
-    their content explains: about 0 dB or below without a pattern, 10 dB and more where a
-    transposed convolution leaves one. Many images show patterns that are too weak to be seen in
-    one of them. The values of the images are not checked: mind `data_range`, and a NaN makes the
-    result NaN.
+    The result is the mean over the images of a ratio: the power at the harmonics of the pattern
+    over the power around them. It is about 0 dB or below without a pattern, and 10 dB or more
+    where a transposed convolution leaves one. Many images together reveal patterns that are too
+    weak to be detected in one of them. The values of the images are not checked: set `data_range`
+    correctly; a NaN in an image makes the result NaN.
 
-    Images have a batch axis always, as what models make has; one image is `image[None]`. As one of
-    `weighted_metrics` beside a loss of images, it is given weights of shape `(batch, 1, 1)`, which
-    such losses ask for.
+    Images always have a batch axis, as the outputs of a model; pass one image as `image[None]`. In
+    `weighted_metrics`, next to a loss of images, the metric accepts the weights of shape
+    `(batch, 1, 1)` that the loss needs.
 
-    Its state is sums only, so that metrics of parts of a data set can be merged, and give what one
-    metric of all of it gives.
+    The state consists of sums. Metrics of parts of a data set can therefore be merged, and have
+    the same result as one metric of the complete data set.
 
     Args:
         size: Period of the pattern, for every axis or one per axis: the factor of the last
             upsampling, or the product of the last few.
-        use_reference: Whether `y_true` is what the images should be, in their shape: then what a
-            small filter makes of it is taken out first, and far weaker patterns show. Without,
-            `y_true` is ignored, and may be None.
+        use_reference: Whether `y_true` is what the images should be, in the same shape. If True,
+            the part of the images that a small filter predicts from `y_true` is subtracted first,
+            which reveals much weaker patterns. If False, `y_true` is ignored and may be None.
         data_range: Difference between the highest and the lowest value that images can have.
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
-        name: Of the metric.
-        dtype: Of its state and of its arithmetic: float64 if that is asked for, else float32,
-            since the squares of a strong pattern do not fit into half precision.
+        name: Name of the metric.
+        dtype: Dtype of the state and the computation: float64 for `"float64"`, otherwise float32,
+            because the squares of a strong pattern overflow half precision.
 
     Raises:
-        TypeError: a factor is not an integer, or `data_range` no number. When updated: the images
-            are complex.
-        ValueError: a factor is below 1, all of them are 1, or `data_range` is not positive and
-            finite. When updated: an axis of the images is too short (the message says the
-            shortest), `y_true` is None where it is the reference, or of another shape than the
-            images, or `sample_weight` is not one number for each image.
+        TypeError: If a factor is not an integer, or `data_range` is not a number. In
+            `update_state`, if the images are complex.
+        ValueError: If a factor is below 1, all factors are 1, or `data_range` is not positive and
+            finite. In `update_state`, if an axis of the images is too short (the message names the
+            minimal length), `y_true` is the reference and is None or has another shape than the
+            images, or `sample_weight` is not one number per image.
 
     Example:
         >>> import numpy as np
@@ -77,7 +77,7 @@ class Checkerboard(keras.metrics.Metric):
         >>> metric.update_state(images, images)
         >>> float(metric.result()) < 1
         True
-        >>> images[:, ::2] += 0.1  # every second row is lighter
+        >>> images[:, ::2] += 0.1  # every second row is brighter
         >>> metric.reset_state()
         >>> metric.update_state(images, images)
         >>> float(metric.result()) > 10, metric.details()["detection_rate"]
@@ -108,8 +108,8 @@ class Checkerboard(keras.metrics.Metric):
         self.data_format = data_format_or_default(data_format)
         self._precision = "float64" if self.dtype == "float64" else "float32"
         self._sums = {
-            part: self.add_variable((), initializer="zeros", dtype=self._precision, name=part)
-            for part in ("images", "ratios", "squares", "detections")
+            key: self.add_variable((), initializer="zeros", dtype=self._precision, name=key)
+            for key in ("images", "ratios", "squares", "detections")
         }
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -117,7 +117,7 @@ class Checkerboard(keras.metrics.Metric):
         if self.use_reference and y_true is None:
             raise ValueError(
                 "With use_reference=True, `y_true` must be what the images should be. Received: "
-                "y_true=None; pass it, or leave out use_reference."
+                "y_true=None. Pass the reference images, or omit use_reference."
             )
         reference = real_tensor(y_true, "y_true") if self.use_reference else None
         score = _checkerboard(
@@ -127,48 +127,49 @@ class Checkerboard(keras.metrics.Metric):
             data_range=self.data_range,
             data_format=self.data_format,
         )
-        added = {
+        summands = {
             "images": ops.ones_like(score.db),
             "ratios": 10 ** (score.db / 10),
             "squares": ops.square(score.amplitude),
             "detections": ops.cast(score.detected, score.db.dtype),
         }
-        weights = 1 if sample_weight is None else _one_each(sample_weight, score.db)
-        for part, total in self._sums.items():
-            total.assign_add(ops.cast(ops.sum(added[part] * weights), total.dtype))
+        weights = 1 if sample_weight is None else _image_weights(sample_weight, score.db)
+        for key, total in self._sums.items():
+            total.assign_add(ops.cast(ops.sum(summands[key] * weights), total.dtype))
 
     def merge_state(self, metrics: Iterable[Checkerboard]) -> None:
-        """Add what other metrics of the same kind have seen.
+        """Add the states of other metrics with the same arguments.
 
         Raises:
-            ValueError: one measures something else.
+            ValueError: If a metric has other arguments or another class.
         """
         metrics = list(metrics)
-        for other in metrics:
-            if not isinstance(other, Checkerboard) or other._measures() != self._measures():
+        for metric in metrics:
+            if not isinstance(metric, Checkerboard) or metric._arguments() != self._arguments():
                 raise ValueError(
-                    f"Only metrics that measure the same can be merged. Received {other!r} with "
-                    f"{other._measures() if isinstance(other, Checkerboard) else 'other state'}, "
-                    f"expected a Checkerboard with {self._measures()}."
+                    "Only metrics that measure the same can be merged: expected a Checkerboard "
+                    f"with {self._arguments()}. Received: {metric!r} with "
+                    f"{metric._arguments() if isinstance(metric, Checkerboard) else 'other state'}."
                 )
-        for other in metrics:
-            for part, total in self._sums.items():
-                total.assign_add(other._sums[part])
+        for metric in metrics:
+            for key, total in self._sums.items():
+                total.assign_add(metric._sums[key])
 
     def result(self) -> Tensor:
-        """Return the mean ratio in decibels; 0 before any image."""
-        images, ratios = (ops.convert_to_tensor(self._sums[p]) for p in ("images", "ratios"))
-        seen = images > 0
-        mean = ops.where(seen, ratios / ops.where(seen, images, 1), 1)
+        """Return the mean ratio in decibels; 0 before the first image."""
+        images, ratios = (ops.convert_to_tensor(self._sums[key]) for key in ("images", "ratios"))
+        updated = images > 0
+        mean = ops.where(updated, ratios / ops.where(updated, images, 1), 1)
         return 10 * ops.log10(mean)
 
     def details(self) -> dict[str, float]:
-        """Return what the sums say besides `db`, the result.
+        """Return all averages that the metric computes.
 
-        `amplitude` is the root mean square of the pattern, in the unit of the images, `images` how
-        many they are, and `detection_rate` the share that has a pattern for certain.
+        `db` is the result, `amplitude` the root mean square of the pattern in the unit of the
+        images, `detection_rate` the fraction of images with a detected pattern, and `images` the
+        number of images.
         """
-        sums = {part: float(ops.convert_to_numpy(total)) for part, total in self._sums.items()}
+        sums = {key: float(ops.convert_to_numpy(total)) for key, total in self._sums.items()}
         images = sums["images"] or 1.0
         return {
             "db": float(ops.convert_to_numpy(self.result())),
@@ -177,7 +178,7 @@ class Checkerboard(keras.metrics.Metric):
             "images": sums["images"],
         }
 
-    def _measures(self) -> dict[str, Any]:
+    def _arguments(self) -> dict[str, Any]:
         return {
             "size": self.size,
             "use_reference": self.use_reference,
@@ -186,5 +187,5 @@ class Checkerboard(keras.metrics.Metric):
         }
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {**super().get_config(), **self._measures()}
+        """Return the arguments of the metric."""
+        return {**super().get_config(), **self._arguments()}

@@ -1,4 +1,4 @@
-"""How much of an image repeats every `size` samples, beyond what its content explains."""
+"""The strength of patterns of period `size` in images, relative to the other image content."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from keras_upsampling._shapes import (
 )
 from keras_upsampling._types import IntPerAxis, Shape, Tensor
 from keras_upsampling.maths.harmonics import shortest_length
-from keras_upsampling.ops._checkerboard.powers import sums_of
-from keras_upsampling.ops._checkerboard.score import CheckerboardScore, score_of
+from keras_upsampling.ops._checkerboard.powers import measure_maps
+from keras_upsampling.ops._checkerboard.score import CheckerboardScore, score_from_sums
 from keras_upsampling.ops._checkerboard.whitening import (
     channel_maps,
-    cut,
+    first_samples,
     high_pass,
     local_weights,
-    repeated,
+    tiled,
 )
 from keras_upsampling.ops.inputs import concrete_tensor, refuse_complex
 
@@ -36,30 +36,32 @@ def checkerboard(
     data_range: float = 1.0,
     data_format: str | None = None,
 ) -> CheckerboardScore:
-    """Measure the pattern that upsampling by `size` leaves; tensors in, tensors out.
+    """Measure the pattern that an upsampling by `size` leaves in images, as tensors.
 
-    It can be compiled, and differentiated (with the weights held fixed). `checkerboard_score`
-    is the same for arrays, with checks of the values.
+    The function can be compiled and differentiated; the weights are constants for the gradient.
+    `checkerboard_score` does the same for arrays and checks their values.
 
     Args:
         images: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
-            `data_format="channels_first"`, of known shape; one, two or three spatial axes. Those
-            in float64 are measured in float64, all others in float32.
+            `data_format="channels_first"`. The shape must be known, with one, two or three
+            spatial axes. float64 is measured in float64, every other dtype in float32.
         size: Period of the pattern, for every axis or one per axis.
-        reference: What the images should be, in the same shape; what a filter of 3 samples an
-            axis makes of it is taken out of the images first. None to go without.
+        reference: What the images should be, in the same shape. The part of the images that a
+            filter of 3 samples per axis predicts from it is subtracted first. None: no reference.
         data_range: Difference between the highest and the lowest value that images can have.
         data_format: `"channels_last"` or `"channels_first"`; Keras's setting by default.
 
     Returns:
-        `CheckerboardScore` of tensors `(batch,)`. Ratios of power are averaged over the channels;
-        as those may be alike, the p-value is that of one channel, and on the safe side for more.
+        `CheckerboardScore` of tensors `(batch,)`. Ratios of power are averaged over the channels.
+        Channels may be equal, so the p-value is computed as for one channel: for several
+        independent channels it is too high, never too low.
 
     Raises:
-        TypeError: a factor is not an integer, `data_range` no number, or `images` or `reference`
-            is symbolic or complex.
-        ValueError: an axis is too short for a pattern of that size (the message says the shortest
-            length), `data_range` is not positive, or a `reference` of another shape.
+        TypeError: If a factor is not an integer, `data_range` is not a number, or `images` or
+            `reference` is symbolic or complex.
+        ValueError: If an axis is too short for a pattern of that size (the message names the
+            minimal length), `data_range` is not positive, or `reference` has another shape than
+            the images.
 
     Example:
         >>> from keras import ops, random
@@ -73,28 +75,36 @@ def checkerboard(
 
     Reference:
         Dobie, Wilson 1996, JASA 100:2236 (a spectral line against its surroundings);
-        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (what makes an upsampler free of it).
+        Sugawara, Shiota, Kiya 2018, arXiv:1806.02658 (conditions for upsampling without it).
     """
-    images, size, data_range, data_format = _checked(images, size, data_range, data_format)
+    images, size, data_range, data_format = _check_arguments(images, size, data_range, data_format)
     if reference is not None:
         reference = real_tensor(reference, "reference")
         check_shape(images.shape, size, data_format, with_reference=True)
         check_reference(reference.shape, images.shape)
         reference = channel_maps(reference, data_format, data_range)
-    sums, table, _ = sums_of(channel_maps(images, data_format, data_range), reference, size)
+    sums, table, _ = measure_maps(channel_maps(images, data_format, data_range), reference, size)
     channels = images.shape[channel_axis(len(size), data_format)]
-    return score_of(sums, table, channels, data_range)
+    return score_from_sums(sums, table, channels, data_range)
 
 
 def checkerboard_level(
     images: Tensor, level: int, *, data_range: float = 1.0, data_format: str | None = None
 ) -> tuple[CheckerboardScore, Tensor]:
-    """Measure the patterns of period `level` alone, not those of its divisors.
+    """Measure the patterns of period `level` without the patterns of its divisors.
 
-    Arguments, where they are those of `checkerboard`, and errors are the same.
+    Args:
+        images: As in `checkerboard`.
+        level: Period of the patterns, for every axis.
+        data_range: As in `checkerboard`.
+        data_format: As in `checkerboard`.
 
     Returns:
-        The score, and the images less all that repeats every `level` samples.
+        The score, and the images minus every pattern of period `level`.
+
+    Raises:
+        TypeError: As in `checkerboard`.
+        ValueError: As in `checkerboard`.
 
     Example:
         >>> from keras import random
@@ -105,14 +115,14 @@ def checkerboard_level(
         (True, True)
     """
     level = positive_int(level, "level")
-    images, size, data_range, data_format = _checked(images, level, data_range, data_format)
+    images, size, data_range, data_format = _check_arguments(images, level, data_range, data_format)
     channels = images.shape[channel_axis(len(size), data_format)]
     x = channel_maps(images, data_format, data_range)
-    sums, table, first = sums_of(x, None, size, period=level)
-    rest = (x - repeated(first, x.shape[1:])) * data_range
+    sums, table, pattern = measure_maps(x, None, size, period=level)
+    rest = (x - tiled(pattern, x.shape[1:])) * data_range
     rest = ops.reshape(rest, (-1, channels, *x.shape[1:]))
     rest = ops.moveaxis(rest, 1, -1) if data_format == "channels_last" else rest
-    return score_of(sums, table, channels, data_range), rest
+    return score_from_sums(sums, table, channels, data_range), rest
 
 
 def weighted_maps(
@@ -122,13 +132,17 @@ def weighted_maps(
     data_range: float = 1.0,
     data_format: str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return what the score looks at, to draw it.
+    """Return the high-passed maps and the weights from which the score is computed.
 
-    Arguments, where they are those of `checkerboard`, and errors are the same.
+    The arguments are those of `checkerboard`.
 
     Returns:
-        Every channel of every image after the high-pass, `(maps, *spatial)`, as shares of the
-        range; and the weight of every sample. Axes are cut to whole periods, at their ends.
+        Every channel of every image after the high-pass, `(maps, *spatial)`, divided by
+        `data_range`; and the weight of every sample. The ends of axes are cut to whole periods.
+
+    Raises:
+        TypeError: As in `checkerboard`.
+        ValueError: As in `checkerboard`.
 
     Example:
         >>> from keras import random
@@ -138,16 +152,16 @@ def weighted_maps(
         >>> tuple(maps.shape), tuple(weights.shape)
         ((6, 32, 32), (6, 32, 32))
     """
-    images, size, data_range, data_format = _checked(images, size, data_range, data_format)
+    images, size, data_range, data_format = _check_arguments(images, size, data_range, data_format)
     r = high_pass(channel_maps(images, data_format, data_range), size)
-    r = cut(r, [n // s * s for n, s in zip(r.shape[1:], size, strict=True)])
+    r = first_samples(r, [n // s * s for n, s in zip(r.shape[1:], size, strict=True)])
     return r, local_weights(r, size)
 
 
-def _checked(
+def _check_arguments(
     images: Tensor, size: IntPerAxis, data_range: float, data_format: str | None
 ) -> tuple[Tensor, tuple[int, ...], float, str]:
-    """Return the arguments if patterns of that size can be measured in the images."""
+    """Return the checked arguments: images as a tensor, one size per axis, range and format."""
     images = real_tensor(images, "images")
     data_range = positive_number(data_range, "data_range")
     data_format = data_format_or_default(data_format)
@@ -158,40 +172,40 @@ def _checked(
 def check_shape(
     shape: Shape, size: IntPerAxis, data_format: str, with_reference: bool
 ) -> tuple[int, ...]:
-    """Return the size of every axis if patterns of that size can be measured in such images."""
+    """Return the size for every axis; raise if images of that shape cannot be measured."""
     rank = spatial_rank(shape)
     size = positive_ints(size, rank, "size")
     if max(size) == 1:
         raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
     for axis, s in zip(spatial_axes(rank, data_format), size, strict=True):
-        # The filter of the reference takes a sample from either end.
+        # The filter of the reference needs one sample more at both ends.
         shortest = shortest_length(s, rank) + 2 * with_reference
         length = shape[axis]
         if length is None or length < shortest:
             raise ValueError(
                 f"A pattern of size {s} needs an axis of {shortest} samples or more"
-                f"{' with a reference' if with_reference else ''}, of known length. Received "
-                f"images of shape {tuple(shape)}, {data_format.replace('_', ' ')}; measure "
-                "larger ones, or name their `data_format`."
+                f"{' with a reference' if with_reference else ''}, of known length. "
+                f"Received: images of shape {tuple(shape)}, {data_format.replace('_', ' ')}. Use "
+                "larger images, or pass their `data_format`."
             )
     if shape[channel_axis(rank, data_format)] is None:
-        raise ValueError(f"The number of channels must be known. Received shape {tuple(shape)}.")
+        raise ValueError(f"The number of channels must be known. Received: shape {tuple(shape)}.")
     return size
 
 
 def check_reference(shape: Shape, images: Shape) -> None:
-    """Refuse a reference whose shape cannot be that of the images."""
+    """Raise for a reference whose shape differs from the shape of the images."""
     shape, images = tuple(shape), tuple(images)
     pairs = zip(shape, images, strict=False)
     if len(shape) != len(images) or any(a != b for a, b in pairs if None not in (a, b)):
         raise ValueError(
             f"`reference` must have the shape of the images, {images}. "
-            f"Received one of shape {shape}."
+            f"Received: a reference of shape {shape}."
         )
 
 
 def real_tensor(value: Any, name: str) -> Tensor:
-    """Return `value` as a tensor if it is not complex."""
+    """Return `value` as a tensor; raise if it is symbolic or complex."""
     tensor = concrete_tensor(value, "metrics.Checkerboard")
     refuse_complex(keras.backend.standardize_dtype(tensor.dtype), name)
     return tensor

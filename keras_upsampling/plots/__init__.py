@@ -1,15 +1,15 @@
-"""Pictures of what the measures say. They need matplotlib, and `import keras_upsampling` does not.
+"""Plots of audits and scores. They need matplotlib; `import keras_upsampling` does not.
 
-Every function returns a figure of its own: nothing is shown, no window is opened, and no setting
-of matplotlib is changed.
+Every function returns a new figure. It does not show the figure, open a window or change a setting
+of matplotlib.
 """
 
 try:
     import matplotlib as matplotlib
 except ImportError as error:
     raise ImportError(
-        "keras_upsampling.plots draws with matplotlib, which is missing: pip install "
-        '"keras_upsampling[plot]"'
+        "keras_upsampling.plots needs matplotlib, which is not installed. Install it with: "
+        'pip install "keras_upsampling[plot]"'
     ) from error
 
 from keras_upsampling.plots._audits import audit, overlap

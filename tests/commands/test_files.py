@@ -1,4 +1,4 @@
-"""What commands write: only where it may go, whole, and never over what is read."""
+"""Output files of commands: only at allowed paths, complete, and never over an input."""
 
 import argparse
 import functools
@@ -39,7 +39,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def commands(picture, model, monkeypatch):
-    """The arguments of every command, for a run of a moment."""
+    """Return the arguments of every command, for a short run."""
 
     def measure(case, **_):
         timings = {OURS: timing.Timing(1.0, (1.0, 1.0), 1.0, (1.0, 1.0), 3, None)}
@@ -51,7 +51,7 @@ def commands(picture, model, monkeypatch):
 
 
 def run(capsys, *arguments):
-    """Exit code, what was printed and what was said beside."""
+    """Return the exit code, the standard output and the standard error."""
     try:
         code = command_line.main([str(argument) for argument in arguments])
     except SystemExit as error:
@@ -59,8 +59,8 @@ def run(capsys, *arguments):
     return code, *capsys.readouterr()
 
 
-def everything(folder):
-    """Every path in a folder, with what kind of thing is there, and what is in it."""
+def contents(folder):
+    """Return every path in a folder, with its file type and its content."""
     return {
         path: (stat.S_IFMT(path.lstat().st_mode), path.is_file() and path.read_bytes())
         for path in folder.rglob("*")
@@ -71,7 +71,7 @@ COMMANDS = ["score", "audit", "bench"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_standard_output_has_the_figures_alone(command, commands, capsys):
+def test_standard_output_contains_only_the_figures(command, commands, capsys):
     code, out, err = run(capsys, *commands[command], "--json", "-")
     assert code == 0
     assert json.loads(out)
@@ -80,7 +80,7 @@ def test_standard_output_has_the_figures_alone(command, commands, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_link_stays_and_what_it_names_is_replaced(command, commands, tmp_path, capsys):
+def test_a_link_is_kept_and_its_target_is_replaced(command, commands, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
     target, link = tmp_path / "elsewhere" / "figures.json", tmp_path / "link.json"
     target.write_text("old")
@@ -94,7 +94,7 @@ def test_a_link_stays_and_what_it_names_is_replaced(command, commands, tmp_path,
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_link_to_nothing_makes_what_it_names(tmp_path):
+def test_a_link_to_a_missing_file_creates_it(tmp_path):
     link = tmp_path / "link.json"
     link.symlink_to("new.json")
     files.replace_file(link, lambda path: path.write_text("new"))
@@ -103,7 +103,7 @@ def test_a_link_to_nothing_makes_what_it_names(tmp_path):
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_a_new_file_has_the_permissions_that_files_have(umask, tmp_path):
+def test_a_new_file_has_the_usual_permissions(umask, tmp_path):
     old = os.umask(umask)
     try:
         files.replace_file(tmp_path / "new", lambda path: path.write_text("new"))
@@ -113,17 +113,19 @@ def test_a_new_file_has_the_permissions_that_files_have(umask, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["figures.json", "x" * 255])
-def test_files_beside_are_left_alone(name, tmp_path):
-    beside = [tmp_path / other for other in ("figures.json.part", ".figures.json", "partial")]
-    for path in beside:
+def test_neighbouring_files_are_not_changed(name, tmp_path):
+    neighbours = [
+        tmp_path / neighbour for neighbour in ("figures.json.part", ".figures.json", "partial")
+    ]
+    for path in neighbours:
         path.write_text("mine")
     files.replace_file(tmp_path / name, lambda path: path.write_text("new"))
     assert (tmp_path / name).read_text() == "new"
-    assert {path.read_text() for path in beside} == {"mine"}
+    assert {path.read_text() for path in neighbours} == {"mine"}
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_failure_leaves_what_was_there(tmp_path):
+def test_a_failure_keeps_the_previous_file(tmp_path):
     (tmp_path / "figures.json").write_text("old")
 
     def fail(path):
@@ -132,7 +134,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 
     with pytest.raises(OSError, match="No space"):
         files.replace_file(tmp_path / "figures.json", fail)
-    assert everything(tmp_path) == {tmp_path / "figures.json": (stat.S_IFREG, b"old")}
+    assert contents(tmp_path) == {tmp_path / "figures.json": (stat.S_IFREG, b"old")}
 
 
 def pipe(folder):
@@ -152,11 +154,11 @@ def socket_file(folder):
 
 
 def terminal(_):
-    """A device that nobody can replace, whatever the code does, unlike /dev/null."""
+    """Return a device that cannot be replaced by a file, unlike /dev/null."""
     return os.ttyname(opened_terminal()[1])
 
 
-@functools.cache  # it is there for as long as it is open
+@functools.cache  # the device exists as long as it is open
 def opened_terminal():
     return os.openpty()
 
@@ -171,7 +173,7 @@ def below_a_file(folder):
     return folder / "file" / "figures.json"
 
 
-NO_PLACES = {
+BAD_PATHS = {
     "pipe": (pipe, "is not a regular file, but a pipe"),
     "link to a pipe": (link_to_a_pipe, "is not a regular file, but a pipe"),
     "socket": (socket_file, "is not a regular file, but a socket"),
@@ -187,19 +189,17 @@ NO_PLACES = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("place", NO_PLACES)
-def test_what_is_no_place_for_a_file_is_refused_at_once(
-    place, command, commands, tmp_path, capsys, monkeypatch
-):
-    for module in ("score", "audit", "bench"):
+@pytest.mark.parametrize("place", BAD_PATHS)
+def test_bad_paths_are_refused_at_once(place, command, commands, tmp_path, capsys, monkeypatch):
+    for module in ("score_images", "audit_model", "bench_layers"):
         monkeypatch.setattr(f"keras_upsampling.commands.{module}.run", None)
-    make, message = NO_PLACES[place]
+    make, message = BAD_PATHS[place]
     path = make(tmp_path)
-    before = everything(tmp_path) if place != "circle" else None
+    before = contents(tmp_path) if place != "circle" else None
     code, out, err = run(capsys, *commands[command], "--json", path)
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
-    assert before is None or everything(tmp_path) == before
+    assert before is None or contents(tmp_path) == before
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
@@ -218,17 +218,17 @@ def test_a_write_protected_file_is_refused(tmp_path, monkeypatch):
         files.file_to_write(str(tmp_path / "figures.json"))
 
 
-def test_where_standard_output_goes_is_refused(tmp_path, capfd):
+def test_the_target_of_standard_output_is_refused(tmp_path, capfd):
     path = tmp_path / "out"
     with path.open("w") as out:
-        kept = os.dup(1)
+        saved = os.dup(1)
         os.dup2(out.fileno(), 1)
         try:
             with pytest.raises(ValueError, match="where standard output or standard error go"):
                 files.check_writable(path)
         finally:
-            os.dup2(kept, 1)
-            os.close(kept)
+            os.dup2(saved, 1)
+            os.close(saved)
     capfd.readouterr()
 
 
@@ -242,20 +242,20 @@ OTHER_NAMES = {
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
 @pytest.mark.parametrize("command", ["score", "score of a folder", "audit"])
-def test_what_is_read_is_not_overwritten(name, command, picture, model, tmp_path, capsys):
+def test_inputs_are_not_overwritten(name, command, picture, model, tmp_path, capsys):
     source = model if command == "audit" else picture
-    given = tmp_path if command == "score of a folder" else source
+    argument = tmp_path if command == "score of a folder" else source
     target = tmp_path / OTHER_NAMES[name](source)
-    before = everything(tmp_path)
-    code, out, err = run(capsys, command.split()[0], given, "--json", target)
+    before = contents(tmp_path)
+    code, out, err = run(capsys, command.split()[0], argument, "--json", target)
     assert (code, out) == (2, "")
     assert "is one of the files that are read" in err
     assert err.count("\n") == 1
-    assert everything(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_figures_that_can_no_longer_be_written_are_said(command, commands, tmp_path, capsys):
+def test_figures_that_can_no_longer_be_written_are_reported(command, commands, tmp_path, capsys):
     path = tmp_path / "figures.json"
     replace_file = files.replace_file
 

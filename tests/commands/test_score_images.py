@@ -1,4 +1,4 @@
-"""The command `score`: it measures what the files hold, and goes on where one is bad."""
+"""The command `score` measures the images of files, and continues after a bad file."""
 
 import contextlib
 import io
@@ -22,12 +22,12 @@ from keras_upsampling.commands import score_images as command
 from keras_upsampling.metrics import Checkerboard
 from tests.backends import BACKEND
 
-# JAX compiles for every shape, so all images have this one, in grey or in colour.
+# JAX compiles for every shape, so all images have the same one, in grey or in colour.
 SIDE = 24
 
 
 def pixels(*shape, most=255, dtype="uint8", seed=0):
-    """Noise, with stripes."""
+    """Return noise with stripes."""
     noise = np.random.default_rng(seed).random(shape)
     noise[..., ::2, :, :] *= 0.8
     return (most * noise).astype(dtype)
@@ -39,13 +39,13 @@ DEEP = pixels(SIDE, SIDE, 1, most=65535, dtype="uint16")
 
 
 def scored(capsys, *arguments):
-    """Exit code, what was printed and what was said beside."""
+    """Return the exit code, the standard output and the standard error."""
     code = command_line.main(["score", *map(str, arguments)])
     return code, *capsys.readouterr()
 
 
 def records(capsys, folder, *arguments):
-    """What is written of the files in a folder."""
+    """Return the figures that are written for the files in a folder."""
     path = folder.parent / "figures.json"
     code, _, err = scored(capsys, folder, "--json", path, *arguments)
     assert code == 0, err
@@ -69,27 +69,27 @@ def check(row, image, data_range, size=2):
     assert row["data_range"] == data_range
 
 
-def see_through(image):
+def with_alpha(image):
     alpha = pixels(SIDE, SIDE, 1, seed=1)
     return Image.fromarray(np.concatenate([image, alpha], axis=-1))
 
 
-def of_palette():
-    """A picture of 16 colours, and its pixels."""
+def palette_picture():
+    """Return a picture with a palette of 16 colours, and its pixels."""
     colours = pixels(16, 1, 3, seed=2)
-    which = pixels(SIDE, SIDE, 1, most=15.99)[..., 0]
-    picture = Image.fromarray(which)
+    indices = pixels(SIDE, SIDE, 1, most=15.99)[..., 0]
+    picture = Image.fromarray(indices)
     picture.putpalette(colours.tobytes())
-    return picture, colours[which, 0]
+    return picture, colours[indices, 0]
 
 
 PICTURES = {
     "grey": (Image.fromarray(GREY[..., 0]), GREY, {}),
-    "grey and alpha": (see_through(GREY), GREY, {}),
+    "grey and alpha": (with_alpha(GREY), GREY, {}),
     "colour": (Image.fromarray(COLOUR), COLOUR, {}),
-    "colour and alpha": (see_through(COLOUR), COLOUR, {}),
-    "palette": (*of_palette(), {}),
-    "see-through palette": (*of_palette(), {"transparency": bytes(range(16))}),
+    "colour and alpha": (with_alpha(COLOUR), COLOUR, {}),
+    "palette": (*palette_picture(), {}),
+    "see-through palette": (*palette_picture(), {"transparency": bytes(range(16))}),
     "black and white": (Image.fromarray(GREY[..., 0] > 99), 255 * (GREY > 99), {}),
     "16 bits": (Image.fromarray(DEEP[..., 0]), DEEP, {}),
 }
@@ -97,8 +97,8 @@ PICTURES = {
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_a_png_is_measured_as_its_pixels(kind, folder, capsys):
-    picture, image, how = PICTURES[kind]
-    picture.save(folder / "one.PNG", **how)
+    picture, image, options = PICTURES[kind]
+    picture.save(folder / "one.PNG", **options)
     (row,) = records(capsys, folder)["results"]
     check(row, image, 65535 if kind == "16 bits" else 255)
 
@@ -130,8 +130,8 @@ def test_an_array_is_one_image_or_several(array, images, folder, capsys):
     for row, image in zip(rows, images, strict=True):
         check(row, image, 255)
     name = str(folder / "one.npy")
-    several = array.ndim == 4 or len(images) > 1
-    names = [f"{name}[{index}]" for index in range(len(images))] if several else [name]
+    is_batch = array.ndim == 4 or len(images) > 1
+    names = [f"{name}[{index}]" for index in range(len(images))] if is_batch else [name]
     assert [row["file"] for row in rows] == names
 
 
@@ -144,38 +144,38 @@ def test_an_array_is_one_image_or_several(array, images, folder, capsys):
         (GREY.astype("float16") / 255, 1),
         (GREY > 99, 1),
     ],
-    ids=lambda given: getattr(given, "dtype", None),
+    ids=lambda value: getattr(value, "dtype", None),
 )
-def test_the_range_is_that_of_the_dtype(array, data_range, folder, capsys):
+def test_default_range_follows_from_the_dtype(array, data_range, folder, capsys):
     np.save(folder / "one.npy", array)
     (row,) = records(capsys, folder)["results"]
     check(row, array, data_range)
 
 
-def test_another_range_can_be_given(folder, capsys):
+def test_data_range_can_be_set(folder, capsys):
     np.save(folder / "a.npy", GREY.astype(float))
     np.save(folder / "b.npy", GREY.astype("int64"))
     for row in records(capsys, folder, "--data-range", 300)["results"]:
         check(row, GREY, 300)
 
 
-def test_sizes_are_of_rows_and_of_columns(folder, capsys):
+def test_size_can_differ_between_rows_and_columns(folder, capsys):
     np.save(folder / "one.npy", GREY)
-    found = records(capsys, folder, "--size", "1,2")
-    check(found["results"][0], GREY, 255, size=(1, 2))
-    assert found["size"] == [1, 2]
-    assert found["results"] != records(capsys, folder, "--size", "2,1")["results"]
+    figures = records(capsys, folder, "--size", "1,2")
+    check(figures["results"][0], GREY, 255, size=(1, 2))
+    assert figures["size"] == [1, 2]
+    assert figures["results"] != records(capsys, folder, "--size", "2,1")["results"]
 
 
-def test_the_stride_is_found_where_it_is_wanted(folder, capsys):
+def test_stride_is_detected_if_requested(folder, capsys):
     images = np.stack([pixels(SIDE, SIDE, 1), pixels(SIDE, SIDE, 1, most=255, seed=3)])
     images[1, ::2] = images[1, 1::2]  # no stripes
     images[1, ::3] //= 2
     np.save(folder / "one.npy", images)
-    found = records(capsys, folder, "--detect-stride")["results"]
+    rows = records(capsys, folder, "--detect-stride")["results"]
     expected = detect_stride(images, data_range=255, data_format="channels_last").stride.tolist()
     assert expected[0] != expected[1]
-    assert [row["stride"] for row in found] == expected
+    assert [row["stride"] for row in rows] == expected
     _, out, _ = scored(capsys, folder, "--detect-stride")
     assert [line.split("|")[-2].strip() for line in out.splitlines()[:4]] == [
         "stride", "-" * len("stride"), *map(str, expected)
@@ -183,7 +183,7 @@ def test_the_stride_is_found_where_it_is_wanted(folder, capsys):
     assert "stride" not in records(capsys, folder)["results"][0]
 
 
-def test_the_table_has_a_row_for_each_image_and_a_line_sums_up(folder, capsys):
+def test_output_is_a_table_with_one_row_per_image_and_a_summary(folder, capsys):
     calm = pixels(SIDE, SIDE, 1, seed=5)
     calm[::2] = calm[::2] / 0.8
     np.save(folder / "all.npy", np.stack([calm, GREY]))
@@ -215,15 +215,15 @@ def test_the_table_has_a_row_for_each_image_and_a_line_sums_up(folder, capsys):
     ]
     assert empty == ""
     assert last == f"3 images, mean {metric.details()['db']:.2f} dB, 66.7% detected"
-    assert "3/3" in err  # the progress bar, apart from the table
+    assert "3/3" in err  # the progress bar, separate from the table
 
 
-def test_figures_are_written_with_their_mean(folder, capsys):
+def test_figures_are_written_with_a_summary(folder, capsys):
     np.save(folder / "one.npy", np.stack([GREY, GREY]))
-    found = records(capsys, folder)
-    db = found["results"][0]["db"]
-    assert found["summary"] == {"images": 2, "db": pytest.approx(db), "detection_rate": 1.0}
-    assert found["failures"] == []
+    figures = records(capsys, folder)
+    db = figures["results"][0]["db"]
+    assert figures["summary"] == {"images": 2, "db": pytest.approx(db), "detection_rate": 1.0}
+    assert figures["failures"] == []
     assert sorted(path.name for path in folder.parent.iterdir()) == ["figures.json", "images"]
 
 
@@ -232,23 +232,23 @@ BAD = {
     "text.npy": (b"no array at all", "magic string"),
     "cut.npy": (GREY, "Failed to read all data"),
     "cut.png": (GREY, "truncated"),
-    "small.png": (GREY[:9], "size 2x2 needs 10x10 pixels or more. Received 9x24x1"),
-    "narrow.npy": (GREY[:, :9], "size 2x2 needs 10x10 pixels or more. Received 24x9x1"),
+    "small.png": (GREY[:9], "size 2x2 needs 10x10 pixels or more. Received: 9x24x1"),
+    "narrow.npy": (GREY[:, :9], "size 2x2 needs 10x10 pixels or more. Received: 24x9x1"),
     "nan.npy": (np.full((SIDE, SIDE), np.nan), "it has a NaN"),
-    "line.npy": (np.zeros(SIDE), "Received shape (24,)"),
-    "video.npy": (np.zeros((1, 1, SIDE, SIDE, 1)), "Received shape (1, 1, 24, 24, 1)"),
-    "none.npy": (np.zeros((0, SIDE, SIDE, 1)), "Received shape (0, 24, 24, 1)"),
-    "words.npy": (np.full((SIDE, SIDE), "word"), "Received dtype <U4"),
+    "line.npy": (np.zeros(SIDE), "Received: shape (24,)"),
+    "video.npy": (np.zeros((1, 1, SIDE, SIDE, 1)), "Received: shape (1, 1, 24, 24, 1)"),
+    "none.npy": (np.zeros((0, SIDE, SIDE, 1)), "Received: shape (0, 24, 24, 1)"),
+    "words.npy": (np.full((SIDE, SIDE), "word"), "Received: dtype <U4"),
     "object.npy": (np.full((SIDE, SIDE), None), "allow_pickle=False"),
     "wide.npy": (GREY.astype(float), "far more than data_range=1"),
-    "whole.npy": (GREY.astype(int), "dtype int64 have a range that is not known"),
-    "one.bmp": (b"BM", "end in .png, .jpg, .jpeg, .npy"),
+    "whole.npy": (GREY.astype(int), "dtype int64 have an unknown range"),
+    "one.bmp": (b"BM", "must end in .png, .jpg, .jpeg, .npy"),
     "missing.png": (None, "No such file"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_read_is_said_and_the_rest_goes_on(name, folder, capsys):
+def test_unreadable_files_are_reported_and_the_rest_is_measured(name, folder, capsys):
     bad, message = BAD[name]
     path = folder / name
     if isinstance(bad, bytes):
@@ -269,12 +269,12 @@ def test_what_cannot_be_read_is_said_and_the_rest_goes_on(name, folder, capsys):
     assert out.endswith("\n\n1 image, mean " + out.split("mean ")[1])
     assert "z.png" in out
     assert name not in out
-    found = json.loads(figures.read_text())
-    assert [f"{failure['file']}: {failure['reason']}" for failure in found["failures"]] == [line]
-    assert len(found["results"]) == 1
+    written = json.loads(figures.read_text())
+    assert [f"{failure['file']}: {failure['reason']}" for failure in written["failures"]] == [line]
+    assert len(written["results"]) == 1
 
 
-def test_one_bad_image_leaves_the_others_of_its_file(folder, capsys):
+def test_a_bad_image_does_not_affect_the_others_of_its_file(folder, capsys):
     images = np.stack([GREY, GREY, GREY]) / 255
     images[1, 3, 4] = np.inf
     np.save(folder / "one.npy", images)
@@ -285,7 +285,7 @@ def test_one_bad_image_leaves_the_others_of_its_file(folder, capsys):
     assert [f"[{index}]" in out for index in range(3)] == [True, False, True]
 
 
-def test_where_nothing_can_be_measured_that_is_written(folder, capsys):
+def test_figures_are_written_if_no_image_could_be_measured(folder, capsys):
     (folder / "one.png").write_bytes(b"")
     figures = folder / "figures.json"
     code, out, _ = scored(capsys, folder, "--json", figures)
@@ -293,7 +293,7 @@ def test_where_nothing_can_be_measured_that_is_written(folder, capsys):
     assert json.loads(figures.read_text())["summary"]["images"] == 0
 
 
-def test_where_nothing_is_found_that_is_said(folder, capsys):
+def test_no_files_is_an_error(folder, capsys):
     (folder / "notes.txt").write_text("not an image")
     code, out, err = scored(capsys, folder, folder / "nowhere")
     assert (code, out) == (2, "")
@@ -315,15 +315,15 @@ def test_without_pillow_only_arrays_are_measured(names, folder, capsys, monkeypa
         assert 'python -m pip install "pillow>=10"' in err
 
 
-def test_an_interruption_keeps_what_was_measured(folder, capsys, monkeypatch):
+def test_an_interruption_keeps_the_results(folder, capsys, monkeypatch):
     (folder / "a.png").write_bytes(b"no picture")
     np.save(folder / "b.npy", np.stack([GREY] * 3))
-    measure, seen = command.checkerboard_score, []
+    measure, calls = command.checkerboard_score, []
 
     def interrupted(*arguments, **options):
-        if seen:
+        if calls:
             raise KeyboardInterrupt
-        seen.append(arguments)
+        calls.append(arguments)
         return measure(*arguments, **options)
 
     monkeypatch.setattr(command, "checkerboard_score", interrupted)
@@ -332,25 +332,25 @@ def test_an_interruption_keeps_what_was_measured(folder, capsys, monkeypatch):
     assert code == 130
     assert "b.npy[0]" in out
     assert "b.npy[1]" not in out
-    # On a line of its own, below the bar.
+    # On a separate line, after the progress bar.
     assert any(line.startswith(f"{folder / 'a.png'}: ") for line in err.splitlines())
     assert len(json.loads(figures.read_text())["results"]) == 1
 
 
-def ask_for_too_much(*_, **__):
-    if BACKEND == "tensorflow":  # which tries for ten seconds before it says this
+def exceed_memory(*_, **__):
+    if BACKEND == "tensorflow":  # which would try for ten seconds before it raises
         from tensorflow.errors import ResourceExhaustedError
 
         raise ResourceExhaustedError(None, None, "failed to allocate memory")
-    # More than any machine can address, so it is refused at once, in the backend's own way.
+    # More than any machine can address, so the backend raises its own exception at once.
     keras.ops.zeros((2**25, 2**25))
 
 
-def ask_numpy_for_too_much(*_, **__):
+def exceed_memory_in_numpy(*_, **__):
     np.zeros((2**25, 2**25))
 
 
-def run_out(*_, **__):
+def raise_memory_error(*_, **__):
     raise MemoryError
 
 
@@ -359,18 +359,16 @@ def fail_in_a_graph(*_, **__):
 
 
 @pytest.mark.parametrize(
-    "fail", [ask_for_too_much, ask_numpy_for_too_much, run_out, fail_in_a_graph]
+    "fail", [exceed_memory, exceed_memory_in_numpy, raise_memory_error, fail_in_a_graph]
 )
-def test_a_picture_that_does_not_fit_into_memory_leaves_the_others(
-    fail, folder, capsys, monkeypatch
-):
+def test_running_out_of_memory_does_not_affect_other_pictures(fail, folder, capsys, monkeypatch):
     for name in ("a", "b", "c"):
         Image.fromarray(GREY[..., 0]).save(folder / f"{name}.png")
-    measure, seen = command.checkerboard_score, []
+    measure, calls = command.checkerboard_score, []
 
     def limited(*arguments, **options):
-        seen.append(arguments)
-        return (fail if len(seen) == 2 else measure)(*arguments, **options)
+        calls.append(arguments)
+        return (fail if len(calls) == 2 else measure)(*arguments, **options)
 
     monkeypatch.setattr(command, "checkerboard_score", limited)
     code, out, err = scored(capsys, folder)
@@ -379,14 +377,14 @@ def test_a_picture_that_does_not_fit_into_memory_leaves_the_others(
     assert [f"{name}.png" in out for name in "abc"] == [True, False, True]
 
 
-def test_any_error_of_one_picture_leaves_the_others(folder, capsys, monkeypatch):
+def test_any_error_of_a_picture_does_not_affect_the_others(folder, capsys, monkeypatch):
     for name in ("a", "b"):
         Image.fromarray(GREY[..., 0]).save(folder / f"{name}.png")
-    measure, seen = command.checkerboard_score, []
+    measure, calls = command.checkerboard_score, []
 
     def failing(*arguments, **options):
-        seen.append(arguments)
-        if len(seen) == 1:
+        calls.append(arguments)
+        if len(calls) == 1:
             raise RuntimeError("the device is in the next room")
         return measure(*arguments, **options)
 
@@ -397,44 +395,44 @@ def test_any_error_of_one_picture_leaves_the_others(folder, capsys, monkeypatch)
     assert "b.png" in out
 
 
-@pytest.mark.parametrize(("most", "code"), [(SIDE * SIDE - 1, 0), (SIDE * SIDE // 2 - 1, 1)])
-def test_pillow_refuses_what_is_too_large_and_does_not_warn(
-    most, code, folder, capsys, monkeypatch
+@pytest.mark.parametrize(("max_pixels", "code"), [(SIDE * SIDE - 1, 0), (SIDE * SIDE // 2 - 1, 1)])
+def test_too_large_pictures_are_errors_and_large_ones_do_not_warn(
+    max_pixels, code, folder, capsys, monkeypatch
 ):
     Image.fromarray(GREY[..., 0]).save(folder / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
-    found, _, err = scored(capsys, folder)
-    assert found == code
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", max_pixels)
+    exit_code, _, err = scored(capsys, folder)
+    assert exit_code == code
     assert ("a.png: Image size (576 pixels) exceeds limit" in err) == bool(code)
 
 
-def special(path, kind):
+def make_special_file(path, kind):
     if kind == "a pipe":
         os.mkfifo(path)
     elif kind == "a socket":
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(path))
     elif kind == "a device":
-        path.symlink_to("/dev/zero")  # it would be read for ever
+        path.symlink_to("/dev/zero")  # reading it would never end
     else:
         path.symlink_to("nothing")
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "in a folder"])
 @pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a link to nothing"])
-def test_what_is_no_file_is_said_and_not_opened(kind, named, folder, capsys):
+def test_special_files_are_reported_and_not_opened(kind, named, folder, capsys):
     path = folder / "a.png"
-    special(path, kind)
+    make_special_file(path, kind)
     np.save(folder / "b.npy", GREY)
     code, out, err = scored(capsys, *([path, folder / "b.npy"] if named else [folder]))
     assert code == 1
-    reason = "No such file or directory" if "link" in kind else f"expected a file. Received {kind}"
+    reason = "No such file or directory" if "link" in kind else f"expected a file. Received: {kind}"
     assert f"{path}: {reason}" in err.splitlines()
     assert "b.npy" in out
 
 
 def png(width, height, bits, colour, rows):
-    """A PNG by its specification, each row of samples filtered in another way."""
+    """Encode a PNG by its specification; rows use all five filters in turn."""
     size = {0: 1, 2: 3, 4: 2, 6: 4}[colour] * bits // 8
     above, filtered = bytes(width * size), b""
     for number, row in enumerate(rows):
@@ -444,7 +442,7 @@ def png(width, height, bits, colour, rows):
             a = row[i - size] if i >= size else 0
             b = above[i]
             c = above[i - size] if i >= size else 0
-            paeth = min((a, b, c), key=lambda near, p=a + b - c: abs(p - near))
+            paeth = min((a, b, c), key=lambda neighbour, p=a + b - c: abs(p - neighbour))
             line.append((value - (0, a, b, (a + b) // 2, paeth)[kind]) % 256)
         filtered += bytes(line)
         above = row
@@ -463,28 +461,28 @@ def png(width, height, bits, colour, rows):
     )
 
 
-def test_grey_of_16_bits_keeps_them_beside_alpha(folder, capsys):
+def test_grey_of_16_bits_with_alpha_keeps_16_bits(folder, capsys):
     alpha = pixels(SIDE, SIDE, 1, most=65535, dtype="uint16", seed=4)
     rows = [row.tobytes() for row in np.concatenate([DEEP, alpha], axis=-1).astype(">u2")]
     (folder / "a.png").write_bytes(png(SIDE, SIDE, 16, 4, rows))
     (row,) = records(capsys, folder)["results"]
     check(row, DEEP, 65535)
     broken = bytearray(png(SIDE, SIDE, 16, 4, rows))
-    broken[32] ^= 1  # the header's check sum
+    broken[32] ^= 1  # the checksum of the header
     (folder / "a.png").write_bytes(broken)
     code, _, err = scored(capsys, folder)
     assert code == 1
     assert f"{folder / 'a.png'}: " in err
 
 
-def test_grey_of_8_bits_beside_alpha_is_read_as_before(folder, capsys):
+def test_grey_of_8_bits_with_alpha_is_read(folder, capsys):
     alpha = pixels(SIDE, SIDE, 1, seed=4)
     rows = [row.tobytes() for row in np.concatenate([GREY, alpha], axis=-1)]
     (folder / "a.png").write_bytes(png(SIDE, SIDE, 8, 4, rows))
     check(records(capsys, folder)["results"][0], GREY, 255)
 
 
-def test_a_name_cannot_break_the_table_or_a_line(folder, capsys):
+def test_a_file_name_cannot_break_the_table_or_a_line(folder, capsys):
     name = "a\nb\x1b[2J\u202e|.npy"
     np.save(folder / name, GREY)
     np.save(folder / f"bad {name}", np.full((SIDE, SIDE), np.nan))
@@ -494,13 +492,13 @@ def test_a_name_cannot_break_the_table_or_a_line(folder, capsys):
     assert rf"{folder}/a\nb\x1b[2J\u202e\|.npy |" in out
     assert len(out.splitlines()) == 5
     assert rf"{folder}/bad a\nb\x1b[2J\u202e|.npy: it has a NaN" in err
-    found = json.loads(figures.read_text())
-    assert found["results"][0]["file"] == f"{folder}/{name}"
-    assert found["failures"][0]["file"] == f"{folder}/bad {name}"
+    written = json.loads(figures.read_text())
+    assert written["results"][0]["file"] == f"{folder}/{name}"
+    assert written["failures"][0]["file"] == f"{folder}/bad {name}"
 
 
 @pytest.mark.parametrize("value", [1e39, -1e39])
-def test_what_does_not_fit_into_float32_is_no_infinity(value, folder, capsys):
+def test_numbers_beyond_float32_are_not_called_infinite(value, folder, capsys):
     image = GREY.astype("float64")
     image[3, 4] = value
     np.save(folder / "a.npy", image)
@@ -512,7 +510,7 @@ def test_what_does_not_fit_into_float32_is_no_infinity(value, folder, capsys):
 
 @pytest.fixture
 def unread():
-    """A pipe that nobody reads any more."""
+    """Return a pipe that nobody reads."""
     reader, writer = os.pipe()
     os.close(reader)
     stream = os.fdopen(writer, "w")
@@ -521,7 +519,7 @@ def unread():
         stream.close()
 
 
-def test_a_pipe_that_nobody_reads_ends_it_quietly(folder, unread, capsys, monkeypatch):
+def test_a_pipe_that_nobody_reads_ends_the_command_quietly(folder, unread, capsys, monkeypatch):
     np.save(folder / "a.npy", GREY)
     figures = folder / "figures.json"
     monkeypatch.setattr(sys, "stdout", unread)
@@ -540,7 +538,7 @@ def test_a_pipe_that_nobody_reads_does_not_stop_the_progress(folder, unread, cap
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
-def test_a_full_disk_is_said_and_loses_no_figures(folder, capsys, monkeypatch):
+def test_a_full_disk_is_reported_and_loses_no_figures(folder, capsys, monkeypatch):
     np.save(folder / "a.npy", GREY)
     figures = folder / "figures.json"
     with open("/dev/full", "w") as full:
@@ -551,22 +549,22 @@ def test_a_full_disk_is_said_and_loses_no_figures(folder, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_a_closed_stream_loses_nothing(closed, folder, monkeypatch):
+def test_a_closed_stream_loses_no_figures(closed, folder, monkeypatch):
     np.save(folder / "a.npy", GREY)
     figures = folder / "figures.json"
-    monkeypatch.setattr(sys, closed, None)  # as Python has it then
+    monkeypatch.setattr(sys, closed, None)  # as in a program that starts with the stream closed
     assert command_line.main(["score", str(folder), "--json", str(figures)]) == 0
     assert len(json.loads(figures.read_text())["results"]) == 1
 
 
-def test_figures_for_a_closed_standard_output_are_said_to_be_lost(folder, monkeypatch, capsys):
+def test_figures_lost_to_a_closed_standard_output_are_reported(folder, monkeypatch, capsys):
     np.save(folder / "a.npy", GREY)
     monkeypatch.setattr(sys, "stdout", None)
     assert command_line.main(["score", str(folder), "--json", "-"]) == 1
     assert "standard output is closed, so the figures are lost" in capsys.readouterr().err
 
 
-def test_nothing_is_said_at_the_end_where_nobody_reads(folder):
+def test_a_pipe_that_nobody_reads_causes_no_error_at_exit(folder):
     np.save(folder / "a.npy", GREY)
     (folder / "b.npy").write_bytes(b"no array")
     figures = folder / "figures.json"
@@ -585,10 +583,10 @@ def test_nothing_is_said_at_the_end_where_nobody_reads(folder):
 def test_an_empty_name_is_not_the_current_folder(capsys):
     with pytest.raises(SystemExit, match="2"):
         scored(capsys, "")
-    assert "'' names nothing; for the current folder, write ." in capsys.readouterr().err
+    assert "'' names nothing; for the current folder, use ." in capsys.readouterr().err
 
 
-def test_a_name_that_cannot_be_shown_loses_nothing(folder, monkeypatch):
+def test_a_file_name_that_cannot_be_shown_loses_no_results(folder, monkeypatch):
     np.save(folder / "é.npy", GREY)
     printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", printed)

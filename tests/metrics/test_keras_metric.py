@@ -25,12 +25,12 @@ def metric(**options):
 
 def test_the_result_is_the_mean_of_the_ratios():
     x = np.concatenate([images(), images(3, seed=1, stripes=0.02)])
-    one = metric()
-    one.update_state(x, x)
+    checkerboard = metric()
+    checkerboard.update_state(x, x)
     score = checkerboard_score(x, 2, data_format="channels_last")
     expected = 10 * np.log10(np.mean(10 ** (score.db / 10)))
-    np.testing.assert_allclose(to_numpy(one.result()), expected, rtol=1e-4)
-    details = one.details()
+    np.testing.assert_allclose(to_numpy(checkerboard.result()), expected, rtol=1e-4)
+    details = checkerboard.details()
     np.testing.assert_allclose(details["db"], expected, rtol=1e-4)
     np.testing.assert_allclose(
         details["amplitude"], np.sqrt(np.mean(score.amplitude**2)), rtol=1e-4
@@ -40,54 +40,54 @@ def test_the_result_is_the_mean_of_the_ratios():
 
 
 @pytest.mark.parametrize("cuts", [(), (1,), (2, 5)])
-def test_merged_parts_give_the_whole(cuts):
+def test_merged_metrics_have_the_result_of_one(cuts):
     x = images(8, stripes=0.01)
-    whole, *parts = (metric() for _ in range(len(cuts) + 2))
-    whole.update_state(x, x)
-    for one, part in zip(parts, np.split(x, cuts), strict=True):
-        one.update_state(part, part)
-    parts[0].merge_state(parts[1:])
-    for name, value in whole.details().items():
-        np.testing.assert_allclose(parts[0].details()[name], value, rtol=1e-5)
+    complete, *partials = (metric() for _ in range(len(cuts) + 2))
+    complete.update_state(x, x)
+    for partial, split in zip(partials, np.split(x, cuts), strict=True):
+        partial.update_state(split, split)
+    partials[0].merge_state(partials[1:])
+    for name, value in complete.details().items():
+        np.testing.assert_allclose(partials[0].details()[name], value, rtol=1e-5)
 
 
-def test_what_measures_something_else_is_not_merged():
-    one = metric()
-    for other in (metric(data_range=2.0), metric(size=4), keras.metrics.Mean()):
+def test_metrics_with_other_arguments_are_not_merged():
+    target = metric()
+    for different in (metric(data_range=2.0), metric(size=4), keras.metrics.Mean()):
         with pytest.raises(ValueError, match="Only metrics that measure the same"):
-            one.merge_state([metric(), other])
-    assert one.details()["images"] == 0
+            target.merge_state([metric(), different])
+    assert target.details()["images"] == 0
 
 
 def test_sample_weights_count_images():
     x = np.concatenate([images(2), images(2, stripes=0.1)])
-    weighted, few = metric(), metric()
+    weighted, subset = metric(), metric()
     weighted.update_state(x, x, sample_weight=np.array([1.0, 1.0, 0.0, 0.0]))
-    few.update_state(x[:2], x[:2])
-    np.testing.assert_allclose(to_numpy(weighted.result()), to_numpy(few.result()), rtol=1e-5)
+    subset.update_state(x[:2], x[:2])
+    np.testing.assert_allclose(to_numpy(weighted.result()), to_numpy(subset.result()), rtol=1e-5)
 
 
-def test_it_starts_and_starts_again_at_nothing():
-    one = metric()
-    assert float(one.result()) == 0
-    one.update_state(images(), images(stripes=0.1))
-    assert float(one.result()) > 10
-    one.reset_state()
-    assert one.details() == {"db": 0, "amplitude": 0, "detection_rate": 0, "images": 0}
+def test_state_is_zero_at_the_start_and_after_a_reset():
+    checkerboard = metric()
+    assert float(checkerboard.result()) == 0
+    checkerboard.update_state(images(), images(stripes=0.1))
+    assert float(checkerboard.result()) > 10
+    checkerboard.reset_state()
+    assert checkerboard.details() == {"db": 0, "amplitude": 0, "detection_rate": 0, "images": 0}
 
 
-def test_a_reference_shows_weaker_patterns():
+def test_a_reference_reveals_weaker_patterns():
     clean = images(seed=3)
     x = images(seed=3)
     x[:, ::2] += 0.01
     x += np.random.default_rng(4).normal(0, 0.002, x.shape).astype("float32")
-    alone, compared = metric(), metric(use_reference=True)
-    for one in (alone, compared):
-        one.update_state(clean, x)
-    assert float(compared.result()) > float(alone.result()) + 10
+    without, with_reference = metric(), metric(use_reference=True)
+    for checkerboard in (without, with_reference):
+        checkerboard.update_state(clean, x)
+    assert float(with_reference.result()) > float(without.result()) + 10
 
 
-def test_models_are_compiled_with_it_and_saved(tmp_path):
+def test_models_can_be_compiled_with_the_metric_and_saved(tmp_path):
     model = keras.Sequential(
         [
             keras.Input((12, 13, 1)),
@@ -98,7 +98,7 @@ def test_models_are_compiled_with_it_and_saved(tmp_path):
     x, y = images()[:, ::2, ::2], images()
     history = model.fit(x, y, verbose=0)
     assert np.isfinite(history.history["checkerboard"]).all()
-    # An untrained transposed convolution has a pattern in all it makes.
+    # The outputs of an untrained transposed convolution have a pattern.
     assert model.evaluate(x, y, verbose=0, return_dict=True)["checkerboard"] > 5
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -109,16 +109,16 @@ def test_models_are_compiled_with_it_and_saved(tmp_path):
     )
 
 
-def test_importing_the_package_is_enough_to_load_it():
+def test_importing_the_package_registers_the_metric():
     program = "import keras, keras_upsampling as k; print(k.metrics.Checkerboard.__name__, "
     program += "keras.saving.get_registered_object('keras_upsampling>Checkerboard').__name__)"
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert found.stdout.split() == ["Checkerboard", "Checkerboard"]
+    assert result.stdout.split() == ["Checkerboard", "Checkerboard"]
 
 
-def test_weights_are_one_for_each_image():
+def test_weights_are_one_number_per_image():
     x = np.concatenate([images(2), images(2, stripes=0.1)])
     weights = np.array([1.0, 1.0, 0.0, 0.0])
     flat = metric()
@@ -132,15 +132,15 @@ def test_weights_are_one_for_each_image():
             flat.update_state(x, x, sample_weight=wrong)
 
 
-def test_a_loss_and_it_take_the_same_weights():
+def test_metric_and_loss_accept_the_same_weights():
     model = keras.Sequential([keras.Input((24, 26, 1)), layers.Conv2D(1, 1, **LAST)])
     model.compile("sgd", "mse", weighted_metrics=[metric()])
     weights = np.array([1.0, 2.0, 0.0, 1.0]).reshape(4, 1, 1)
-    found = model.fit(images(4), images(4), sample_weight=weights, verbose=0)
-    assert np.isfinite(found.history["checkerboard"]).all()
+    history = model.fit(images(4), images(4), sample_weight=weights, verbose=0)
+    assert np.isfinite(history.history["checkerboard"]).all()
 
 
-def test_a_reference_must_be_given_where_it_is_used():
+def test_reference_is_required_with_use_reference():
     x = images(2)
     with pytest.raises(ValueError, match=r"use_reference=True.*Received: y_true=None"):
         metric(use_reference=True).update_state(None, x)
@@ -150,38 +150,42 @@ def test_a_reference_must_be_given_where_it_is_used():
 
 
 @pytest.mark.parametrize(
-    ("asked", "kept"),
+    ("dtype", "expected"),
     [("float64", "float64"), ("float32", "float32"), ("float16", "float32"), (None, "float32")],
 )
-def test_the_state_has_the_precision_that_is_asked_for_or_single(asked, kept):
+def test_state_is_float64_if_requested_else_float32(dtype, expected):
     with float64_allowed():
-        one = metric(dtype=asked)
-        one.update_state(None, images(2, stripes=0.02))
-        assert {keras.backend.standardize_dtype(v.dtype) for v in one.variables} == {kept}
+        checkerboard = metric(dtype=dtype)
+        checkerboard.update_state(None, images(2, stripes=0.02))
+        assert {keras.backend.standardize_dtype(v.dtype) for v in checkerboard.variables} == {
+            expected
+        }
         exact = metric(dtype="float64")
         exact.update_state(None, images(2, stripes=0.02).astype("float64"))
-        close = 1e-12 if kept == "float64" else 1e-4
-        np.testing.assert_allclose(one.details()["db"], exact.details()["db"], rtol=close)
+        tolerance = 1e-12 if expected == "float64" else 1e-4
+        np.testing.assert_allclose(
+            checkerboard.details()["db"], exact.details()["db"], rtol=tolerance
+        )
 
 
-def test_half_precision_holds_strong_patterns():
+def test_strong_patterns_do_not_overflow_with_half_precision():
     before = keras.config.floatx()
     keras.config.set_floatx("float16")
     try:
-        one = metric()
-        one.update_state(None, images(2, stripes=0.5))
-        assert 40 < one.details()["db"] < 200
-        assert keras.backend.standardize_dtype(one.result().dtype) == "float32"
+        checkerboard = metric()
+        checkerboard.update_state(None, images(2, stripes=0.5))
+        assert 40 < checkerboard.details()["db"] < 200
+        assert keras.backend.standardize_dtype(checkerboard.result().dtype) == "float32"
     finally:
         keras.config.set_floatx(before)
 
 
 @pytest.mark.parametrize("size", [2, (2, 4), np.array([2, 4])])
-def test_the_configuration_makes_it_again(size):
-    one = metric(size=size, use_reference=True, data_range=255, name="cb", dtype="float32")
-    again = keras.metrics.deserialize(keras.metrics.serialize(one))
-    assert again.get_config() == one.get_config()
-    assert isinstance(again, Checkerboard)
+def test_metric_is_restored_from_its_configuration(size):
+    checkerboard = metric(size=size, use_reference=True, data_range=255, name="cb", dtype="float32")
+    restored = keras.metrics.deserialize(keras.metrics.serialize(checkerboard))
+    assert restored.get_config() == checkerboard.get_config()
+    assert isinstance(restored, Checkerboard)
 
 
 def test_bad_arguments_are_refused():

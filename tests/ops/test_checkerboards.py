@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_upsampling.maths.harmonics import MeanRatio, harmonics, shortest_length
-from keras_upsampling.ops._checkerboard.chance import chance_of
+from keras_upsampling.ops._checkerboard.chance import f_survival
 from keras_upsampling.ops._checkerboard.score import CheckerboardScore
 from keras_upsampling.ops.checkerboards import checkerboard, checkerboard_level, weighted_maps
 from tests import checkerboard_oracle as oracle
@@ -25,7 +25,7 @@ from tests.backends import (
 
 
 def images(shape, seed=0, noise=0.05):
-    """Smooth hills with some noise: what a picture is, to the score."""
+    """Smooth hills with some noise, similar to photographs for the score."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal(shape)
     for axis in range(1, len(shape) - 1):
@@ -43,8 +43,8 @@ def pattern(shape, size, seed=0):
 
 
 @functools.cache
-def measuring(size, data_range):
-    """The score as a function of images and a reference; kept, with what it was compiled to."""
+def score_function(size, data_range):
+    """Return the score as a function of images and a reference; cached with its compilation."""
 
     def run(x, reference=None):
         return checkerboard(
@@ -55,9 +55,9 @@ def measuring(size, data_range):
 
 
 def measured(x, size, data_range=1.0, reference=None):
-    arrays = [x] if reference is None else [x, reference]
-    arrays = [array.astype("float32") for array in arrays]
-    return CheckerboardScore(*map(to_numpy, measuring(size, data_range)(*arrays)))
+    inputs = [x] if reference is None else [x, reference]
+    inputs = [array.astype("float32") for array in inputs]
+    return CheckerboardScore(*map(to_numpy, score_function(size, data_range)(*inputs)))
 
 
 @st.composite
@@ -66,10 +66,14 @@ def cases(draw):
     size = draw(
         st.tuples(*[st.integers(1, {1: 5, 2: 4, 3: 2}[rank])] * rank).filter(lambda s: max(s) > 1)
     )
-    least = [shortest_length(s, rank) + 2 for s in size]
+    shortest = [shortest_length(s, rank) + 2 for s in size]
     extra = draw(st.tuples(*[st.integers(0, {1: 60, 2: 25, 3: 3}[rank])] * rank))
     return {
-        "shape": (2, *(n + e for n, e in zip(least, extra, strict=True)), draw(st.integers(1, 2))),
+        "shape": (
+            2,
+            *(length + more for length, more in zip(shortest, extra, strict=True)),
+            draw(st.integers(1, 2)),
+        ),
         "size": size,
         "amplitude": draw(st.sampled_from([0.0, 0.02, 0.2])),
         "with_reference": draw(st.booleans()),
@@ -79,65 +83,69 @@ def cases(draw):
 
 @settings(max_examples=25)
 @given(case=cases())
-def test_the_score_is_the_definition(case):
+def test_score_equals_the_definition(case):
     size, data_range = case["size"], case["data_range"]
     clean = images(case["shape"])
-    # A copy would leave nothing but rounding errors.
-    seen = clean + 0.01 * np.random.default_rng(1).standard_normal(clean.shape)
+    # With an equal reference, only rounding errors would be left.
+    reference = clean + 0.01 * np.random.default_rng(1).standard_normal(clean.shape)
     x = data_range * (clean + case["amplitude"] * pattern(case["shape"], size))
     options = {"data_range": data_range}
     if case["with_reference"]:
-        options["reference"] = data_range * seen
-    found = measured(x, size, **options)
+        options["reference"] = data_range * reference
+    score = measured(x, size, **options)
     for i in range(len(x)):
         expected = [
             oracle.score(
                 x[i, ..., c],
                 size,
                 data_range=data_range,
-                reference=data_range * seen[i, ..., c] if case["with_reference"] else None,
+                reference=data_range * reference[i, ..., c] if case["with_reference"] else None,
             )
             for c in range(x.shape[-1])
         ]
-        line, band, square, *over_faint, weighted = np.array(expected).T
-        # 0.0004 dB are a ratio of 1.0001. The filter of the reference is less exact in float32.
-        close = 0.001 if case["with_reference"] else 0.0004
-        np.testing.assert_allclose(found.db[i], 10 * np.log10(line.mean()), rtol=0, atol=close)
-        np.testing.assert_allclose(found.band_db[i], 10 * np.log10(band.mean()), rtol=0, atol=close)
-        mean = np.sqrt(max(0.0, np.mean(square)))
-        # The steps to the pattern extrapolate, rounding errors too.
-        np.testing.assert_allclose(found.amplitude[i], mean, rtol=0.005, atol=1e-5 * data_range)
-        lengths = high_passed_lengths(x.shape, size, case["with_reference"])
-        chance = oracle.p_value(*[part.mean() for part in over_faint], lengths, size)
-        least = np.sqrt(max(0.0, np.mean(weighted))) / data_range / 0.001
-        if min(abs(np.log10([chance / 0.01, least + 1e-9]))) > 0.1:
-            assert found.detected[i] == (chance < 0.01 and least > 1)
-        # Far out in the tail rounding takes its share, of what is left of 1.
+        line, band, square, *ratios_to_faint, weighted_square = np.array(expected).T
+        # 0.0004 dB is a ratio of 1.0001. The filter of the reference is less exact in float32.
+        tolerance = 0.001 if case["with_reference"] else 0.0004
+        np.testing.assert_allclose(score.db[i], 10 * np.log10(line.mean()), rtol=0, atol=tolerance)
         np.testing.assert_allclose(
-            np.log10(found.p_value[i]), np.log10(max(chance, 1e-7)), rtol=0, atol=0.1
+            score.band_db[i], 10 * np.log10(band.mean()), rtol=0, atol=tolerance
+        )
+        amplitude = np.sqrt(max(0.0, np.mean(square)))
+        # The iteration extrapolates, which amplifies rounding errors.
+        np.testing.assert_allclose(
+            score.amplitude[i], amplitude, rtol=0.005, atol=1e-5 * data_range
+        )
+        lengths = high_passed_lengths(x.shape, size, case["with_reference"])
+        chance = oracle.p_value(*[ratio.mean() for ratio in ratios_to_faint], lengths, size)
+        relative_amplitude = np.sqrt(max(0.0, np.mean(weighted_square))) / data_range / 0.001
+        if min(abs(np.log10([chance / 0.01, relative_amplitude + 1e-9]))) > 0.1:
+            assert score.detected[i] == (chance < 0.01 and relative_amplitude > 1)
+        # In the tail, rounding errors of 1 minus a number close to 1 are large.
+        np.testing.assert_allclose(
+            np.log10(score.p_value[i]), np.log10(max(chance, 1e-7)), rtol=0, atol=0.1
         )
 
 
 def high_passed_lengths(shape, size, with_reference):
-    """How long the axes are that are measured, in whole periods."""
+    """Return the lengths of the measured axes: whole periods."""
     return tuple((n - 2 * with_reference) // s * s for n, s in zip(shape[1:-1], size, strict=True))
 
 
 @pytest.mark.parametrize("period", [2, 4])
-def test_a_level_is_its_own_harmonics(period):
+def test_a_level_uses_only_its_own_harmonics(period):
     x = images((1, 40, 44, 1)) + 0.05 * pattern((1, 40, 44, 1), (4, 4))
-    found, _ = evaluate(
+    score, _ = evaluate(
         lambda x: checkerboard_level(x, period, data_format="channels_last"),
         x.astype("float32"),
     )
     line, band, square, *_ = oracle.score(x[0, ..., 0], (period, period), period=period)
-    np.testing.assert_allclose(to_numpy(found.db)[0], 10 * np.log10(line), rtol=0, atol=0.001)
-    np.testing.assert_allclose(to_numpy(found.band_db)[0], 10 * np.log10(band), rtol=0, atol=0.001)
-    np.testing.assert_allclose(to_numpy(found.amplitude)[0], np.sqrt(square), rtol=1e-3)
+    np.testing.assert_allclose(to_numpy(score.db)[0], 10 * np.log10(line), rtol=0, atol=0.001)
+    np.testing.assert_allclose(to_numpy(score.band_db)[0], 10 * np.log10(band), rtol=0, atol=0.001)
+    np.testing.assert_allclose(to_numpy(score.amplitude)[0], np.sqrt(square), rtol=1e-3)
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_what_a_level_leaves_has_no_more_of_it(data_format):
+def test_a_level_is_removed_from_the_rest(data_format):
     shape = (2, 36, 41, 3)
     x = images(shape) + 0.05 * pattern(shape, (3, 3))
     if data_format == "channels_first":
@@ -153,39 +161,39 @@ def test_what_a_level_leaves_has_no_more_of_it(data_format):
     assert (to_numpy(after.db) < 0).all()
 
 
-def test_constants_and_ramps_score_nothing():
+def test_constants_and_ramps_score_zero():
     row = np.linspace(0, 1, 30)
     flat, ramp = np.full((30, 30), 0.7), row[:, None] * 0.3 + row * 0.6
-    found = measured(np.stack([flat, ramp])[..., None], 2)
-    np.testing.assert_allclose(found.db, 0, rtol=0, atol=0.05)
-    np.testing.assert_allclose(found.amplitude, 0, rtol=0, atol=1e-6)
-    assert not found.detected.any()
+    score = measured(np.stack([flat, ramp])[..., None], 2)
+    np.testing.assert_allclose(score.db, 0, rtol=0, atol=0.05)
+    np.testing.assert_allclose(score.amplitude, 0, rtol=0, atol=1e-6)
+    assert not score.detected.any()
 
 
 @pytest.mark.parametrize("size", [(2, 2), (1, 4), (5, 3)])
-def test_a_pattern_on_a_ramp_is_left_as_it_is_up_to_the_ends(size):
+def test_high_pass_keeps_a_pattern_on_a_ramp_up_to_the_ends(size):
     shape = (1, 40, 36, 1)
-    added = pattern(shape, size)
-    added -= added[0, : size[0], : size[1]].mean()
+    centred = pattern(shape, size)
+    centred -= centred[0, : size[0], : size[1]].mean()
     ramp = np.linspace(0, 3, 40)[:, None, None] - np.linspace(0, 1, 36)[:, None]
-    found, _ = evaluate(
+    maps, _ = evaluate(
         lambda x: weighted_maps(x, size, data_format="channels_last"),
-        (ramp + added).astype("float32"),
+        (ramp + centred).astype("float32"),
     )
     whole_periods = tuple(slice(n // s * s) for n, s in zip((40, 36), size, strict=True))
-    np.testing.assert_allclose(to_numpy(found)[0], added[0, ..., 0][whole_periods], atol=1e-5)
+    np.testing.assert_allclose(to_numpy(maps)[0], centred[0, ..., 0][whole_periods], atol=1e-5)
 
 
-def test_the_amplitude_is_that_of_the_pattern():
+def test_amplitude_is_that_of_the_pattern():
     shape = (4, 64, 64, 1)
     for size in ((2, 2), (3, 3), (1, 4)):
         x = images(shape, noise=0.005) + 0.02 * pattern(shape, size)
-        found = measured(x, size)
-        # The content of a single image has a share in it, of either sign.
-        np.testing.assert_allclose(np.mean(found.amplitude), 0.02, rtol=0.05)
-        np.testing.assert_allclose(found.amplitude, 0.02, rtol=0.1)
-        assert found.detected.all()
-        np.testing.assert_allclose(found.p_value, 1e-7, rtol=0.05)
+        score = measured(x, size)
+        # The other content of a single image changes its amplitude, in either direction.
+        np.testing.assert_allclose(np.mean(score.amplitude), 0.02, rtol=0.05)
+        np.testing.assert_allclose(score.amplitude, 0.02, rtol=0.1)
+        assert score.detected.all()
+        np.testing.assert_allclose(score.p_value, 1e-7, rtol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -200,47 +208,47 @@ def test_the_amplitude_is_that_of_the_pattern():
         ((20, 20, 20), (2, 2, 2), 0.03, 40),
     ],
 )
-def test_noise_does_not_make_the_amplitude_smaller(lengths, size, noise, count):
+def test_noise_does_not_reduce_the_amplitude(lengths, size, noise, count):
     shape = (count, *lengths, 1)
-    white = np.random.default_rng(0).normal(0.5, noise, shape)
-    found = measured(white + 0.01 * pattern(shape, size), size)
-    assert np.mean(found.detected) >= 0.99
-    np.testing.assert_allclose(np.mean(found.amplitude), 0.01, rtol=0.05)
+    noise_images = np.random.default_rng(0).normal(0.5, noise, shape)
+    score = measured(noise_images + 0.01 * pattern(shape, size), size)
+    assert np.mean(score.detected) >= 0.99
+    np.testing.assert_allclose(np.mean(score.amplitude), 0.01, rtol=0.05)
 
 
-def test_brightness_flips_turns_and_the_unit_change_nothing():
+def test_score_does_not_depend_on_brightness_flips_transposition_and_unit():
     shape = (1, 2 * 2 + 40, 2 * 2 + 40, 1)
     x = images(shape) + 0.02 * pattern(shape, (2, 2))
-    base = measured(x[:, 1:-1, 1:-1], 2)
-    for other in (
+    expected = measured(x[:, 1:-1, 1:-1], 2)
+    for transformed in (
         x[:, 1:-1, 1:-1] + 0.3,
         x[:, 1:-1, 1:-1][:, ::-1, ::-1],
         np.moveaxis(x[:, 1:-1, 1:-1], 1, 2),
     ):
-        found = measured(other, 2)
-        np.testing.assert_allclose(found.db, base.db, rtol=0, atol=0.001)
-        np.testing.assert_allclose(found.amplitude, base.amplitude, rtol=1e-3)
-    # Contrast too, above the noise of rounding to bytes.
-    np.testing.assert_allclose(measured(3 * x[:, 1:-1, 1:-1], 2).db, base.db, rtol=0, atol=0.02)
-    found = measured(2 * x[:, 1:-1, 1:-1], 2, data_range=2.0)
-    np.testing.assert_allclose(found.db, base.db, rtol=0, atol=0.001)
-    np.testing.assert_allclose(found.amplitude, 2 * base.amplitude, rtol=1e-3)
+        score = measured(transformed, 2)
+        np.testing.assert_allclose(score.db, expected.db, rtol=0, atol=0.001)
+        np.testing.assert_allclose(score.amplitude, expected.amplitude, rtol=1e-3)
+    # So does contrast, except for the constant noise of rounding to bytes.
+    np.testing.assert_allclose(measured(3 * x[:, 1:-1, 1:-1], 2).db, expected.db, rtol=0, atol=0.02)
+    score = measured(2 * x[:, 1:-1, 1:-1], 2, data_range=2.0)
+    np.testing.assert_allclose(score.db, expected.db, rtol=0, atol=0.001)
+    np.testing.assert_allclose(score.amplitude, 2 * expected.amplitude, rtol=1e-3)
 
 
-def test_a_shift_by_whole_periods_changes_no_more_than_what_is_seen():
+def test_a_shift_by_whole_periods_changes_little():
     shape = (16, 51, 51, 1)
     x = images(shape, noise=0.02) + 0.02 * pattern(shape, (3, 3))
-    here, there = measured(x[:, :48, :48], 3), measured(x[:, 3:, 3:], 3)
-    assert abs(np.mean(here.db) - np.mean(there.db)) < 0.3
-    np.testing.assert_allclose(here.amplitude, there.amplitude, rtol=0.1)
+    score, shifted = measured(x[:, :48, :48], 3), measured(x[:, 3:, 3:], 3)
+    assert abs(np.mean(score.db) - np.mean(shifted.db)) < 0.3
+    np.testing.assert_allclose(score.amplitude, shifted.amplitude, rtol=0.1)
 
 
-def test_where_the_pattern_begins_changes_little():
+def test_the_offset_of_the_pattern_changes_little():
     shape = (16, 48, 48, 1)
-    clean, added = images(shape, noise=0.02), 0.02 * pattern(shape, (3, 3))
+    clean, added_pattern = images(shape, noise=0.02), 0.02 * pattern(shape, (3, 3))
     scores = [
-        np.mean(measured(clean + np.roll(added, (down, across), (1, 2)), 3).db)
-        for down, across in ((0, 0), (1, 0), (2, 1))
+        np.mean(measured(clean + np.roll(added_pattern, (down, right), (1, 2)), 3).db)
+        for down, right in ((0, 0), (1, 0), (2, 1))
     ]
     assert np.ptp(scores) < 0.5
     assert min(scores) > 10
@@ -248,8 +256,11 @@ def test_where_the_pattern_begins_changes_little():
 
 def test_a_stronger_pattern_scores_higher():
     shape = (1, 48, 48, 1)
-    clean, added = images(shape), pattern(shape, (2, 2))
-    scores = [measured(clean + a * added, 2).db[0] for a in (0, 0.01, 0.02, 0.05, 0.1)]
+    clean, unit_pattern = images(shape), pattern(shape, (2, 2))
+    scores = [
+        measured(clean + amplitude * unit_pattern, 2).db[0]
+        for amplitude in (0, 0.01, 0.02, 0.05, 0.1)
+    ]
     assert scores == sorted(scores)
     assert scores[-1] > scores[0] + 20
 
@@ -257,37 +268,37 @@ def test_a_stronger_pattern_scores_higher():
 @pytest.mark.parametrize("size", [(2, 2), (3, 3)])
 def test_adding_a_pattern_never_lowers_the_mean_score(size):
     shape = (64, 40, 40, 1)
-    clean, added = images(shape, noise=0.02), pattern(shape, size)
+    clean, unit_pattern = images(shape, noise=0.02), pattern(shape, size)
     means = [
-        np.mean(10 ** (measured(clean + a * added, size).db / 10))
-        for a in (0, 0.0005, 0.001, 0.002, 0.005, 0.01)
+        np.mean(10 ** (measured(clean + amplitude * unit_pattern, size).db / 10))
+        for amplitude in (0, 0.0005, 0.001, 0.002, 0.005, 0.01)
     ]
     assert means == sorted(means)
 
 
-def test_memory_grows_with_the_batch_and_no_faster():
-    def held(count):
+def test_memory_is_linear_in_the_batch():
+    def total_size(count):
         def run(x):
             return checkerboard(x, 2, data_format="channels_last").db
 
         return sum(tensor_sizes(run, ops.zeros((count, 40, 40, 1))))
 
-    assert held(8) - held(4) <= 1.01 * (held(4) - held(2)) * 2
+    assert total_size(8) - total_size(4) <= 1.01 * (total_size(4) - total_size(2)) * 2
 
 
 def test_memory_is_linear_in_the_length_of_a_signal():
-    def numbers(length):
+    def sizes(length):
         def run(x):
             return checkerboard(x, 8, data_format="channels_last").db
 
         table = harmonics((length,), (8,))
-        arrays = [part for part in table if isinstance(part, np.ndarray)] + [*table[0]]
+        arrays = [field for field in table if isinstance(field, np.ndarray)] + [*table[0]]
         return (
             sum(tensor_sizes(run, ops.zeros((1, length, 1)))),
             sum(array.size for array in arrays),
         )
 
-    for short, long in zip(numbers(2000), numbers(4000), strict=True):
+    for short, long in zip(sizes(2000), sizes(4000), strict=True):
         assert long < 2.1 * short
 
 
@@ -295,44 +306,44 @@ def test_double_precision_is_kept():
     x = images((1, 32, 36, 1)) + 0.01 * pattern((1, 32, 36, 1), (2, 2))
     line, band, square, *_ = oracle.score(x[0, ..., 0], (2, 2))
     with float64_allowed():
-        found = evaluate(
+        score = evaluate(
             lambda x: checkerboard(x, 2, data_format="channels_last"),
             ops.convert_to_tensor(x, dtype="float64"),
         )
-        assert keras.backend.standardize_dtype(found.db.dtype) == "float64"
-        for one, expected in (
-            (found.db, 10 * np.log10(line)),
-            (found.band_db, 10 * np.log10(band)),
-            (found.amplitude, np.sqrt(square)),
+        assert keras.backend.standardize_dtype(score.db.dtype) == "float64"
+        for field, expected in (
+            (score.db, 10 * np.log10(line)),
+            (score.band_db, 10 * np.log10(band)),
+            (score.amplitude, np.sqrt(square)),
         ):
-            np.testing.assert_allclose(to_numpy(one)[0], expected, rtol=1e-10)
+            np.testing.assert_allclose(to_numpy(field)[0], expected, rtol=1e-10)
 
 
-def test_modulated_patterns_show_in_the_band():
+def test_modulated_patterns_are_measured_by_the_band():
     shape = (1, 64, 64, 1)
     sign = np.sin(2 * np.pi * np.arange(64) / 64)[:, None, None]
     x = images(shape, noise=0.01) + 0.02 * sign * pattern(shape, (2, 2))
-    found = measured(x, 2)
-    assert found.band_db[0] > 5
-    assert found.db[0] < 3
-    assert found.p_value[0] < 1e-3
+    score = measured(x, 2)
+    assert score.band_db[0] > 5
+    assert score.db[0] < 3
+    assert score.p_value[0] < 1e-3
 
 
-def test_what_is_faint_counts_as_chance():
+def test_faint_patterns_count_as_chance():
     shape = (8, 64, 64, 1)
-    clean, added = images(shape, noise=0.001), pattern(shape, (2, 2))
-    faint, weak = (measured(clean + a * added, 2) for a in (0.0004, 0.004))
-    assert np.mean(faint.db) > 8  # it is there
+    clean, unit_pattern = images(shape, noise=0.001), pattern(shape, (2, 2))
+    faint, weak = (measured(clean + amplitude * unit_pattern, 2) for amplitude in (0.0004, 0.004))
+    assert np.mean(faint.db) > 8  # the pattern is measurable
     assert (faint.p_value > 0.1).all()
     assert (weak.p_value < 1e-3).all()
 
 
 @pytest.mark.parametrize(
-    ("size", "lengths", "most"),
+    ("size", "lengths", "max_rate"),
     [
         (2, (32, 32), 0.025),
         (3, (32, 32), 0.025),
-        # The smallest there are.
+        # The smallest images that are allowed.
         (2, (10, 10), 0.03),
         (3, (16, 16), 0.025),
         (4, (22, 22), 0.025),
@@ -341,58 +352,74 @@ def test_what_is_faint_counts_as_chance():
         (2, (10, 10, 10), 0.025),
     ],
 )
-def test_noise_is_detected_as_often_as_chance_has_it(size, lengths, most):
+def test_false_detections_in_noise_are_as_rare_as_the_p_value_says(size, lengths, max_rate):
     noise = np.random.default_rng(0).normal(0.5, 0.1, (1000, *lengths, 1))
-    found = measured(noise, size)
-    assert np.mean(found.p_value < 0.1) < 0.15
-    assert np.mean(found.p_value < 0.01) < most
+    score = measured(noise, size)
+    assert np.mean(score.p_value < 0.1) < 0.15
+    assert np.mean(score.p_value < 0.01) < max_rate
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_noise_scores_nothing_on_the_average(size):
+def test_noise_scores_zero_on_average(size):
     noise = np.random.default_rng(0).normal(0.5, 0.1, (400, 32, 32, 1))
     assert abs(np.mean(measured(noise, size).band_db)) < 0.7
 
 
-@pytest.mark.parametrize(("above", "below"), [(1, 20), (3, 84), (15, 1680), (40, 100)])
-def test_chances_are_those_of_the_f_distribution(above, below):
+@pytest.mark.parametrize(
+    ("numerator_dof", "denominator_dof"), [(1, 20), (3, 84), (15, 1680), (40, 100)]
+)
+def test_probabilities_are_those_of_the_f_distribution(numerator_dof, denominator_dof):
     rng = np.random.default_rng(0)
-    drawn = rng.chisquare(above, 200_000) / above / (rng.chisquare(below, 200_000) / below)
-    for value in np.quantile(drawn, [0.5, 0.9, 0.99]):
-        found = to_numpy(chance_of(ops.convert_to_tensor(value, dtype="float32"), above, below))
-        np.testing.assert_allclose(found, np.mean(drawn > value), rtol=0.08)
+    samples = (
+        rng.chisquare(numerator_dof, 200_000)
+        / numerator_dof
+        / (rng.chisquare(denominator_dof, 200_000) / denominator_dof)
+    )
+    for value in np.quantile(samples, [0.5, 0.9, 0.99]):
+        probability = to_numpy(
+            f_survival(
+                ops.convert_to_tensor(value, dtype="float32"), numerator_dof, denominator_dof
+            )
+        )
+        np.testing.assert_allclose(probability, np.mean(samples > value), rtol=0.08)
 
 
-@pytest.mark.parametrize("above", [1, 3, 7])
-def test_chances_hold_with_millions_of_bins(above):
-    # What is divided by is certain then: a chi-squared distribution is left.
+@pytest.mark.parametrize("numerator_dof", [1, 3, 7])
+def test_probabilities_are_right_with_millions_of_bins(numerator_dof):
+    # The denominator is then constant, and the distribution is chi-squared.
     values = np.array([0.01, 0.5, 1.0, 2.0, 4.0, 6.0])
-    found = to_numpy(chance_of(ops.convert_to_tensor(values, dtype="float32"), above, 3e8))
+    probabilities = to_numpy(
+        f_survival(ops.convert_to_tensor(values, dtype="float32"), numerator_dof, 3e8)
+    )
     x = (np.arange(2_000_000) + 0.5) * 1e-4
-    density = x ** (above / 2 - 1) * np.exp(-x / 2)
-    expected = [density[x > above * value].sum() / density.sum() for value in values]
-    # Of chances near 0, what is left of 1 in single precision.
-    np.testing.assert_allclose(found, np.maximum(expected, 5e-8), rtol=0.05, atol=1e-7)
+    density = x ** (numerator_dof / 2 - 1) * np.exp(-x / 2)
+    expected = [density[x > numerator_dof * value].sum() / density.sum() for value in values]
+    # Small probabilities are 1 minus a number in single precision.
+    np.testing.assert_allclose(probabilities, np.maximum(expected, 5e-8), rtol=0.05, atol=1e-7)
 
 
 @pytest.mark.parametrize(
-    ("count", "above", "below"), [(1, 2, 16), (3, 1, 12), (9, 2, 40), (9, 5, 20)]
+    ("count", "numerator_dof", "denominator_dof"), [(1, 2, 16), (3, 1, 12), (9, 2, 40), (9, 5, 20)]
 )
-def test_a_mean_of_ratios_has_the_chances_that_it_is_given(count, above, below):
+def test_mean_ratios_follow_their_fitted_distribution(count, numerator_dof, denominator_dof):
     rng = np.random.default_rng(0)
     shape = (200_000, count)
-    drawn = rng.chisquare(above, shape) / above / (rng.chisquare(below, shape) / below)
-    drawn = drawn.mean(axis=1)
-    fitted = MeanRatio.of(count, above, below)
-    for value in np.quantile(drawn, [0.5, 0.9, 0.99]):
+    samples = (
+        rng.chisquare(numerator_dof, shape)
+        / numerator_dof
+        / (rng.chisquare(denominator_dof, shape) / denominator_dof)
+    )
+    samples = samples.mean(axis=1)
+    fitted = MeanRatio.of(count, numerator_dof, denominator_dof)
+    for value in np.quantile(samples, [0.5, 0.9, 0.99]):
         scaled = ops.convert_to_tensor(fitted.scale * value, dtype="float32")
-        found = to_numpy(chance_of(scaled, fitted.above, fitted.below))
-        np.testing.assert_allclose(found, np.mean(drawn > value), rtol=0.12)
+        probability = to_numpy(f_survival(scaled, fitted.numerator_dof, fitted.denominator_dof))
+        np.testing.assert_allclose(probability, np.mean(samples > value), rtol=0.12)
 
 
-# Keras's own promotion of dtypes is cached, which PyTorch's compiler remarks on.
+# PyTorch's compiler warns that Keras caches its dtype promotion.
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call:UserWarning")
-def test_it_compiles_and_has_gradients():
+def test_score_compiles_and_has_gradients():
     x = ops.convert_to_tensor(images((2, 24, 26, 2)) + 0.02, dtype="float32")
 
     def run(x):
@@ -401,7 +428,7 @@ def test_it_compiles_and_has_gradients():
     if BACKEND == "torch":
         import torch
 
-        # The tables are made outside of the graph.
+        # The tables are created outside of the graph.
         compiled_run = torch.compile(run, backend="eager")
     else:
         compiled_run = jitted(run)
@@ -412,20 +439,20 @@ def test_it_compiles_and_has_gradients():
         return run(x).amplitude
 
     shape = (1, 24, 26, 2)
-    flat = np.ones(shape)  # an amplitude of zero, where the root has no slope
+    flat = np.ones(shape)  # an amplitude of zero, where the root has no finite gradient
     striped = images(shape) + 0.1 * pattern(shape, (2, 2))
     start = np.concatenate([to_numpy(x), flat, striped]).astype("float32")
-    (slopes,) = gradients(amplitude, [ops.convert_to_tensor(start)], ops.ones(len(start)))
-    assert np.isfinite(slopes).all()
-    step = 0.01 * slopes[-1:] / abs(slopes[-1]).max()
-    before, after = measured(np.concatenate([striped, striped - step]), 2).amplitude
+    (gradient,) = gradients(amplitude, [ops.convert_to_tensor(start)], ops.ones(len(start)))
+    assert np.isfinite(gradient).all()
+    descent = 0.01 * gradient[-1:] / abs(gradient[-1]).max()
+    before, after = measured(np.concatenate([striped, striped - descent]), 2).amplitude
     assert after < before
 
 
-def test_half_precision_is_measured_in_full():
+def test_half_precision_is_measured_in_float32():
     x = ops.convert_to_tensor(images((1, 24, 24, 1)), dtype="float16")
-    found = evaluate(lambda x: checkerboard(x, 2, data_format="channels_last"), x)
-    assert keras.backend.standardize_dtype(found.db.dtype) == "float32"
+    score = evaluate(lambda x: checkerboard(x, 2, data_format="channels_last"), x)
+    assert keras.backend.standardize_dtype(score.db.dtype) == "float32"
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -437,7 +464,7 @@ def test_the_shortest_axis_is_long_enough(rank, size):
     assert (table.line_surroundings[0] > 0).sum() >= 8
     for kinds in (table.line_surroundings, table.band_surroundings):
         np.testing.assert_allclose(kinds.sum(axis=-1), 1)
-    # No bin of the surroundings is beside the next harmonic.
+    # No bin of the surroundings is adjacent to the next harmonic.
     reach = table.bins[0].shape[1] // 2
     assert reach + 1 < lengths[0] // size
     x = np.zeros((1, *[shortest] * rank, 1), "float32")
@@ -446,7 +473,7 @@ def test_the_shortest_axis_is_long_enough(rank, size):
         checkerboard(x[:, 1:], size, data_format="channels_last")
 
 
-def test_harmonics_are_counted_once_with_their_conjugates():
+def test_conjugate_harmonics_are_listed_once():
     table = harmonics((24, 24), (4, 3))
     assert table.multiplicity.sum() == 4 * 3 - 1
     assert sorted(set(table.denominator.tolist())) == [2, 3, 4, 6, 12]

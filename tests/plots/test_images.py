@@ -29,7 +29,7 @@ def tiled(tile, shape):
 
 
 def panels(figure):
-    """The three panels, without their colour bars."""
+    """Return the three panels, without their colour bars."""
     return figure.axes[:3]
 
 
@@ -37,12 +37,12 @@ def bars(figure):
     return [child for ax in panels(figure) for child in ax.child_axes]
 
 
-def shown(ax):
+def image_data(ax):
     return np.asarray(ax.images[0].get_array())
 
 
 def decibels(maps, size):
-    """What the middle panel should show, from the tests' own high-pass and weights."""
+    """Return the expected spectrum, with the high-pass and the weights of the oracle."""
     powers = []
     for x in maps:
         r = oracle.high_pass(x, size)
@@ -52,79 +52,79 @@ def decibels(maps, size):
     return 10 * np.log10(np.mean(powers, axis=0) + 1e-12)
 
 
-def test_the_title_is_the_score():
+def test_title_is_the_score():
     clean = picture()
     dirty = clean + tiled(TILE, clean.shape)
-    for image, found in ((clean, "not detected"), (dirty, "detected")):
+    for image, verdict in ((clean, "not detected"), (dirty, "detected")):
         score = checkerboard_score(image[None, ..., None], 2, **LAST)
         title = plots.image(image, 2, **LAST).get_suptitle()
         assert title.startswith(f"Period 2: {score.db[0]:.1f} dB".replace("-", "\N{MINUS SIGN}"))
         assert f"amplitude {score.amplitude[0]:.3g}," in title
-        assert title.endswith(f" {score.p_value[0]:.2g}: {found}")
+        assert title.endswith(f" {score.p_value[0]:.2g}: {verdict}")
     assert "p ≤ 1e-07: detected" in title
     assert "p = " in plots.image(clean, 2, **LAST).get_suptitle()
 
 
-def test_grey_is_the_image_itself():
+def test_left_panel_is_the_grey_image():
     image = picture()
-    for one in (image, image[..., None], ops.convert_to_tensor(image, dtype="float32")):
-        left = panels(plots.image(one, **LAST))[0]
-        np.testing.assert_allclose(shown(left), image, atol=1e-6)
+    for array in (image, image[..., None], ops.convert_to_tensor(image, dtype="float32")):
+        left = panels(plots.image(array, **LAST))[0]
+        np.testing.assert_allclose(image_data(left), image, atol=1e-6)
         assert left.images[0].get_clim() == (0, 1)
     overshooting = image - 0.5
     left = panels(plots.image(overshooting, **LAST))[0]
     np.testing.assert_allclose(left.images[0].get_clim(), (overshooting.min(), overshooting.max()))
 
 
-def test_colours_are_shares_of_the_range():
+def test_colours_are_divided_by_the_range():
     image = np.stack([picture(seed=i) for i in range(3)], axis=-1)
     left = panels(plots.image(255 * image, data_range=255, **LAST))[0]
-    np.testing.assert_allclose(shown(left), image, atol=1e-6)
+    np.testing.assert_allclose(image_data(left), image, atol=1e-6)
     overshooting = 2 * image - 1
     low, high = overshooting.min(), overshooting.max()
     left = panels(plots.image(overshooting, data_range=2, **LAST))[0]
-    np.testing.assert_allclose(shown(left), (overshooting - low) / (high - low), atol=1e-6)
+    np.testing.assert_allclose(image_data(left), (overshooting - low) / (high - low), atol=1e-6)
 
 
-def test_other_channels_are_drawn_as_their_mean():
+def test_other_numbers_of_channels_are_drawn_as_their_mean():
     image = np.stack([picture(seed=i) for i in range(4)], axis=-1)
     left = panels(plots.image(image, **LAST))[0]
-    np.testing.assert_allclose(shown(left), image.mean(axis=-1), atol=1e-6)
+    np.testing.assert_allclose(image_data(left), image.mean(axis=-1), atol=1e-6)
     assert left.get_title() == "Image, mean of 4 channels"
 
 
-def test_channels_first_gives_the_same():
+def test_channels_first_has_the_same_figure():
     image = np.stack([picture(seed=i) for i in range(3)], axis=-1)
     last = plots.image(image, **LAST)
     first = plots.image(np.moveaxis(image, -1, 0), data_format="channels_first")
     flat = plots.image(image[..., 0], data_format="channels_first")
-    for ax, other in zip(panels(last), panels(first), strict=True):
-        np.testing.assert_allclose(shown(ax), shown(other))
-    np.testing.assert_allclose(shown(panels(flat)[0]), image[..., 0], atol=1e-6)
+    for ax, first_ax in zip(panels(last), panels(first), strict=True):
+        np.testing.assert_allclose(image_data(ax), image_data(first_ax))
+    np.testing.assert_allclose(image_data(panels(flat)[0]), image[..., 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(2, 2), (1, 2), (4, 3)])
-def test_the_spectrum_is_that_of_the_weighted_high_pass(size):
+def test_spectrum_is_that_of_the_weighted_high_pass(size):
     image = np.stack([picture(seed=i) for i in range(2)], axis=-1)
     middle = panels(plots.image(image, size, **LAST))[1]
     expected = decibels(np.moveaxis(image, -1, 0), size)
     left, right, bottom, top = middle.images[0].get_extent()
-    cells = shown(middle)
+    cells = image_data(middle)
     rows, columns = (
         a + (np.arange(n) + 0.5) * (b - a) / n
         for a, b, n in ((top, bottom, cells.shape[0]), (left, right, cells.shape[1]))
     )
-    # Every bin of the plain transform, where its frequency is on the axes.
-    for axis, along in ((0, rows), (1, columns)):
+    # Cells lie at the frequencies of the bins of the plain transform.
+    for axis, frequencies in ((0, rows), (1, columns)):
         n = expected.shape[axis]
-        bins = along * n
+        bins = frequencies * n
         np.testing.assert_allclose(bins, bins.round(), atol=1e-9)
-        np.testing.assert_allclose(abs(along).max(), n // 2 / n)
+        np.testing.assert_allclose(abs(frequencies).max(), n // 2 / n)
         expected = expected.take(bins.round().astype(int) % n, axis=axis)
-    # In the high-pass's zeros there are rounding errors alone.
-    seen = expected > expected.max() - 60
-    assert seen.mean() > 0.9
-    np.testing.assert_allclose(cells[seen], expected[seen], atol=0.05)
+    # At the zeros of the high-pass, only rounding errors are left.
+    strong = expected > expected.max() - 60
+    assert strong.mean() > 0.9
+    np.testing.assert_allclose(cells[strong], expected[strong], atol=0.05)
     assert middle.images[0].get_clim()[1] == cells.max()
 
 
@@ -132,9 +132,9 @@ def test_a_pattern_has_its_amplitude_in_the_spectrum():
     image = np.full((32, 40), 0.5)
     image += 0.02 * (-1.0) ** np.add(*np.indices(image.shape))
     middle = panels(plots.image(image, **LAST))[1]
-    corners = shown(middle)[[0, 0, -1, -1], [0, -1, 0, -1]]
+    corners = image_data(middle)[[0, 0, -1, -1], [0, -1, 0, -1]]
     np.testing.assert_allclose(corners, 20 * np.log10(0.02), atol=0.01)
-    assert np.sort(shown(middle).ravel())[-5] < -100
+    assert np.sort(image_data(middle).ravel())[-5] < -100
 
 
 def test_opposite_patterns_do_not_cancel():
@@ -143,21 +143,21 @@ def test_opposite_patterns_do_not_cancel():
     grey = plots.image(image[..., 0], **LAST)
     both = plots.image(image, **LAST)
     for place in ((0, 0), (0, -1)):
-        corner = shown(panels(both)[1])[place]
-        assert abs(corner - shown(panels(grey)[1])[place]) < 1
-    assert abs(shown(panels(both)[2])).max() > 0.02
+        corner = image_data(panels(both)[1])[place]
+        assert abs(corner - image_data(panels(grey)[1])[place]) < 1
+    assert abs(image_data(panels(both)[2])).max() > 0.02
 
 
-def test_large_spectra_keep_their_lines():
+def test_large_spectra_show_their_strongest_bins():
     image = picture((150, 140)) + 0.003 * (-1.0) ** np.add(*np.indices((150, 140)))
     middle = panels(plots.image(image, **LAST))[1]
-    assert max(shown(middle).shape) <= 65
-    assert shown(middle)[0, 0] == shown(middle).max()
-    np.testing.assert_allclose(shown(middle)[0, 0], 20 * np.log10(0.003), atol=0.5)
+    assert max(image_data(middle).shape) <= 65
+    assert image_data(middle)[0, 0] == image_data(middle).max()
+    np.testing.assert_allclose(image_data(middle)[0, 0], 20 * np.log10(0.003), atol=0.5)
 
 
 @pytest.mark.parametrize(
-    ("size", "along"),
+    ("size", "frequencies"),
     [
         (2, ([-0.5, 0, 0.5],) * 2),
         (3, ([-1 / 3, 0, 1 / 3],) * 2),
@@ -165,14 +165,16 @@ def test_large_spectra_keep_their_lines():
         ((1, 2), ([0], [-0.5, 0, 0.5])),
     ],
 )
-def test_harmonics_are_ringed(size, along):
+def test_harmonics_have_rings(size, frequencies):
     middle = panels(plots.image(picture(), size, **LAST))[1]
     (rings,) = middle.collections
-    found = {(round(y, 6), round(x, 6)) for x, y in rings.get_offsets().tolist()}
-    expected = {(round(y, 6), round(x, 6)) for y in along[0] for x in along[1]} - {(0, 0)}
-    assert found == expected
+    places = {(round(y, 6), round(x, 6)) for x, y in rings.get_offsets().tolist()}
+    expected = {(round(y, 6), round(x, 6)) for y in frequencies[0] for x in frequencies[1]} - {
+        (0, 0)
+    }
+    assert places == expected
     assert len(rings.get_offsets()) == len(expected)
-    # Whole rings, at the edges too.
+    # Rings at the edges are completely visible.
     assert max(abs(np.array(middle.get_xlim()))) > 0.52
     assert rings.get_facecolors().size == 0
     assert rings.get_path_effects()
@@ -181,12 +183,12 @@ def test_harmonics_are_ringed(size, along):
 @pytest.mark.parametrize(
     ("size", "data_range"), [((2, 2), 1), ((3, 3), 255), ((1, 2), 1), ((4, 3), 1)]
 )
-def test_the_tile_is_the_pattern(size, data_range):
+def test_right_panel_is_the_pattern(size, data_range):
     tile = np.random.default_rng(0).standard_normal(size)
     tile = 0.02 * (tile - tile.mean()) / tile.std()
     image = np.full((32, 40), 0.5) + tiled(tile, (32, 40))
     right = panels(plots.image(data_range * image, size, data_range=data_range, **LAST))[2]
-    np.testing.assert_allclose(shown(right), data_range * tile, atol=1e-5 * data_range)
+    np.testing.assert_allclose(image_data(right), data_range * tile, atol=1e-5 * data_range)
     low, high = right.images[0].get_clim()
     assert -low == high == pytest.approx(data_range * abs(tile).max(), rel=1e-3)
     for text in right.texts:
@@ -196,11 +198,11 @@ def test_the_tile_is_the_pattern(size, data_range):
     assert len(right.texts) == tile.size
 
 
-def test_the_tile_is_of_the_strongest_channel():
+def test_right_panel_shows_the_strongest_channel():
     image = np.stack([np.full((32, 40), 0.5)] * 3, axis=-1)
     image += tiled(TILE, (32, 40))[..., None] * [0.2, -1, 0.5]
     right = panels(plots.image(image, **LAST))[2]
-    np.testing.assert_allclose(shown(right), -TILE, atol=1e-5)
+    np.testing.assert_allclose(image_data(right), -TILE, atol=1e-5)
     assert "channel 1, the strongest of 3" in right.get_title()
     assert "channel" not in panels(plots.image(image[..., 0], **LAST))[2].get_title()
 
@@ -209,12 +211,12 @@ def test_large_tiles_have_no_numbers():
     assert not panels(plots.image(picture((50, 60)), 7, **LAST))[2].texts
 
 
-def test_chance_is_pale_and_nothing_is_dark():
+def test_noise_is_pale_and_flat_images_have_a_dark_spectrum():
     rng = np.random.default_rng(0)
     right = panels(plots.image(rng.normal(0.5, 0.001, (32, 40)), **LAST))[2]
-    assert 0 < abs(shown(right)).max() < 0.1 * right.images[0].get_clim()[1]
+    assert 0 < abs(image_data(right)).max() < 0.1 * right.images[0].get_clim()[1]
     _, middle, right = panels(plots.image(np.full((32, 40), 0.5), **LAST))
-    assert shown(middle).max() <= middle.images[0].get_clim()[0] + 1
+    assert image_data(middle).max() <= middle.images[0].get_clim()[0] + 1
     assert {text.get_text() for text in right.texts} == {"0"}
 
 
@@ -230,7 +232,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_pictures_are_labelled_and_nothing_overlaps(case):
+def test_figures_have_labels_and_nothing_overlaps(case):
     image, size = CASES[case]
     figure = plots.image(image, size, **LAST)
     assert type(figure) is Figure
@@ -247,32 +249,32 @@ def test_pictures_are_labelled_and_nothing_overlaps(case):
     pixels = imread(file)
     assert pixels.shape == (430, 1300, 4)
     assert len(np.unique(pixels[..., :3].reshape(-1, 3), axis=0)) > 50
-    # Panels with their labels and bars, from left to right, below the title of all.
+    # Panels with their labels and bars, from left to right, below the title of the figure.
     boxes = [ax.get_tightbbox() for ax in panels(figure)]
-    for one, next_one in itertools.pairwise(boxes):
-        assert one.x1 < next_one.x0
+    for box, next_box in itertools.pairwise(boxes):
+        assert box.x1 < next_box.x0
     assert boxes[0].x0 >= 0
     assert boxes[-1].x1 <= figure.bbox.x1
     assert min(box.y0 for box in boxes) >= 0
     assert max(box.y1 for box in boxes) <= figure._suptitle.get_window_extent().y0
     right = panels(figure)[2]
-    cell = right.bbox.width / shown(right).shape[1]
+    cell = right.bbox.width / image_data(right).shape[1]
     assert all(text.get_window_extent().width < cell for text in right.texts)
 
 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((64,), r"Received shape \(64,\); signals are not drawn"),
-        ((64, 1), r"Received shape \(64, 1\).* one pixel along an axis: signals are not drawn"),
-        ((1, 64, 3), r"\(1, 64, 3\).* signals are not drawn"),
-        ((4, 32, 32, 3), r"\(4, 32, 32, 3\); pass one image of a batch, such as images\[0\]"),
-        ((2, 8, 8, 8, 1), r"\(2, 8, 8, 8, 1\); pass one image"),
-        ((3, 32, 32), "size 2 needs an axis of 10 samples .* name their `data_format`"),
-        ((0, 32), "must hold something"),
+        ((64,), r"Received: shape \(64,\)\. Signals are not drawn"),
+        ((64, 1), r"Received: shape \(64, 1\).* one pixel along an axis\. Signals are not drawn"),
+        ((1, 64, 3), r"\(1, 64, 3\).* Signals are not drawn"),
+        ((4, 32, 32, 3), r"\(4, 32, 32, 3\)\. Pass one image of a batch, such as images\[0\]"),
+        ((2, 8, 8, 8, 1), r"\(2, 8, 8, 8, 1\)\. Pass one image"),
+        ((3, 32, 32), "size 2 needs an axis of 10 samples .* pass their `data_format`"),
+        ((0, 32), "must not be empty"),
     ],
 )
-def test_what_is_not_one_image_is_refused(shape, message):
+def test_arrays_that_are_not_one_image_are_refused(shape, message):
     with pytest.raises(ValueError, match=message):
         plots.image(np.zeros(shape), **LAST)
 
@@ -317,8 +319,8 @@ import keras_upsampling.plots
     assert 'pip install "keras_upsampling[plot]"' in message
 
 
-def test_drawing_leaves_pyplot_and_settings_alone():
-    # Keras itself loads pyplot where it finds it; without, an import of ours would fail.
+def test_drawing_does_not_use_pyplot_or_change_settings():
+    # Keras imports pyplot if it can. With pyplot disabled, an import by the package would fail.
     program = """
 import io, sys
 sys.modules["matplotlib.pyplot"] = None
@@ -329,5 +331,5 @@ plots.image(numpy.random.default_rng(0).random((16, 16))).savefig(io.BytesIO(), 
 assert matplotlib.rcParams == before
 assert sys.modules["matplotlib.pyplot"] is None
 """
-    done = run(program)
-    assert done.returncode == 0, done.stderr
+    result = run(program)
+    assert result.returncode == 0, result.stderr

@@ -1,5 +1,6 @@
 """The tensor part of the checkerboard score.
 
-Images become maps of shares of the range (`whitening`), their spectra are summed at the harmonics
-of the pattern and around them (`powers`), and the ratios make a score (`score`, `chance`).
+Images are high-passed, divided by their range and weighted (`whitening`). Their power is summed at
+the harmonics of the pattern and around them (`powers`). The ratios of these sums are the score
+(`score`, `chance`).
 """

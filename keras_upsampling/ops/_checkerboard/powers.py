@@ -1,4 +1,4 @@
-"""The spectrum of maps at the harmonics of a pattern, and around them."""
+"""The power of maps at the harmonics of a pattern, and around them."""
 
 from __future__ import annotations
 
@@ -12,119 +12,134 @@ from keras import ops
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths.harmonics import Harmonics, MeanRatio, Pieces, harmonics
 from keras_upsampling.ops._checkerboard.whitening import (
-    cut,
+    converged_pattern,
+    first_samples,
     high_pass,
+    inner_weights,
     local_weights,
     phase_totals,
-    repeated,
-    settled_pattern,
-    unexplained,
-    weights_inside,
-    wrapped,
+    residual,
+    tiled,
+    wrap_padded,
 )
 from keras_upsampling.ops.tables import not_traced
 
 
 class Table(NamedTuple):
-    """`Harmonics` of the pieces of a map, as tensors."""
+    """The `Harmonics` of the pieces of a map, as tensors.
+
+    Attributes:
+        pieces: How the map is divided.
+        bin_indices: For each axis, its bins in the discrete Fourier transform. For the last axis
+            also the sign of their imaginary parts.
+        bin_shapes: For each axis, `(frequencies, bins)`.
+        harmonic_indices: `(harmonics,)`, indices into the frequencies of all axes.
+        multiplicity: As in `Harmonics`.
+        centre: As in `Harmonics`.
+        band: As in `Harmonics`.
+        line_surroundings: As in `Harmonics`, transposed.
+        band_surroundings: As in `Harmonics`, transposed.
+        applies: As in `Harmonics`.
+        null_distributions: Distributions of the line ratio and the band ratio without a pattern.
+    """
 
     pieces: Pieces
-    places: tuple[tuple[Tensor, Tensor | None], ...]
-    counts: tuple[tuple[int, int], ...]
-    chosen: Tensor
+    bin_indices: tuple[tuple[Tensor, Tensor | None], ...]
+    bin_shapes: tuple[tuple[int, int], ...]
+    harmonic_indices: Tensor
     multiplicity: Tensor
     centre: int
     band: Tensor
     line_surroundings: Tensor
     band_surroundings: Tensor
     applies: Tensor
-    by_chance: tuple[MeanRatio, MeanRatio]
+    null_distributions: tuple[MeanRatio, MeanRatio]
 
 
 @not_traced
-def table_of(pieces: Pieces, size: tuple[int, ...], period: int | None, dtype: str) -> Table:
-    """Return the harmonics of patterns of period `size`, or only those of least period `period`."""
-    known = harmonics(pieces.lengths, size)
+def harmonics_table(pieces: Pieces, size: tuple[int, ...], period: int | None, dtype: str) -> Table:
+    """Return the table of the harmonics of `size`, or only of those whose period is `period`."""
+    selected = harmonics(pieces.lengths, size)
     if period is not None:
-        known = known.of_period(period)
+        selected = selected.of_period(period)
 
     def constant(x: np.ndarray) -> Tensor:
         return ops.convert_to_tensor(x, dtype=dtype)
 
-    frequencies = [len(bins) for bins in known.bins]
+    frequencies = [len(bins) for bins in selected.bins]
     return Table(
         pieces=pieces,
-        places=_places(known, pieces, dtype),
-        counts=tuple(bins.shape for bins in known.bins),
-        chosen=ops.convert_to_tensor(
-            np.ravel_multi_index(tuple(known.chosen.T), frequencies), dtype="int32"
+        bin_indices=_bin_indices(selected, pieces, dtype),
+        bin_shapes=tuple(bins.shape for bins in selected.bins),
+        harmonic_indices=ops.convert_to_tensor(
+            np.ravel_multi_index(tuple(selected.frequencies.T), frequencies), dtype="int32"
         ),
-        multiplicity=constant(known.multiplicity),
-        centre=known.centre,
-        band=constant(known.band),
-        line_surroundings=constant(known.line_surroundings.T),
-        band_surroundings=constant(known.band_surroundings.T),
-        applies=constant(known.applies),
-        by_chance=known.by_chance(pieces.number),
+        multiplicity=constant(selected.multiplicity),
+        centre=selected.centre,
+        band=constant(selected.band),
+        line_surroundings=constant(selected.line_surroundings.T),
+        band_surroundings=constant(selected.band_surroundings.T),
+        applies=constant(selected.applies),
+        null_distributions=selected.null_distributions(pieces.number),
     )
 
 
-def _places(
-    known: Harmonics, pieces: Pieces, dtype: str
+def _bin_indices(
+    selected: Harmonics, pieces: Pieces, dtype: str
 ) -> tuple[tuple[Tensor, Tensor | None], ...]:
-    """Return where the transform of every axis has its bins, and with which sign.
+    """Return the indices of the bins in the transform of every axis, and their signs.
 
-    That of the last axis is of real numbers, and has one half of its bins alone: the others are
-    conjugates.
+    The transform of the last axis is real-input and has only half of the bins. The other half are
+    conjugates, with the sign -1 on the imaginary part.
     """
-    *others, last = (bins.reshape(-1) for bins in known.bins)
+    *leading, last = (bins.reshape(-1) for bins in selected.bins)
     n = pieces.lengths[-1]
     mirrored = last > n // 2
     last = np.where(mirrored, n - last, last)
     sign = ops.convert_to_tensor(np.where(mirrored, -1, 1), dtype=dtype)
     return (
-        *((ops.convert_to_tensor(bins, dtype="int32"), None) for bins in others),
+        *((ops.convert_to_tensor(bins, dtype="int32"), None) for bins in leading),
         (ops.convert_to_tensor(last, dtype="int32"), sign),
     )
 
 
 class Powers(NamedTuple):
-    """What the spectrum of every map has: sums over its pieces.
+    """The spectrum of every map at the harmonics and around them, summed over its pieces.
 
     Attributes:
-        real: `(maps, harmonics)`, the wave on the harmonic itself.
-        imaginary: The same, a quarter of a period on.
-        beside: `(maps, harmonics, kinds)`, mean power around the harmonic.
+        real: `(maps, harmonics)`, real part of the transform at the harmonic.
+        imaginary: `(maps, harmonics)`, imaginary part.
+        line_surroundings: `(maps, harmonics, kinds)`, mean power around the harmonic.
         band: `(maps, harmonics)`, mean power in the band.
-        beside_band: `(maps, harmonics, kinds)`, mean power around the band.
+        band_surroundings: `(maps, harmonics, kinds)`, mean power around the band.
     """
 
     real: Tensor
     imaginary: Tensor
-    beside: Tensor
+    line_surroundings: Tensor
     band: Tensor
-    beside_band: Tensor
+    band_surroundings: Tensor
 
 
-def powers_of(x: Tensor, table: Table, counts: tuple[int, ...]) -> Powers:
-    """Return the powers of maps `(maps, *spatial)` of so many pieces along every axis."""
-    real, imaginary = _bins_of(_pieces_of(x, counts), table)
+def harmonic_powers(x: Tensor, table: Table, counts: tuple[int, ...]) -> Powers:
+    """Return the powers of maps `(maps, *spatial)` that consist of `counts` pieces per axis."""
+    real, imaginary = _harmonic_bins(_split_into_pieces(x, counts), table)
     power = ops.square(real) + ops.square(imaginary)
 
-    def of_maps(x: Tensor) -> Tensor:
+    def sum_over_pieces(x: Tensor) -> Tensor:
         return ops.sum(ops.reshape(x, (-1, math.prod(counts), *x.shape[1:])), axis=1)
 
     return Powers(
-        real=of_maps(real[..., table.centre]),
-        imaginary=of_maps(imaginary[..., table.centre]),
-        beside=of_maps(power @ table.line_surroundings),
-        band=of_maps(ops.sum(power * table.band, axis=-1)),
-        beside_band=of_maps(power @ table.band_surroundings),
+        real=sum_over_pieces(real[..., table.centre]),
+        imaginary=sum_over_pieces(imaginary[..., table.centre]),
+        line_surroundings=sum_over_pieces(power @ table.line_surroundings),
+        band=sum_over_pieces(ops.sum(power * table.band, axis=-1)),
+        band_surroundings=sum_over_pieces(power @ table.band_surroundings),
     )
 
 
-def _pieces_of(x: Tensor, counts: tuple[int, ...]) -> Tensor:
-    """Return the pieces of maps as maps of their own, those of one map after those of another."""
+def _split_into_pieces(x: Tensor, counts: tuple[int, ...]) -> Tensor:
+    """Return every piece as a map of its own; the pieces of a map follow each other."""
     if math.prod(counts) == 1:
         return x
     rank = len(counts)
@@ -134,38 +149,38 @@ def _pieces_of(x: Tensor, counts: tuple[int, ...]) -> Tensor:
     return ops.reshape(x, (-1, *lengths))
 
 
-def _bins_of(x: Tensor, table: Table) -> tuple[Tensor, Tensor]:
+def _harmonic_bins(x: Tensor, table: Table) -> tuple[Tensor, Tensor]:
     """Return the unitary transform in the bins around every harmonic, `(maps, harmonics, bins)`."""
-    rank = len(table.counts)
-    share = 1 / math.sqrt(math.prod(x.shape[1:]))
-    parts: tuple[Tensor, Tensor] = (x, x)
-    for places, sign in table.places[::-1]:
-        real, imaginary = ops.fft(parts) if sign is None else ops.rfft(x)
-        real, imaginary = (ops.take(part, places, axis=-1) for part in (real, imaginary))
+    rank = len(table.bin_shapes)
+    scale = 1 / math.sqrt(math.prod(x.shape[1:]))
+    transform: tuple[Tensor, Tensor] = (x, x)
+    for indices, sign in table.bin_indices[::-1]:
+        real, imaginary = ops.fft(transform) if sign is None else ops.rfft(x)
+        real, imaginary = (ops.take(values, indices, axis=-1) for values in (real, imaginary))
         if sign is not None:
-            real, imaginary = share * real, share * sign * imaginary
-        parts = ops.moveaxis(real, -1, 1), ops.moveaxis(imaginary, -1, 1)
+            real, imaginary = scale * real, scale * sign * imaginary
+        transform = ops.moveaxis(real, -1, 1), ops.moveaxis(imaginary, -1, 1)
     order = (0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2))
-    bins = math.prod([count for _, count in table.counts])
-    frequencies = math.prod([count for count, _ in table.counts])
+    bins = math.prod([count for _, count in table.bin_shapes])
+    frequencies = math.prod([count for count, _ in table.bin_shapes])
 
-    def of_harmonics(part: Tensor) -> Tensor:
-        part = ops.reshape(part, (-1, *(count for pair in table.counts for count in pair)))
-        part = ops.reshape(ops.transpose(part, order), (-1, frequencies, bins))
-        return ops.take(part, table.chosen, axis=1)
+    def take_harmonics(values: Tensor) -> Tensor:
+        values = ops.reshape(values, (-1, *(count for pair in table.bin_shapes for count in pair)))
+        values = ops.reshape(ops.transpose(values, order), (-1, frequencies, bins))
+        return ops.take(values, table.harmonic_indices, axis=1)
 
-    real, imaginary = map(of_harmonics, parts)
+    real, imaginary = map(take_harmonics, transform)
     return real, imaginary
 
 
 class Sums(NamedTuple):
-    """What a score is made of, for every map: sums over its samples.
+    """The sums over the samples of every map from which a score is computed.
 
     Attributes:
-        powers: Of the weighted maps.
-        weights: `(maps,)`, of the weights.
-        squares: `(maps,)`, of the squares of the weights.
-        gain: `(maps,)`, how much larger the pattern is than its weighted mean.
+        powers: Powers of the weighted maps.
+        weights: `(maps,)`, sum of the weights.
+        squares: `(maps,)`, sum of the squared weights.
+        gain: `(maps,)`, amplitude of the pattern relative to that of its weighted mean.
     """
 
     powers: Powers
@@ -174,63 +189,69 @@ class Sums(NamedTuple):
     gain: Tensor
 
 
-def phase_means(wide: Tensor, size: tuple[int, ...], mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weighted sum of every phase of maps, and that of the weights.
+def phase_sums(wide: Tensor, size: tuple[int, ...], mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for every phase of maps the weighted sum of its samples and the sum of its weights.
 
-    Arguments are those of `weights_inside`.
+    The arguments are those of `inner_weights`.
     """
-    weights = weights_inside(wide, size, mean)
+    weights = inner_weights(wide, size, mean)
     inner = wide[(slice(None), *(slice(s + 1, -s - 1) for s in size))]
     return phase_totals(weights * inner, size), phase_totals(weights, size)
 
 
-def gain_of(pattern: Tensor, first: Tensor) -> Tensor:
-    """Return how much larger patterns `(maps, *size)` are, but for the means over their phases."""
-    axes = tuple(range(1, len(first.shape)))
+def pattern_gain(pattern: Tensor, initial: Tensor) -> Tensor:
+    """Return the amplitude of patterns `(maps, *size)` relative to that of initial estimates.
+
+    The means over the phases are subtracted first.
+    """
+    axes = tuple(range(1, len(initial.shape)))
 
     def square(x: Tensor) -> Tensor:
         mean = ops.sum(x, axis=axes, keepdims=True) / math.prod(x.shape[1:])
         return ops.sum(ops.square(x - mean), axis=axes)
 
-    before = square(first)
-    some = before > 0
-    return ops.where(some, ops.sqrt(square(pattern) / ops.where(some, before, 1)), 1)
+    initial_square = square(initial)
+    nonzero = initial_square > 0
+    return ops.where(nonzero, ops.sqrt(square(pattern) / ops.where(nonzero, initial_square, 1)), 1)
 
 
-def _sums_of(r: Tensor, size: tuple[int, ...], table: Table) -> tuple[Sums, Tensor]:
-    """Return the sums of maps cut to their pieces, and the weighted mean of every phase."""
+def _map_sums(r: Tensor, size: tuple[int, ...], table: Table) -> tuple[Sums, Tensor]:
+    """Return the sums of maps of whole pieces, and the weighted mean of every phase."""
     weights = local_weights(r, size)
     axes = tuple(range(1, len(r.shape)))
 
     def mean_of_rest(pattern: Tensor) -> Tensor:
-        rest = held - repeated(pattern, r.shape[1:])
+        rest = fixed - tiled(pattern, r.shape[1:])
         mean = ops.sum(rest * rest, axis=axes) / math.prod(r.shape[1:])
-        totals, of_weights = phase_means(wrapped(rest, size), size, mean)
-        return totals / of_weights
+        totals, total_weights = phase_sums(wrap_padded(rest, size), size, mean)
+        return totals / total_weights
 
-    # Weights are held fixed, and so is what they make of a pattern.
-    held = ops.stop_gradient(r)
-    first = phase_totals(weights * held, size) / phase_totals(weights, size)
+    # The weights are constants for the gradient, and so is the gain, which depends on them.
+    fixed = ops.stop_gradient(r)
+    initial = phase_totals(weights * fixed, size) / phase_totals(weights, size)
     sums = Sums(
-        powers=powers_of(weights * r, table, table.pieces.counts),
+        powers=harmonic_powers(weights * r, table, table.pieces.counts),
         weights=ops.sum(weights, axis=axes),
         squares=ops.sum(weights * weights, axis=axes),
-        gain=gain_of(settled_pattern(first, mean_of_rest), first),
+        gain=pattern_gain(converged_pattern(initial, mean_of_rest), initial),
     )
-    return sums, first
+    return sums, initial
 
 
-def sums_of(
+def measure_maps(
     x: Tensor,
     reference: Tensor | None,
     size: tuple[int, ...],
     period: int | None = None,
 ) -> tuple[Sums, Table, Tensor]:
-    """Measure maps `(maps, *spatial)`, as shares of the range; as `_sums_of`."""
+    """Return the sums of maps `(maps, *spatial)`, their table, and the mean of every phase.
+
+    The range of the maps must be 1.
+    """
     r = high_pass(x, size)
     if reference is not None:
-        r = unexplained(r, high_pass(reference, size))
+        r = residual(r, high_pass(reference, size))
     pieces = Pieces.of(tuple(r.shape[1:]), size)
-    table = table_of(pieces, size, period, keras.backend.standardize_dtype(r.dtype))
-    sums, first = _sums_of(cut(r, pieces.used), size, table)
-    return sums, table, first
+    table = harmonics_table(pieces, size, period, keras.backend.standardize_dtype(r.dtype))
+    sums, initial = _map_sums(first_samples(r, pieces.used), size, table)
+    return sums, table, initial

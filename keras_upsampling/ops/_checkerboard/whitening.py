@@ -1,4 +1,4 @@
-"""Images made ready for their spectrum: smooth parts taken out, flat parts weighted up."""
+"""Preparation of images for their spectrum: a high-pass, and weights that favour flat regions."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from keras import ops
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.inputs import sum_dtype
 
-# The noise of rounding to 256 levels, as a share of the range; and which part of it counts as
-# nothing at all, so that what is flat but for rounding errors scores 0 dB.
-_ROUNDING = 1 / (255 * math.sqrt(12))
-NOTHING = 1e-3 * _ROUNDING
-# How much of the mean variance regularises the local one.
+# Standard deviation of the noise of rounding to 256 levels, in a range of 1. A small fraction of it
+# is negligible, so that images which are flat except for rounding errors score 0 dB.
+_ROUNDING_NOISE = 1 / (255 * math.sqrt(12))
+NEGLIGIBLE = 1e-3 * _ROUNDING_NOISE
+# Fraction of the mean variance that regularises the local variance.
 _REGULARISATION = 0.03
-# By rank, how many rounds leave less than 1 % of a pattern in the rest of white noise: a sample of
-# a signal has more of a share in its own weight. A ratio near 1 is chance, and says nothing.
-_ROUNDS = {1: 2, 2: 1, 3: 1}
-_MOST_RATIO = 0.9
+# Iterations, by rank, that leave less than 1 % of a pattern in the rest of white noise. A signal
+# needs more, because its samples influence their own weights more.
+_ITERATIONS = {1: 2, 2: 1, 3: 1}
+# Larger ratios of two steps are chance.
+_MAX_RATIO = 0.9
 _TINY = 1e-30
 
 
 def channel_maps(images: Tensor, data_format: str, data_range: float) -> Tensor:
-    """Return every channel as a map of its own, `(maps, *spatial)`, as shares of the range."""
+    """Return every channel as a map of its own, `(maps, *spatial)`, divided by `data_range`."""
     images = ops.cast(images, sum_dtype(images.dtype))
     if data_format == "channels_last":
         images = ops.moveaxis(images, -1, 1)
     return ops.reshape(images, (-1, *images.shape[2:])) / data_range
 
 
-def _mean_of(x: Tensor, widths: Sequence[int]) -> Tensor:
-    """Return the mean of every so many neighbours along each axis."""
+def _moving_mean(x: Tensor, widths: Sequence[int]) -> Tensor:
+    """Return the mean of each `widths` neighbours along every axis, without padding."""
     for axis, width in enumerate(widths, start=1):
         length = x.shape[axis] - width + 1
         leading = (slice(None),) * axis
-        parts = [x[(*leading, slice(start, start + length))] for start in range(width)]
-        x = functools.reduce(lambda a, b: a + b, parts)
+        shifted = [x[(*leading, slice(start, start + length))] for start in range(width)]
+        x = functools.reduce(lambda a, b: a + b, shifted)
     return x / math.prod(widths)
 
 
-def _continued(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return maps with one sample less than a period added at either end of every axis.
+def _extended(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps with one sample less than a period added at both ends of every axis.
 
-    It is the outermost period again, moved on by what the mean rose since the one before, so that
-    patterns and ramps go on as they are.
+    The added samples repeat the outermost period, shifted by the difference of its mean to the
+    next period's mean. Patterns and ramps therefore continue unchanged.
     """
     for axis, s in enumerate(size, start=1):
         length = x.shape[axis]
@@ -59,30 +60,30 @@ def _continued(x: Tensor, size: Sequence[int]) -> Tensor:
             ops.sum(outer - inner, axis=axis, keepdims=True) / s
             for outer, inner in ((first, second), (last, last_but_one))
         )
-        before = first[(*leading, slice(1, s))] + fall
-        after = last[(*leading, slice(0, s - 1))] + rise
-        x = ops.concatenate([before, x, after], axis=axis)
+        start_samples = first[(*leading, slice(1, s))] + fall
+        end_samples = last[(*leading, slice(0, s - 1))] + rise
+        x = ops.concatenate([start_samples, x, end_samples], axis=axis)
     return x
 
 
 def high_pass(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Take out all but the harmonics' surroundings: nothing of them, and ramps entirely."""
-    # Twice, to be steep: the weights spread what is left of the strong low frequencies.
+    """Remove low frequencies: keep the harmonics unchanged, and remove ramps completely."""
+    # Twice, to be steep: the weights would spread a rest of the strong low frequencies.
     for _ in range(2):
-        x = x - _mean_of(_mean_of(_continued(x, size), size), size)
+        x = x - _moving_mean(_moving_mean(_extended(x, size), size), size)
     return x
 
 
-def cut(x: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Return the first so many samples of every axis of maps."""
+def first_samples(x: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return the first `lengths` samples of every axis of maps."""
     return x[(slice(None), *(slice(n) for n in lengths))]
 
 
-def wrapped(r: Tensor, size: Sequence[int]) -> Tensor:
-    """Return maps with as many samples more at every end as the weights there look at.
+def wrap_padded(r: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps with the margins that `inner_weights` reads, wrapped around from the other end.
 
-    Round the corner, so that the smoothing of the squares takes out their harmonics exactly:
-    weights with a ripple of their own would make a pattern.
+    Wrapping lets the smoothing remove the harmonics of the squares exactly. Otherwise the weights
+    would have a ripple, which would itself create a pattern.
     """
     for axis, s in enumerate(size, start=1):
         ends = [(slice(None),) * axis + (end,) for end in (slice(-s - 1, None), slice(s + 1))]
@@ -90,76 +91,82 @@ def wrapped(r: Tensor, size: Sequence[int]) -> Tensor:
     return r
 
 
-def weights_inside(wide: Tensor, size: Sequence[int], mean: Tensor) -> Tensor:
-    """Return the inverse of the variance around every sample: flat regions show a pattern.
+def inner_weights(wide: Tensor, size: Sequence[int], mean: Tensor) -> Tensor:
+    """Return the inverse of the local variance: patterns are visible in flat regions.
 
     Args:
-        wide: Maps with samples more at every end, as `wrapped` has them.
+        wide: Maps with margins at all ends, as from `wrap_padded`.
         size: Period of the pattern.
-        mean: The mean square of every whole map, `(maps,)`.
+        mean: Mean square of every complete map, `(maps,)`.
+
+    Returns:
+        The weight of every sample inside the margins.
     """
-    v = wide * wide
+    variance = wide * wide
     for widths in (size, size, [5] * len(size)):
-        v = _mean_of(v, widths)
+        variance = _moving_mean(variance, widths)
     mean = ops.reshape(mean, (-1, *[1] * len(size)))
-    return ops.stop_gradient(1 / (v + _ROUNDING**2 + _REGULARISATION * mean))
+    return ops.stop_gradient(1 / (variance + _ROUNDING_NOISE**2 + _REGULARISATION * mean))
 
 
 def local_weights(r: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the weight of every sample of whole maps."""
-    # No `ops.mean`, which sums in single precision.
+    """Return the weight of every sample of complete maps."""
+    # `ops.mean` would sum in single precision.
     mean = ops.sum(r * r, axis=tuple(range(1, len(r.shape)))) / math.prod(r.shape[1:])
-    return weights_inside(wrapped(r, size), size, mean)
+    return inner_weights(wrap_padded(r, size), size, mean)
 
 
 def phase_totals(x: Tensor, size: Sequence[int]) -> Tensor:
     """Return the sum of every phase of maps of whole periods, `(maps, *size)`."""
-    split = [part for n, s in zip(x.shape[1:], size, strict=True) for part in (n // s, s)]
-    return ops.sum(ops.reshape(x, (-1, *split)), axis=tuple(range(1, 2 * len(size), 2)))
+    split_shape = [n for length, s in zip(x.shape[1:], size, strict=True) for n in (length // s, s)]
+    return ops.sum(ops.reshape(x, (-1, *split_shape)), axis=tuple(range(1, 2 * len(size), 2)))
 
 
-def repeated(tile: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Return a tile for each map over and over again, all over axes of so many samples."""
+def tiled(tile: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return the tile of each map, repeated over axes of these `lengths`."""
     repeats = [-(-n // s) for n, s in zip(lengths, tile.shape[1:], strict=True)]
-    return cut(ops.tile(tile, (1, *repeats)), lengths)
+    return first_samples(ops.tile(tile, (1, *repeats)), lengths)
 
 
-def settled_pattern(first: Tensor, mean_of_rest: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the pattern that leaves a rest without any.
+def converged_pattern(initial: Tensor, mean_of_rest: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the pattern whose subtraction leaves a rest without a pattern.
 
-    A mean of maps, weighted by their own weights, is too small where there is noise: the weights
-    are low where noise and pattern add up. Those of the rest know nothing of the pattern.
+    In noise, a mean weighted by the map's own weights is too small: the weights are low where noise
+    and pattern add up. The weights of the rest do not depend on the pattern.
 
     Args:
-        first: The weighted mean of every phase, `(maps, *size)`.
-        mean_of_rest: The same of the maps less the pattern that it is given.
+        initial: Weighted mean of every phase, `(maps, *size)`.
+        mean_of_rest: Function that returns the same for the maps minus a pattern.
     """
-    axes = tuple(range(1, len(first.shape)))
+    axes = tuple(range(1, len(initial.shape)))
 
     def product(a: Tensor, b: Tensor) -> Tensor:
         return ops.sum(a * b, axis=axes, keepdims=True)
 
-    pattern = first
-    for _ in range(_ROUNDS[len(axes)]):
+    pattern = initial
+    for _ in range(_ITERATIONS[len(axes)]):
         step = mean_of_rest(pattern)
         pattern = pattern + step
-        further = mean_of_rest(pattern)
-        # Steps shrink by the same ratio, nearly: so the sum of all to come is known (Aitken).
-        ratio = product(step, further) / ops.maximum(product(step, step), _TINY)
-        pattern = pattern + further / (1 - ops.clip(ratio, 0, _MOST_RATIO))
+        next_step = mean_of_rest(pattern)
+        # Steps shrink by a nearly constant ratio, so their sum is extrapolated (Aitken).
+        ratio = product(step, next_step) / ops.maximum(product(step, step), _TINY)
+        pattern = pattern + next_step / (1 - ops.clip(ratio, 0, _MAX_RATIO))
     return pattern
 
 
-def unexplained(r: Tensor, reference: Tensor) -> Tensor:
-    """Return the inner part of `r`, less what the best filter of 3 samples an axis makes of it."""
+def residual(r: Tensor, reference: Tensor) -> Tensor:
+    """Return the inner samples of `r` minus the best prediction from the reference.
+
+    The prediction is a filter of 3 samples per axis, fitted by least squares.
+    """
     inner = r[(slice(None), *(slice(1, n - 1) for n in r.shape[1:]))]
-    products, targets = filter_products(inner, reference)
-    filters = best_filter(products, targets, math.prod(inner.shape[1:]))
-    return without(inner, reference, filters)
+    products, targets = normal_equations(inner, reference)
+    filters = least_squares_filter(products, targets, math.prod(inner.shape[1:]))
+    return subtract_filtered(inner, reference, filters)
 
 
 def _shifts(inner: Tensor, reference: Tensor) -> Tensor:
-    """Return the reference where it is and a sample off either way, `(maps, taps, samples)`."""
+    """Return the reference shifted by -1, 0 and 1 along every axis, `(maps, taps, samples)`."""
     lengths = inner.shape[1:]
     shifted = [
         reference[(slice(None), *(slice(k, k + n) for k, n in zip(start, lengths, strict=True)))]
@@ -168,24 +175,26 @@ def _shifts(inner: Tensor, reference: Tensor) -> Tensor:
     return ops.stack([ops.reshape(x, (-1, math.prod(lengths))) for x in shifted], axis=1)
 
 
-def filter_products(inner: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the products of the shifted reference with itself, and with the inner part."""
-    seen = _shifts(inner, reference)
+def normal_equations(inner: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the products of the shifted reference with itself and with the inner samples."""
+    shifts = _shifts(inner, reference)
     flat = ops.reshape(inner, (-1, 1, math.prod(inner.shape[1:])))
-    return seen @ ops.swapaxes(seen, 1, 2), seen @ ops.swapaxes(flat, 1, 2)
+    return shifts @ ops.swapaxes(shifts, 1, 2), shifts @ ops.swapaxes(flat, 1, 2)
 
 
-def best_filter(products: Tensor, targets: Tensor, samples: int) -> Tensor:
-    """Return the taps `(maps, taps, 1)` of least squares, from products over so many samples."""
+def least_squares_filter(products: Tensor, targets: Tensor, samples: int) -> Tensor:
+    """Return the taps `(maps, taps, 1)` that solve the normal equations over `samples` samples."""
     taps = products.shape[-1]
-    itself = ops.eye(taps, dtype=products.dtype)
-    # A flat reference explains nothing.
-    least = 1e-6 * ops.sum(products * itself, axis=(1, 2)) / taps + samples * NOTHING**2
-    products = products + ops.reshape(least, (-1, 1, 1)) * itself
+    identity = ops.eye(taps, dtype=products.dtype)
+    # A flat reference must not explain anything.
+    regularisation = (
+        1e-6 * ops.sum(products * identity, axis=(1, 2)) / taps + samples * NEGLIGIBLE**2
+    )
+    products = products + ops.reshape(regularisation, (-1, 1, 1)) * identity
     return ops.stop_gradient(ops.solve(products, targets))
 
 
-def without(inner: Tensor, reference: Tensor, filters: Tensor) -> Tensor:
-    """Return the inner part less what a filter makes of the reference."""
-    explained = ops.swapaxes(filters, 1, 2) @ _shifts(inner, reference)
-    return inner - ops.reshape(explained, inner.shape)
+def subtract_filtered(inner: Tensor, reference: Tensor, filters: Tensor) -> Tensor:
+    """Return the inner samples minus the filtered reference."""
+    prediction = ops.swapaxes(filters, 1, 2) @ _shifts(inner, reference)
+    return inner - ops.reshape(prediction, inner.shape)
