@@ -100,21 +100,30 @@ def build(block: str, filters: Sequence[int], seed: int) -> Autoencoder:
     keras.utils.set_random_seed(seed)
     encoder = autoencoder((28, 28, 1), filters=filters, **options).encoder
     budget = autoencoder((28, 28, 1), filters=filters, **options).decoder.count_params()
-    # Channels, except those of the code, are reduced in proportion until the budget is kept.
-    for channels in range(filters[0], 0, -1):
+
+    def decoder(channels: int) -> keras.Model:
+        """Return the decoder with all channels, except the code's, reduced in proportion."""
         scaled = [max(1, count * channels // filters[0]) for count in filters[:-1]]
         keras.utils.set_random_seed(seed)
-        decoder = autoencoder(
+        return autoencoder(
             (28, 28, 1), filters=[*scaled, filters[-1]], upsampling=BLOCKS[block], **options
         ).decoder
-        if decoder.count_params() <= budget:
-            break
-    else:
+
+    # The most channels that keep the budget, by bisection.
+    fits, exceeds = 0, filters[0] + 1
+    while exceeds - fits > 1:
+        middle = filters[0] if exceeds > filters[0] else (fits + exceeds) // 2
+        if decoder(middle).count_params() <= budget:
+            fits = middle
+        else:
+            exceeds = middle
+    if fits == 0:
         raise SystemExit(
             f"No decoder of {budget:,} parameters or fewer uses the block {block}. Use more "
-            "--filters, or leave it out of --ways."
+            "--filters, or leave it out of --blocks."
         )
-    return Autoencoder(encoder, decoder, data_format="channels_last", name="autoencoder")
+    network = decoder(fits)
+    return Autoencoder(encoder, network, data_format="channels_last", name="autoencoder")
 
 
 def train(model: keras.Model, digits: Digits, epochs: int) -> Result:
@@ -169,8 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "(default: 16 32 8)",
     )
     parser.add_argument(
-        "--ways",
-        dest="blocks",
+        "--blocks",
         nargs="+",
         choices=BLOCKS,
         default=list(BLOCKS),

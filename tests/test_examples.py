@@ -175,7 +175,7 @@ def test_the_seed_decides_the_initial_weights(example):
 def test_the_decoders_are_compared(example, data, tmp_path, capsys):
     main = example("compare_decoders").main
     small = ["--epochs", "1", "--seeds", "2", "--filters", "2", "4", "2"]
-    chosen = ["--ways", "upsample_conv", "transposed"]
+    chosen = ["--blocks", "upsample_conv", "transposed"]
     main(["--data", str(data), "--output", str(tmp_path / "new"), *small, *chosen])
     printed = capsys.readouterr().out
 
