@@ -13,9 +13,6 @@ from keras_upsampling._arguments import positive_ints, positive_number
 from keras_upsampling._shapes import data_format_or_default
 from keras_upsampling._types import IntPerAxis, Tensor
 from keras_upsampling.ops.checkerboards import checkerboard, real_tensor
-from keras_upsampling.ops.tables import compiled_on_jax
-
-_checkerboard = compiled_on_jax(checkerboard, ("size", "data_range", "data_format"))
 
 
 def _image_weights(weights: Any, scores: Tensor) -> Tensor:
@@ -120,7 +117,7 @@ class Checkerboard(keras.metrics.Metric):
                 "y_true=None. Pass the reference images, or omit use_reference."
             )
         reference = real_tensor(y_true, "y_true") if self.use_reference else None
-        score = _checkerboard(
+        score = checkerboard(
             ops.cast(real_tensor(y_pred, "y_pred"), self._precision),
             size=self.size,
             reference=None if reference is None else ops.cast(reference, self._precision),

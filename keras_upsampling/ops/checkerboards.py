@@ -26,6 +26,7 @@ from keras_upsampling.ops._checkerboard.whitening import (
     tiled,
 )
 from keras_upsampling.ops.inputs import concrete_tensor, refuse_complex
+from keras_upsampling.ops.tables import compiled_on_jax
 
 
 def checkerboard(
@@ -82,10 +83,10 @@ def checkerboard(
         reference = real_tensor(reference, "reference")
         check_shape(images.shape, size, data_format, with_reference=True)
         check_reference(reference.shape, images.shape)
-        reference = channel_maps(reference, data_format, data_range)
-    sums, table, _ = measure_maps(channel_maps(images, data_format, data_range), reference, size)
-    channels = images.shape[channel_axis(len(size), data_format)]
-    return score_from_sums(sums, table, channels, data_range)
+    score, _ = _measure(
+        images, reference, size=size, data_range=data_range, data_format=data_format
+    )
+    return score
 
 
 def checkerboard_level(
@@ -116,13 +117,35 @@ def checkerboard_level(
     """
     level = positive_int(level, "level")
     images, size, data_range, data_format = _check_arguments(images, level, data_range, data_format)
-    channels = images.shape[channel_axis(len(size), data_format)]
+    score, pattern = _measure(
+        images, None, size=size, data_range=data_range, data_format=data_format, period=level
+    )
     x = channel_maps(images, data_format, data_range)
-    sums, table, pattern = measure_maps(x, None, size, period=level)
     rest = (x - tiled(pattern, x.shape[1:])) * data_range
+    channels = images.shape[channel_axis(len(size), data_format)]
     rest = ops.reshape(rest, (-1, channels, *x.shape[1:]))
-    rest = ops.moveaxis(rest, 1, -1) if data_format == "channels_last" else rest
-    return score_from_sums(sums, table, channels, data_range), rest
+    return score, ops.moveaxis(rest, 1, -1) if data_format == "channels_last" else rest
+
+
+def _measure(
+    images: Tensor,
+    reference: Tensor | None,
+    size: tuple[int, ...],
+    data_range: float,
+    data_format: str,
+    period: int | None = None,
+) -> tuple[CheckerboardScore, Tensor]:
+    """Return the score of checked images, and their pattern as a share of the range."""
+    maps = channel_maps(images, data_format, data_range)
+    if reference is not None:
+        reference = channel_maps(reference, data_format, data_range)
+    sums, table, pattern = measure_maps(maps, reference, size, period=period)
+    channels = images.shape[channel_axis(len(size), data_format)]
+    return score_from_sums(sums, table, channels, data_range), pattern
+
+
+# Operation by operation, JAX would compile some hundred small programs for every shape.
+_measure = compiled_on_jax(_measure, ("size", "data_range", "data_format", "period"))
 
 
 def weighted_maps(
