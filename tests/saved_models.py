@@ -4,7 +4,7 @@
     KERAS_BACKEND=jax python -m tests.saved_models    # on one
 
 writes `tests/data/saved/NAME.zip` for every contract that has none, and for those named on the
-command line. The archives `tests/data/saved_on_BACKEND.zip` are files of version 0.1.0, and are
+command line. The archives `tests/data/saved_on_BACKEND.zip` were saved by earlier versions, and are
 never written again.
 """
 

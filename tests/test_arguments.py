@@ -1,9 +1,10 @@
 import functools
+import inspect
 
 import numpy as np
 import pytest
 
-import keras_upsampling
+from keras_upsampling import layers
 from keras_upsampling._arguments import one_of, positive_ints
 
 
@@ -36,32 +37,24 @@ def test_names_are_case_insensitive():
 )
 def test_names_of_other_libraries_raise_and_give_the_right_name(foreign, name):
     with pytest.raises(ValueError, match=f"Use '{name}' instead of '{foreign}'"):
-        keras_upsampling.UpsampleConv2D(1, 3, padding=foreign)
+        layers.UpsampleConv2D(1, 3, padding=foreign)
     with pytest.raises(ValueError, match=f"Use '{name}' instead of '{foreign}'"):
-        keras_upsampling.SubpixelConv1D(1, 3, padding=foreign)
+        layers.SubpixelConv1D(1, 3, padding=foreign)
 
 
 def test_suggested_name_is_valid_for_the_argument():
     with pytest.raises(ValueError, match="'edge'") as raised:
-        keras_upsampling.UpsampleConv2D(1, 3, padding="bilinear")
+        layers.UpsampleConv2D(1, 3, padding="bilinear")
     assert "instead of" not in str(raised.value)
     with pytest.raises(ValueError, match="Use 'channels_first' instead of 'NCHW'"):
-        keras_upsampling.Upsample2D(data_format="NCHW")
+        layers.Upsample2D(data_format="NCHW")
 
 
-CONVOLUTIONS = [
-    functools.partial(getattr(keras_upsampling, f"{name}{rank}D"), 1, 3)
-    for name in ("UpsampleConv", "SubpixelConv")
-    for rank in (1, 2, 3)
-]
 LAYERS = [
-    *CONVOLUTIONS,
-    *(getattr(keras_upsampling, f"Upsample{rank}D") for rank in (1, 2, 3)),
-    *(getattr(keras_upsampling, f"BlurPool{rank}D") for rank in (1, 2, 3)),
-    keras_upsampling.BilinearAdditiveUpsampling2D,
-    keras_upsampling.CARAFE2D,
-    keras_upsampling.DySample2D,
+    functools.partial(layer, 1, 3) if "filters" in inspect.signature(layer).parameters else layer
+    for layer in (getattr(layers, name) for name in layers.__all__)
 ]
+CONVOLUTIONS = [layer for layer in LAYERS if isinstance(layer, functools.partial)]
 
 
 def name_of(layer):
@@ -86,12 +79,12 @@ def test_other_names_of_convolution_arguments_raise_and_suggest_the_name(layer):
 
 def test_suggested_argument_exists_in_the_layer():
     with pytest.raises(ValueError, match="Use interpolation='bilinear'"):
-        keras_upsampling.Upsample2D(mode="bilinear")
+        layers.Upsample2D(mode="bilinear")
     with pytest.raises(ValueError, match="as with align_corners=False"):
-        keras_upsampling.UpsampleConv2D(1, 3, align_corners=False)
+        layers.UpsampleConv2D(1, 3, align_corners=False)
     for layer in (
-        keras_upsampling.BlurPool2D,
-        functools.partial(keras_upsampling.SubpixelConv2D, 1, 3),
+        layers.BlurPool2D,
+        functools.partial(layers.SubpixelConv2D, 1, 3),
     ):
         with pytest.raises(ValueError, match="mode") as raised:
             layer(mode="bilinear")

@@ -12,7 +12,7 @@ from keras import ops
 from keras_upsampling import __main__ as command_line
 from keras_upsampling.bench import cases, contenders, timing
 from keras_upsampling.bench.contenders import KERAS, OURS
-from keras_upsampling.bench.programs import compiled
+from keras_upsampling.bench.programs import program_of
 from keras_upsampling.bench.report import report
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.commands import bench_layers as command
@@ -93,7 +93,7 @@ def test_a_step_computes_the_output_and_the_gradients_of_input_and_weights():
     model = contenders.contenders(benchmark_case)[KERAS]
     x = ops.ones(benchmark_case.input_shape)
     cotangent = ops.ones(model.output_shape)
-    result = compiled(model, x, cotangent).run()
+    result = program_of(model, x, cotangent).run()
     y, input_gradient, *weight_gradients = keras.tree.flatten(result)
     assert tuple(y.shape) == tuple(cotangent.shape)
     assert tuple(input_gradient.shape) == benchmark_case.input_shape
@@ -161,7 +161,7 @@ def test_memory_is_measured():
     benchmark_case = cases.Case(1, (64, 64), 16, 16, 2, 3, "nearest", "float32")
     model = contenders.contenders(benchmark_case)[KERAS]
     x = ops.ones(benchmark_case.input_shape)
-    peak = compiled(model, x).peak_bytes()
+    peak = program_of(model, x).peak_bytes()
     upsampled = output = 4 * 128 * 128 * 16
     if peak is None:
         pytest.skip("this system does not report the memory of a process")

@@ -28,8 +28,8 @@ def is_seen(ripple: float) -> bool:
     return not ripple <= _RIPPLE
 
 
-def _ripples(figure: str) -> Test:
-    return lambda change: change.ripple is not None and is_seen(getattr(change.ripple, figure))
+def _ripples(kind: str) -> Test:
+    return lambda change: change.ripple is not None and is_seen(getattr(change.ripple, kind))
 
 
 def _interpolates(change: SizeChange) -> bool:

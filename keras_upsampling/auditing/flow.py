@@ -167,7 +167,9 @@ def periods(
         data_format: Data format of all maps.
     """
     nominal_lengths: dict[int, Lengths] = {}
-    axis_orders: dict[int, tuple[int, ...]] = {}  # the input's axis that each axis is
+    axis_orders: dict[
+        int, tuple[int, ...]
+    ] = {}  # for each axis of a tensor, the model input's axis that it comes from
     aliased = aliases(steps, call)
 
     def axis_order(tensor: int, rank: int) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ def opened(call: Call) -> Call:
         time_steps = max(1, call.inputs[0][1] or 1)
         children = _first_time_step(call.children, time_steps)
         return opened(_inner_call(call, tuple(_with_time(child, time_steps) for child in children)))
-    # A wrapper with children has called its layer.
+    # A wrapper that has called its layer has that call among its children already.
     if isinstance(operation, layers.Wrapper) and not call.children:
         return opened(_inner_call(call, ()))
     return call._replace(children=tuple(map(opened, call.children)))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.contenders import model, upsample_conv_layer
-from keras_upsampling.bench.programs import compiled
+from keras_upsampling.bench.programs import program_of
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import FORWARD, STEP, tensors, time_rounds
 from keras_upsampling.ops._upsample_conv.choice import Machine, cheapest, possible
@@ -66,7 +66,7 @@ def measure_choice(case: Case, engine: str) -> list[Choice]:
     choices = []
     for pass_name, gradient in {FORWARD: None, STEP: cotangent}.items():
         programs = {
-            name: compiled(method_model, x, gradient, engine)
+            name: program_of(method_model, x, gradient, engine)
             for name, method_model in models.items()
         }
         for program in programs.values():

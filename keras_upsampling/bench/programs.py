@@ -1,4 +1,4 @@
-"""Compiled passes of a model and their peak memory, on each backend."""
+"""One pass of a model as a program, and its peak memory, on each backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_upsampling.ops.devices import on_cpu
 
 
 class Program(NamedTuple):
-    """One compiled pass of one contender. `run` returns when the computation is complete."""
+    """One pass of one contender. `run` returns when the computation is complete."""
 
     run: Callable[[], Any]
     peak_bytes: Callable[[], int | None]
@@ -139,7 +139,7 @@ def _torch(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
     return Program(run, peak_bytes)
 
 
-_COMPILERS: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = {
+_PROGRAMS: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = {
     "tensorflow": _tensorflow,
     "tensorflow-xla": functools.partial(_tensorflow, jit_compile=True),
     "jax": _jax,
@@ -147,13 +147,13 @@ _COMPILERS: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] =
 }
 
 
-def compiled(
+def program_of(
     model: keras.Model, x: Tensor, cotangent: Tensor | None = None, engine: str | None = None
 ) -> Program:
-    """Compile the forward pass or the training step of a model.
+    """Return the forward pass or the training step of a model as a program.
 
-    A training step computes the output and the gradients of the input and of all weights. Some
-    backends compile only when the program first runs.
+    A training step computes the output and the gradients of the input and of all weights.
+    TensorFlow and JAX compile the program when it first runs. PyTorch runs it eagerly.
 
     Args:
         model: The model.
@@ -161,7 +161,7 @@ def compiled(
         cotangent: Gradient of the output for a training step; None for the forward pass.
         engine: A backend, or `"tensorflow-xla"`; the current backend by default.
     """
-    return _COMPILERS[engine or keras.backend.backend()](model, x, cotangent)
+    return _PROGRAMS[engine or keras.backend.backend()](model, x, cotangent)
 
 
 def _peak_resident(run: Callable[[], Any]) -> int | None:

@@ -19,7 +19,7 @@ from keras import layers, ops
 from keras_upsampling._types import Tensor
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.contenders import BASELINES, KERAS, OURS, contenders
-from keras_upsampling.bench.programs import Program, compiled
+from keras_upsampling.bench.programs import Program, program_of
 
 FORWARD = "forward"
 STEP = "training step"
@@ -91,7 +91,7 @@ def measure(
         programs = {}
         for name, model in models.items():
             try:
-                programs[name] = compiled(model, x, gradient)
+                programs[name] = program_of(model, x, gradient)
                 programs[name].run()  # compiles
             except ValueError as error:
                 if not _is_unsupported(name, error):
@@ -186,6 +186,6 @@ def _product(dtype: str) -> Program:
             layers.Dense(length, use_bias=False, dtype=dtype),
         ]
     )
-    program = compiled(model, ops.ones((length, length), dtype=dtype))
+    program = program_of(model, ops.ones((length, length), dtype=dtype))
     program.run()  # compiles
     return program

@@ -64,7 +64,7 @@ _HELP = {
     "--size": "upsampling factor (default: 2 3 4)",
     "--kernel-size": "taps of the convolution per axis (default: 3 5)",
     "--interpolation": "interpolation of two-dimensional or random cases (default: nearest linear)",
-    "--dtype": "default: float32, and half precision too on a GPU",
+    "--dtype": "dtypes to time (default: float32, and half precision too on a GPU)",
     "--dilation-rate": "step between the kernel's taps (default: 1)",
     "--groups": "groups of channels and filters (default: 1)",
     "--method": "methods of the one step to time as well",
@@ -102,8 +102,8 @@ def run(options: argparse.Namespace) -> int:
     selection = {
         "shapes": options.shape,
         # Shapes that the user names are not limited in size.
-        "largest": options.shape and math.inf,
-        "ranks": options.rank or (options.shape and (1, 2, 3)),
+        "largest": math.inf if options.shape else None,
+        "ranks": options.rank or ((1, 2, 3) if options.shape else None),
         "sizes": options.size,
         "kernel_sizes": options.kernel_size,
         "interpolations": options.interpolation,

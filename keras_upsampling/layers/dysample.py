@@ -74,13 +74,13 @@ class DySample2D(ContentAware2D):
         self.start = one_of(start, tuple(STARTS), "start")
 
     def create_weights(self, channels: int) -> None:
-        offsets = 2 * self.groups * math.prod(self.size)
+        offset_count = 2 * self.groups * math.prod(self.size)
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(1, 1, channels, offsets),
+            shape=(1, 1, channels, offset_count),
             initializer=keras.initializers.RandomNormal(stddev=0.001),
         )
-        self.bias = self.add_weight(name="bias", shape=(offsets,), initializer="zeros")
+        self.bias = self.add_weight(name="bias", shape=(offset_count,), initializer="zeros")
 
     def transform(self, inputs: Tensor) -> Tensor:
         return dysample(

@@ -1,4 +1,4 @@
-"""The interpolation kernels: a table of records that are checked on creation."""
+"""The interpolation filters: a table of records that are checked on creation."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Lanczos kernels sum to one within 1 % only; resampling scales the taps to sum to one exactly.
+# Lanczos filters sum to one within 1 % only; resampling scales the taps to sum to one exactly.
 _SUM_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """One interpolation kernel.
+    """The continuous filter of an interpolation.
 
     Attributes:
         name: Name of the interpolation, the same in every rank.
-        radius: Half the width of the support, in input samples.
-        weight: The kernel as a function of an array of distances from the upsampled position, in
+        radius: Half the width of the filter, in input samples.
+        weight: The filter as a function of an array of distances from the upsampled position, in
             input samples.
 
     Raises:
-        ValueError: If the kernel is not even, is not zero outside its support, does not keep the
-            input samples, or does not sum to one.
+        ValueError: If the filter is not even, is not zero outside its radius, is not 1 at 0 and 0
+            at the other integers, or does not sum to one.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Interpolation:
         }
         for law, holds in laws.items():
             if not holds:
-                raise ValueError(f"The interpolation kernel {self.name!r} must {law}.")
+                raise ValueError(f"The interpolation filter {self.name!r} must {law}.")
 
 
 def _box(x: np.ndarray) -> np.ndarray:
-    # 0.5 at the jumps makes it even; integer factors never sample there.
+    # 0.5 at the jumps makes it sum to one there; integer factors never sample there.
     return np.where(np.abs(x) < 0.5, 1.0, np.where(np.abs(x) == 0.5, 0.5, 0.0))
 
 
@@ -58,7 +58,7 @@ def _triangle(x: np.ndarray) -> np.ndarray:
     return np.maximum(0.0, 1.0 - np.abs(x))
 
 
-def _keys(x: np.ndarray) -> np.ndarray:
+def _cubic(x: np.ndarray) -> np.ndarray:
     # Keys 1981 with a = -0.5, the only value that reproduces parabolas.
     x = np.abs(x)
     inner = (1.5 * x - 2.5) * x**2 + 1.0
@@ -78,7 +78,7 @@ INTERPOLATIONS: dict[str, Interpolation] = {
     for record in (
         Interpolation("nearest", 0.5, _box),
         Interpolation("linear", 1.0, _triangle),
-        Interpolation("cubic", 2.0, _keys),
+        Interpolation("cubic", 2.0, _cubic),
         Interpolation("lanczos3", 3.0, _lanczos(3)),
         Interpolation("lanczos5", 5.0, _lanczos(5)),
     )

@@ -16,7 +16,7 @@ from keras_upsampling.maths.harmonics import MAX_SAMPLES
 Region = tuple[slice, ...]
 Load = Callable[[Region], np.ndarray]
 
-# Samples of a region: computing with it makes several copies.
+# Samples of a region, at most: a quarter, since computing with it makes several copies.
 REGION_SAMPLES = MAX_SAMPLES // 4
 
 
@@ -90,24 +90,24 @@ def regions(lengths: Sequence[int], multiples: Sequence[int], max_samples: int) 
 def windowed(
     function: Callable[[Region], Tensor], lengths: Sequence[int], margins: Sequence[int]
 ) -> Iterator[tuple[Region, np.ndarray]]:
-    """Yield every region of a map, and the values of a function that needs margins around it.
+    """Yield every region with the values of a function, called on the region and its margins.
 
     All windows have the same shape, so that JAX compiles once: at the ends of the map, a window
     extends further into the map instead.
     """
     map_regions = [*regions(lengths, (1,) * len(lengths), REGION_SAMPLES)]
-    widths = [extent.stop + 2 * m for extent, m in zip(map_regions[0], margins, strict=True)]
+    widths = [interval.stop + 2 * m for interval, m in zip(map_regions[0], margins, strict=True)]
     for region in map_regions:
         starts = [
-            max(0, min(extent.start - m, n - width))
-            for extent, m, n, width in zip(region, margins, lengths, widths, strict=True)
+            max(0, min(interval.start - m, n - width))
+            for interval, m, n, width in zip(region, margins, lengths, widths, strict=True)
         ]
         window = tuple(
             slice(start, min(start + width, n))
             for start, width, n in zip(starts, widths, lengths, strict=True)
         )
         inside = tuple(
-            slice(extent.start - start, extent.stop - start)
-            for extent, start in zip(region, starts, strict=True)
+            slice(interval.start - start, interval.stop - start)
+            for interval, start in zip(region, starts, strict=True)
         )
         yield region, numpy_array(function(window))[0][inside]

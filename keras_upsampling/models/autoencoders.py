@@ -205,10 +205,10 @@ def autoencoder(
 
     The encoder has one stage for each number in `filters`. Each stage halves the map and rounds odd
     lengths up. The decoder has as many stages, and each doubles the map. Its maps are as long as
-    the input or a few samples longer, and are cropped at the end of each axis: 28 is encoded to 14,
-    7 and 4, decoded to 8, 16 and 32, and cropped to 28. Every length from 1 is possible, and
-    lengths of `None` may differ between batches. Inputs are never padded to a rounder size, so the
-    loss contains no padding.
+    the input or a few samples longer, and are cropped at the end of each axis. With three stages,
+    28 is encoded to 14, 7 and 4, decoded to 8, 16 and 32, and cropped to 28. Every length from 1 is
+    possible, and lengths of `None` may differ between batches. Inputs are never padded to a rounder
+    size, so the loss contains no padding.
 
     The decoder pads its maps by the edge, so a constant code is decoded to a constant (except with
     `"transposed"`, which has no such padding and is there for comparison). The encoder pads with

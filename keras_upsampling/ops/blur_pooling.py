@@ -2,9 +2,9 @@
 
 Every axis is computed by one of two functions with the same result:
 
-- *products*: one product with the matrix of the axis, which includes the rule for the border. Its
-  gradient is another product. The gradients of slices are maps of zeros, which PyTorch, and
-  TensorFlow without XLA, write out and add up.
+- *products*: one product with the matrix of the axis, which includes the boundary padding. Its
+  gradient is another product. That avoids the gradients of slices, which PyTorch, and TensorFlow
+  without XLA, write as whole maps of zeros and add.
 - *shifts*: a weighted sum of shifted samples. It needs no known length, and `torch.compile` and
   `torch.export` can trace it.
 
@@ -124,7 +124,10 @@ def _shifts_by_steps(x: Tensor, axis: int, size: int, taps: int, before: int) ->
 
 
 def _shifts_by_phases(x: Tensor, axis: int, size: int, taps: int, before: int) -> list[Tensor]:
-    """Return the same samples by slices without steps, whose gradients are faster elsewhere."""
+    """Return the same samples by slices without steps.
+
+    Their gradients are faster on the other backends.
+    """
     outputs = (ops.shape(x)[axis] + size - 1) // size
     # The axis is cut into cells of `size` samples; the taps of an output span `span` cells.
     span = -(-taps // size)

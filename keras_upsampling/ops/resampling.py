@@ -3,8 +3,8 @@
 Every axis is computed by one of four functions with the same result:
 
 - *repeat*: nearest is a copy, by `ops.repeat`, as in `UpSampling2D`.
-- *resize*: TensorFlow and PyTorch have their own kernel for linear interpolation, much faster than
-  a composition of other operations. It is used where it is exact.
+- *resize*: TensorFlow and PyTorch have a routine of their own for linear interpolation, much faster
+  than a composition of other operations. It is used where it is exact.
 - *shifts*: a weighted sum of shifted copies for each phase. XLA fuses the sums, so on JAX this is
   the fastest for linear by small factors. It needs no known length, and `torch.compile` and
   `torch.export` can trace it.
@@ -12,7 +12,7 @@ Every axis is computed by one of four functions with the same result:
   fast on every backend, their gradients too, and with the blocks the cost per sample does not grow
   with the length of the axis.
 
-TensorFlow's own kernels for cubic and Lanczos are faster, but not used: they do not compile under
+TensorFlow's own routines for cubic and Lanczos are faster, but not used: they do not compile under
 XLA, and the cubic one rounds its weights to a table that is exact only for powers of two.
 """
 
@@ -115,10 +115,10 @@ def upsample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[
 
 
 def _resize_is_exact(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> bool:
-    # Both kernels round positions (o + 0.5) * (1 / factor) - 0.5. This is exact for powers of two;
+    # Both routines round positions (o + 0.5) * (1 / factor) - 0.5. This is exact for powers of two;
     # for other factors the error grows along the axis, and is negligible on short axes on PyTorch.
     dtypes, longest = {
-        "tensorflow": (("float32",), 0),  # its kernel computes float64 in float32
+        "tensorflow": (("float32",), 0),  # its routine computes float64 in float32
         "torch": (("float32", "float64"), 32),
     }.get(keras.backend.backend(), ((), 0))
     dtype = keras.backend.standardize_dtype(x.dtype)
@@ -129,12 +129,12 @@ def _resize_is_exact(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> boo
             isinstance(length, int) and (factor & (factor - 1) == 0 or length <= longest)
             for length, factor in zip(lengths, size, strict=True)
         )
-        and max(_kernel_lengths(lengths, size)) <= _largest_with_halves(dtype)
+        and max(_routine_lengths(lengths, size)) <= _largest_with_halves(dtype)
     )
 
 
-def _kernel_lengths(lengths: Sequence[int], size: Sequence[int]) -> list[int]:
-    """Return the lengths of all axes that the kernel writes in `_upsample_by_resize`."""
+def _routine_lengths(lengths: Sequence[int], size: Sequence[int]) -> list[int]:
+    """Return the lengths of all axes that the routine writes in `_upsample_by_resize`."""
     upsampled = [length * factor for length, factor in zip(lengths, size, strict=True)]
     joined = [upsampled[1] * upsampled[2]] if len(size) == 3 and size[0] > 1 else []
     return upsampled + joined
@@ -158,7 +158,7 @@ def _shifts_are_best(x: Tensor, axis: int, factor: int, interpolation: str) -> b
 
 
 def _upsample_by_resize(x: Tensor, size: Sequence[int], axes: Sequence[int]) -> Tensor:
-    """Upsample all axes linearly by the backend's own kernel, which takes two axes."""
+    """Upsample all axes linearly by the backend's own routine, which takes two axes."""
     channels_last = axes[0] == 1
     lengths = [x.shape[axis] for axis in axes]
     upsampled = [length * factor for length, factor in zip(lengths, size, strict=True)]

@@ -24,11 +24,11 @@ _STYLES: dict[str, dict[str, Any]] = {
 _LABELS = {
     "gain": "gain: response to a constant",
     "ramp": "ramp: response to a slope",
-    "power": "power: noise",
+    "power": "power: response to noise",
 }
 # How many periods of an overlap map are drawn, and up to which length numbers fit into it.
 _PERIODS = 4
-_MOST_NUMBERS = 24
+_LONGEST_NUMBERED = 24
 
 
 def audit(audit: Audit) -> Figure:
@@ -86,7 +86,13 @@ def audit(audit: Audit) -> Figure:
 def _draw_ripples(ax: Axes, layers: list[LayerAudit]) -> None:
     width = 0.8 / len(_STYLES)
     ripples = [layer.ripple for layer in layers]
-    finite = [r for ripple in ripples if ripple for r in ripple[:3] if math.isfinite(r)]
+    finite = [
+        r
+        for ripple in ripples
+        if ripple
+        for r in (ripple.gain, ripple.ramp, ripple.power)
+        if math.isfinite(r)
+    ]
     longest = max([100 * r for r in finite], default=0) or 1.0
     for i, name in enumerate(_STYLES):
         values = [ripple and getattr(ripple, name) for ripple in ripples]
@@ -159,7 +165,7 @@ def overlap(layer_or_kernel: Any, strides: IntPerAxis | None = None) -> Figure:
     ax.set(title=title, xlabel="output column", ylabel="output row")
     if rows == 1:
         ax.set(xlabel="output sample", ylabel="", yticks=[])
-    if max(counts.shape) <= _MOST_NUMBERS:
+    if max(counts.shape) <= _LONGEST_NUMBERED:
         for (row, column), count in np.ndenumerate(counts):
             colour = "black" if count > 0.6 * most else "white"
             ax.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)

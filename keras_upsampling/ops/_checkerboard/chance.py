@@ -10,6 +10,8 @@ from keras_upsampling._types import Tensor
 
 # Smaller p-values would be errors of the approximation and of single precision.
 MIN_P = 1e-7
+# Halved here, because the score doubles the smaller of two p-values (Bonferroni).
+_MIN_SINGLE_P = MIN_P / 2
 
 
 def f_survival(ratio: Tensor, numerator_dof: float, denominator_dof: float) -> Tensor:
@@ -25,7 +27,7 @@ def f_survival(ratio: Tensor, numerator_dof: float, denominator_dof: float) -> T
             / (8 * denominator_dof + 3)
             * ops.sqrt(denominator_dof * ops.log1p(ratio / denominator_dof))
         )
-        return ops.maximum(1 - ops.erf(score / math.sqrt(2)), MIN_P / 2)
+        return ops.maximum(1 - ops.erf(score / math.sqrt(2)), _MIN_SINGLE_P)
     a, b = (numerator_dof - 1) / 2, (denominator_dof - 1) / 2
     # Both are computed directly: as 1 minus the other, a small one would be rounded away.
     p = ops.maximum(denominator_dof / (numerator_dof * ratio + denominator_dof), 1e-6)
@@ -37,7 +39,7 @@ def f_survival(ratio: Tensor, numerator_dof: float, denominator_dof: float) -> T
     distance += 0.02 * (q / (b + 0.5) - p / (a + 0.5) + (q - 0.5) / (a + b + 1))
     skewness = q * _skewness(b / ((a + b) * p)) + p * _skewness(a / ((a + b) * q))
     score = distance * ops.sqrt((1 + skewness) / ((a + b + 1 / 6) * p * q))
-    return ops.maximum(0.5 * (1 - ops.erf(score / math.sqrt(2))), MIN_P / 2)
+    return ops.maximum(0.5 * (1 - ops.erf(score / math.sqrt(2))), _MIN_SINGLE_P)
 
 
 def _skewness(x: Tensor) -> Tensor:

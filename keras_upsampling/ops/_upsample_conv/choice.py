@@ -70,10 +70,10 @@ def cheapest(
     """
     if not all(machine in shipped_rates() for machine in machines):
         return RESIZE.name, RESIZE.name
-    task, (batch, spatial, *channels) = Task(*task), shape
+    batch, spatial, channels, filters = shape
     lengths = [_TYPICAL_LENGTH if n is None else n for n in (batch, *spatial)]
-    full_shape = Shape(lengths[0], tuple(lengths[1:]), *channels)
-    works = {name: METHODS[name].work(task, full_shape) for name in names}
+    full_shape = Shape(lengths[0], tuple(lengths[1:]), channels, filters)
+    works = {name: METHODS[name].work(Task(*task), full_shape) for name in names}
 
     def fastest(*passes: str) -> str:
         rates = [shipped_rates()[machine][name] for machine in machines for name in passes]

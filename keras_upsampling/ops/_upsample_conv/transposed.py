@@ -1,7 +1,7 @@
 """The method `transposed`: a transposed convolution, then the filter of the interpolation.
 
-Upsampling inserts zeros between the samples, then filters. The order of filter and kernel does not
-matter, and the kernel first needs the fewest multiply-adds. The filter of nearest is a box.
+Upsampling inserts zeros between the samples, then filters. Filter and kernel may be applied in
+either order, and the kernel first takes the fewest multiply-adds. The filter of nearest is a box.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Axis(NamedTuple):
 
     Attributes:
         filter: Weights of the interpolation's filter.
-        copies: Number of samples to pad the input with, before and after.
+        input_padding: Number of samples to pad the input with, before and after.
         zeros: Number of zeros to pad the transposed convolution with, before and after.
         start: Index of the first sample that the filter reads.
         extra: Number of samples that it reads beyond `size` times the input's length.
@@ -42,7 +42,7 @@ class _Axis(NamedTuple):
     """
 
     filter: list[float]
-    copies: tuple[int, int]
+    input_padding: tuple[int, int]
     zeros: tuple[int, int]
     start: int
     extra: int
@@ -62,12 +62,14 @@ def _axes(task: Task) -> list[_Axis]:
         # Output `o` is the filter over samples `o + start ...` of the transposed convolution. That
         # has `s * (n - 1) + max(k, s)` samples, and is zero beyond them.
         start = k - before - first - len(weights) + s * front + outputs
+        # How many samples the filter reads after the last one of the transposed convolution.
         missing = after - first + s - max(k, s) - s * back - outputs
-        # `torch.compile` can make a tensor of products of constants, but not of the constants.
-        constants, zeros = [1.0 * weight for weight in weights], (max(0, -start), max(0, missing))
+        # `torch.compile` makes a tensor only of computed numbers, hence the product with 1.
+        filter_weights = [1.0 * weight for weight in weights]
+        zeros = max(0, -start), max(0, missing)
         extra = task.output_length(0, i) - 2 * outputs + len(weights) - 1
         cropped = start > 0 or missing < 0
-        axes.append(_Axis(constants, (front, back), zeros, max(0, start), extra, cropped))
+        axes.append(_Axis(filter_weights, (front, back), zeros, max(0, start), extra, cropped))
     return axes
 
 
@@ -76,7 +78,7 @@ def _run(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     flipped = ops.flip(kernel, axis=tuple(range(task.rank)))
     flipped = ops.cast(ops.swapaxes(flipped, -1, -2), x.dtype)
     options: dict[str, Any] = {"strides": task.size, "padding": "valid"}
-    padded = pad_map(x, [axis.copies for axis in axes], input_padding(task))
+    padded = pad_map(x, [axis.input_padding for axis in axes], input_padding(task))
     y = convolve(ops.conv_transpose, padded, flipped, **options)
     scaled_axes = zip(ops.shape(x)[1:-1], task.size, axes, strict=True)
     lengths = [s * n + axis.extra for n, s, axis in scaled_axes]
@@ -128,7 +130,7 @@ def _work(task: Task, shape: Shape) -> Work:
     copied = any(any(axis.zeros) for axis in axes) + any(axis.cropped for axis in axes)
     return total(
         passes(4 * taps * shape.channels * shape.filters, 2),  # flipped and transposed
-        passes(2 * shape.values) if any(any(axis.copies) for axis in axes) else {},
+        passes(2 * shape.values) if any(any(axis.input_padding) for axis in axes) else {},
         multiply_adds("transposed", shape.samples, taps, shape.channels, shape.filters),
         passes(outputs * (1 + 2 * copied + len(filters)), copied + len(filters)),
         {"filtered": outputs * sum(filters)},
