@@ -91,7 +91,7 @@ def solver() -> Callable[..., tuple[np.ndarray, float]]:
         from scipy.optimize import nnls
     except ImportError as error:
         raise ImportError(
-            "Fitting needs SciPy. Install it, or the extra `fit` of this package."
+            "Fitting needs SciPy. Install it with: pip install 'keras_upsampling[fit]'"
         ) from error
     return nnls
 

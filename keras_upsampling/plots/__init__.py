@@ -8,8 +8,8 @@ try:
     import matplotlib as matplotlib
 except ImportError as error:
     raise ImportError(
-        "keras_upsampling.plots needs matplotlib, which is not installed. Install it, or "
-        "the extra `plot` of this package."
+        "keras_upsampling.plots needs matplotlib, which is not installed. Install it with: "
+        'pip install "keras_upsampling[plot]"'
     ) from error
 
 from keras_upsampling.plots._audits import audit, overlap
