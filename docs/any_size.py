@@ -78,13 +78,13 @@ def zeros_outside(filters, size, name):
 
 code = np.ones((1, 5, 5, 8), "float32")
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.2))
-for axis, (name, way) in zip(
+for axis, (name, upsampling) in zip(
     axes,
     {"zeros outside": zeros_outside, "edges repeated": "upsample_conv"}.items(),
     strict=True,
 ):
     keras.utils.set_random_seed(2)
-    model = autoencoder((20, 20, 1), filters=(8, 8), upsampling=way)
+    model = autoencoder((20, 20, 1), filters=(8, 8), upsampling=upsampling)
     image = model.decoder.predict(code, verbose=0)[0]
     drawn = axis.imshow(image, cmap="cividis", vmin=0.3, vmax=0.7)
     axis.set(title=name, xticks=[], yticks=[])

@@ -47,6 +47,8 @@ NOTES = {
     "[Choosing a block](../blocks.py).",
     "variational_autoencoder": "At work: [Drawing images](../variational.py).",
     "tutorial_autoencoder": "Layer by layer: [Tutorial](../tutorial.py).",
+    "models.": "Returned by [`autoencoder`](autoencoder.md) and "
+    "[`variational_autoencoder`](variational_autoencoder.md).",
     "checkerboard_score": _MEASURING,
     "detect_stride": _MEASURING,
     "metrics.": _MEASURING,

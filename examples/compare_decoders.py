@@ -100,30 +100,21 @@ def build(block: str, filters: Sequence[int], seed: int) -> Autoencoder:
     keras.utils.set_random_seed(seed)
     encoder = autoencoder((28, 28, 1), filters=filters, **options).encoder
     budget = autoencoder((28, 28, 1), filters=filters, **options).decoder.count_params()
-
-    def decoder(channels: int) -> keras.Model:
-        """Return the decoder with all channels, except the code's, reduced in proportion."""
+    # Channels, except those of the code, are reduced in proportion until the budget is kept.
+    for channels in range(filters[0], 0, -1):
         scaled = [max(1, count * channels // filters[0]) for count in filters[:-1]]
         keras.utils.set_random_seed(seed)
-        return autoencoder(
+        decoder = autoencoder(
             (28, 28, 1), filters=[*scaled, filters[-1]], upsampling=BLOCKS[block], **options
         ).decoder
-
-    # The most channels that keep the budget, by bisection.
-    fits, exceeds = 0, filters[0] + 1
-    while exceeds - fits > 1:
-        middle = filters[0] if exceeds > filters[0] else (fits + exceeds) // 2
-        if decoder(middle).count_params() <= budget:
-            fits = middle
-        else:
-            exceeds = middle
-    if fits == 0:
+        if decoder.count_params() <= budget:
+            break
+    else:
         raise SystemExit(
             f"No decoder of {budget:,} parameters or fewer uses the block {block}. Use more "
             "--filters, or leave it out of --blocks."
         )
-    network = decoder(fits)
-    return Autoencoder(encoder, network, data_format="channels_last", name="autoencoder")
+    return Autoencoder(encoder, decoder, data_format="channels_last", name="autoencoder")
 
 
 def train(model: keras.Model, digits: Digits, epochs: int) -> Result:

@@ -48,9 +48,8 @@ TRIED = [
     "rocket",
 ]
 
-# No constant was chosen on these. False alarms of the first two were known when the high-pass got
-# its form; the others were scored afterwards only. PyWavelets's aero is left out: after
-# downsampling, the rows of its scanner are a pattern of period 3.
+# No constant was chosen on these, but the first two's false alarms were known when the high-pass
+# got its form. PyWavelets's aero is left out: the rows of its scanner are a pattern of period 3.
 HELD_OUT = ["clock", "stereo_motorcycle", "china", "flower", "ascent"]
 
 

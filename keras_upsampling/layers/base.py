@@ -59,8 +59,8 @@ class SpatialLayer(keras.Layer):
         """Return the dtype of the output for inputs of `dtype`. Inputs are cast to it."""
         return self.compute_dtype
 
-    def required_channels(self, input_shape: Shape) -> int:
-        """Return the number of input channels, and require the same number in every later call.
+    def known_channels(self, input_shape: Shape) -> int:
+        """Return the number of input channels, for which the weights are created.
 
         Raises:
             ValueError: If the layer cannot process this shape, or its channels are unknown.
@@ -74,8 +74,12 @@ class SpatialLayer(keras.Layer):
                 f"shape {tuple(input_shape)} with its channels on axis {axis}. Pass their number "
                 "to `keras.Input`, or set `data_format` if they are on another axis."
             )
-        self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={axis: channels})
         return channels
+
+    def require_channels(self, channels: int) -> None:
+        """Accept only inputs with this number of channels from now on."""
+        axis = channel_axis(self.rank, self.data_format)
+        self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={axis: channels})
 
     def call(self, inputs: Tensor) -> Tensor:
         dtype = self.output_dtype(keras.backend.standardize_dtype(inputs.dtype))

@@ -26,7 +26,7 @@ class ContentAware2D(SpatialLayer):
         self.groups = positive_int(groups, "groups")
 
     def build(self, input_shape: Shape) -> None:
-        channels = self.required_channels(input_shape)
+        channels = self.known_channels(input_shape)
         if channels % self.groups:
             raise ValueError(
                 "The input's channels must be divisible by `groups`. Received an input of shape "
@@ -34,6 +34,7 @@ class ContentAware2D(SpatialLayer):
                 f"`groups` that divides {channels}."
             )
         self.create_weights(channels)
+        self.require_channels(channels)
 
     @abstractmethod
     def create_weights(self, channels: int) -> None:

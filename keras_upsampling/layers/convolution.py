@@ -66,7 +66,8 @@ class SpatialConv(SpatialLayer):
         """Return the output before the activation."""
 
     def build(self, input_shape: Shape) -> None:
-        kernel_shape = self.kernel_shape(self.required_channels(input_shape))
+        channels = self.known_channels(input_shape)
+        kernel_shape = self.kernel_shape(channels)
         self.kernel = self.add_weight(
             name="kernel",
             shape=kernel_shape,
@@ -84,6 +85,7 @@ class SpatialConv(SpatialLayer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
+        self.require_channels(channels)
 
     def transform(self, inputs: Tensor) -> Tensor:
         return self.activation(self.convolve(inputs))

@@ -18,8 +18,8 @@ from keras_upsampling._shapes import (
 )
 from keras_upsampling._types import IntPerAxis
 from keras_upsampling.maths.harmonics import shortest_length
-from keras_upsampling.metrics.blocks_of_maps import ChannelMaps
-from keras_upsampling.metrics.blockwise import score_and_pattern
+from keras_upsampling.metrics.map_regions import ChannelMaps
+from keras_upsampling.metrics.regionwise import score_and_pattern
 from keras_upsampling.ops._checkerboard.score import DETECTED_P, CheckerboardScore
 from keras_upsampling.ops.checkerboards import check_reference, check_shape
 from keras_upsampling.ops.inputs import refuse_complex

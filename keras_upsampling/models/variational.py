@@ -14,7 +14,6 @@ from keras_upsampling._shapes import channel_axis
 from keras_upsampling._types import DataFormat, IntPerAxis, Shape, Tensor
 from keras_upsampling.models.autoencoders import Autoencoder
 from keras_upsampling.models.plan import LayerFactory, Plan
-from keras_upsampling.ops.inputs import sum_dtype
 
 # Logarithm of the largest power of two in float16. The bound is the same in all dtypes, so that a
 # model computes the same in each.
@@ -57,7 +56,7 @@ class VariationalAutoencoder(Autoencoder):
         self.seed = seed
         self.noise = keras.random.SeedGenerator(seed)
         # Half precision cannot hold sums over an epoch.
-        dtype = sum_dtype(keras.config.floatx())
+        dtype = _float32_at_least(keras.config.floatx())
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction", dtype=dtype)
         self.divergence_tracker = keras.metrics.Mean(name="kl", dtype=dtype)
         super().__init__(encoder, decoder, data_format=data_format, **kwargs)
@@ -132,7 +131,7 @@ class VariationalAutoencoder(Autoencoder):
         """Return the means and the log-variances in the output of the encoder."""
         means, log_variances = ops.split(outputs, 2, axis=self._code_axis(outputs.shape))
         # Half precision cannot hold large variances, nor their gradients.
-        return means, _bounded(ops.cast(log_variances, sum_dtype(log_variances.dtype)))
+        return means, _bounded(ops.cast(log_variances, _float32_at_least(log_variances.dtype)))
 
     def _code_shape(self, outputs: Shape) -> Shape:
         axis = self._code_axis(outputs)
@@ -151,6 +150,11 @@ class VariationalAutoencoder(Autoencoder):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta": self.beta, "seed": self.seed}
+
+
+def _float32_at_least(dtype: Any) -> str:
+    """Return the result type of `dtype` and float32, as Keras has it."""
+    return keras.backend.result_type(dtype, "float32")
 
 
 def _bounded(log_variances: Tensor) -> Tensor:

@@ -73,14 +73,20 @@ def checked_batch(
     return Batch(x, positive_ints(size, rank, "size"), data_format)
 
 
-def real_floats(x: Tensor, name: str, dtype: str | None = None) -> Tensor:
+def real_floats(x: Tensor, name: str, dtype: str | None = None, *, alternative: str = "") -> Tensor:
     """Return real numbers as floats; cast integers to `dtype`, by default Keras's float type.
+
+    Args:
+        x: Tensor of any dtype.
+        name: Name of the argument, for the error.
+        dtype: Dtype for integers.
+        alternative: As in `refuse_complex`.
 
     Raises:
         TypeError: If they are complex.
     """
     x_dtype = keras.backend.standardize_dtype(x.dtype)
-    refuse_complex(x_dtype, name)
+    refuse_complex(x_dtype, name, alternative)
     is_float = keras.backend.is_float_dtype(x_dtype)
     return x if is_float else ops.cast(x, dtype or keras.config.floatx())
 
@@ -93,8 +99,13 @@ def sum_dtype(dtype: Any) -> str:
     return "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
 
 
-def refuse_complex(dtype: str, name: str) -> None:
+def refuse_complex(dtype: str, name: str, alternative: str = "") -> None:
     """Raise for complex dtypes: casting would drop the imaginary part.
+
+    Args:
+        dtype: Dtype of the argument.
+        name: Name of the argument.
+        alternative: What the user can do instead of passing both parts separately.
 
     Raises:
         TypeError: If `dtype` is complex.
@@ -102,7 +113,7 @@ def refuse_complex(dtype: str, name: str) -> None:
     if "complex" in dtype:
         raise TypeError(
             f"`{name}` must be real numbers. Received dtype {dtype}. Pass the real and the "
-            "imaginary part separately."
+            f"imaginary part separately{alternative and ', or '}{alternative}."
         )
 
 

@@ -102,7 +102,7 @@ def upsample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[
             x = ops.repeat(x, factor, axis=axis)
         return x
 
-    x = real_floats(x, "x")
+    x = real_floats(x, "x", alternative="use interpolation='nearest'")
     dtype = keras.backend.standardize_dtype(x.dtype)
     x = ops.cast(x, sum_dtype(dtype))
     if interpolation == "linear" and _resize_is_exact(x, size, axes):

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 
 import keras_upsampling
 import keras_upsampling.layers.upsample_convolution as layer_module
-from keras_upsampling import SubpixelConv2D, UpsampleConv1D, UpsampleConv2D, UpsampleConv3D
+from keras_upsampling import (
+    DySample2D,
+    SubpixelConv2D,
+    UpsampleConv1D,
+    UpsampleConv2D,
+    UpsampleConv3D,
+)
 from tests.backends import evaluate, float64_allowed, to_numpy
 from tests.oracle import upsample_conv
 from tests.strategies import conv_cases
@@ -77,6 +83,19 @@ def test_weights_can_be_copied_to_and_from_keras(rank, padding, kernel_size):
     ours.set_weights([weight + 0.1 for weight in ours.get_weights()])
     theirs.set_weights(ours.get_weights())
     np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(theirs(x)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer", [lambda: UpsampleConv2D(4, 3, groups=2), lambda: DySample2D(2, groups=2)]
+)
+def test_a_layer_can_be_used_after_an_input_that_it_refused(layer):
+    layer = layer()
+    x = random_input((5, 4), 2)[..., :3]
+    with pytest.raises(ValueError, match="divisible by `groups`"):
+        layer(x)
+    assert layer(np.concatenate([x, x], axis=-1)).shape[1:3] == (10, 8)
+    with pytest.raises(ValueError, match="expected axis"):  # its weights are for six channels
+        layer(np.concatenate([x, x, x, x], axis=-1))
 
 
 def test_signature_has_the_names_and_defaults_of_conv():

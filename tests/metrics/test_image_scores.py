@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling.maths import harmonics
-from keras_upsampling.metrics import blocks_of_maps, blockwise
+from keras_upsampling.metrics import map_regions, regionwise
 from keras_upsampling.ops import checkerboard
 from tests import checkerboard_oracle as oracle
 from tests.backends import evaluate, to_numpy
@@ -158,8 +158,8 @@ def small_limits(max_length, max_samples, region_samples):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(harmonics, "_MAX_LENGTH", max_length)
         patch.setattr(harmonics, "MAX_SAMPLES", max_samples)
-        patch.setattr(blockwise, "MAX_SAMPLES", max_samples)
-        patch.setattr(blocks_of_maps, "REGION_SAMPLES", region_samples)
+        patch.setattr(regionwise, "MAX_SAMPLES", max_samples)
+        patch.setattr(map_regions, "REGION_SAMPLES", region_samples)
         yield
 
 
@@ -243,13 +243,13 @@ def test_strides_of_large_maps_are_detected():
 
 @pytest.mark.parametrize("shape", [(1, 40013, 1), (1, 96, 224, 1), (300, 64, 1)])
 def test_only_a_region_is_on_the_device_at_once(shape, monkeypatch):
-    sizes, original = [], blockwise.tensor
+    sizes, original = [], regionwise.tensor
 
     def tensor(x):
         sizes.append(np.size(x))
         return original(x)
 
-    monkeypatch.setattr(blockwise, "tensor", tensor)
+    monkeypatch.setattr(regionwise, "tensor", tensor)
     with small_limits(max_length=2**16, max_samples=8000, region_samples=4000):
         checkerboard_score(images(shape).astype("float32"), 2, data_format="channels_last")
     # Regions have margins on all sides.

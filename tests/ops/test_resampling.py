@@ -204,7 +204,9 @@ def test_bad_inputs_raise_errors_that_name_the_argument():
         resample(ops.zeros((1, 0, 2, 1)), 2, interpolation="cubic")
     with pytest.raises(TypeError, match=r"symbolic .*use Upsample1D, Upsample2D or Upsample3D"):
         resample(keras.Input((4, 4, 1)), 2)
-    with pytest.raises(TypeError, match="real and the imaginary part separately"):
+    with pytest.raises(
+        TypeError, match="imaginary part separately, or use interpolation='nearest'"
+    ):
         resample(np.zeros((1, 2, 1), "complex64"), 2, interpolation="linear")
 
 

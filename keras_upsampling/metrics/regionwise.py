@@ -12,8 +12,8 @@ from keras import ops, tree
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.maths.harmonics import MAX_SAMPLES, Pieces
-from keras_upsampling.metrics import blocks_of_maps
-from keras_upsampling.metrics.blocks_of_maps import (
+from keras_upsampling.metrics import map_regions
+from keras_upsampling.metrics.map_regions import (
     ChannelMaps,
     Load,
     Region,
@@ -145,11 +145,11 @@ def _measure_large(
     lengths = r.shape
     pieces = Pieces.of(lengths, size)
     r = r[tuple(map(slice, pieces.used))]
-    map_regions = [*regions(r.shape, size, blocks_of_maps.REGION_SAMPLES)]
+    all_regions = [*regions(r.shape, size, map_regions.REGION_SAMPLES)]
     split_shape = [-1 if k % 2 == 0 else size[k // 2] for k in range(2 * len(size))]
     # From these phase sums follows the mean square of the map minus any pattern.
     mean_square, phase_totals = 0.0, np.zeros(size)
-    for region in map_regions:
+    for region in all_regions:
         samples = r[region].astype(float)
         mean_square += np.square(samples).sum() / r.size
         shape = [n for length, s in zip(samples.shape, size, strict=True) for n in (length // s, s)]
@@ -159,7 +159,7 @@ def _measure_large(
     def weighted_mean(pattern: np.ndarray) -> np.ndarray:
         mean = mean_square - 2 * (pattern * phase_totals).sum() + np.square(pattern).mean()
         weighted, weights = np.zeros(size), np.zeros(size)
-        for region in map_regions:
+        for region in all_regions:
             wide = _with_margins(r, region, size, pattern)
             sums = _phase_sums(tensor(wide), size=size, mean=tensor([mean]))
             weighted += numpy_array(sums[0])[0]
@@ -209,19 +209,19 @@ def _high_passed(load: Load, lengths: Sequence[int], size: tuple[int, ...]) -> n
 def _residual(r: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Return the inner samples minus their prediction from the reference; modifies `r`."""
     inner = r[(slice(1, -1),) * r.ndim]
-    samples_at_once = blocks_of_maps.REGION_SAMPLES // 3**r.ndim
-    map_regions = [*regions(inner.shape, (1,) * r.ndim, samples_at_once)]
+    samples_at_once = map_regions.REGION_SAMPLES // 3**r.ndim
+    all_regions = [*regions(inner.shape, (1,) * r.ndim, samples_at_once)]
 
     def arguments(region: Region) -> tuple[Tensor, Tensor]:
         wide = tuple(slice(extent.start, extent.stop + 2) for extent in region)
         return tensor(inner[region][None]), tensor(reference[wide][None])
 
     products, targets = np.zeros(()), np.zeros(())
-    for region in map_regions:
+    for region in all_regions:
         sums = [numpy_array(x).astype(float) for x in _normal_equations(*arguments(region))]
         products, targets = products + sums[0], targets + sums[1]
     filters = least_squares_filter(tensor(products), tensor(targets), inner.size)
-    for region in map_regions:
+    for region in all_regions:
         inner[region] = numpy_array(_subtract_filtered(*arguments(region), filters))[0]
     return inner
 
