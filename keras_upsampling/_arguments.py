@@ -93,7 +93,7 @@ def positive_ints(value: Any, rank: int, name: str) -> tuple[int, ...]:
         if len(entries) != rank:
             raise ValueError(
                 f"`{name}` must be a positive integer, or {rank} of them, one per axis. "
-                f"Received: {name}={entries}."
+                f"Received: {name}={entries}. Pass {rank} integers, or one for all axes."
             )
     else:
         entries = (value,) * rank
@@ -126,12 +126,13 @@ def positive_number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"`{name}` must be a number above 0. Received: {name}={value!r} of type "
-            f"{type(value).__name__}."
+            f"{type(value).__name__}. Pass an int or a float."
         )
     number = float(value)
     if not 0 < number < math.inf:
         raise ValueError(
-            f"`{name}` must be a number above 0, and finite. Received: {name}={value!r}."
+            f"`{name}` must be a number above 0, and finite. Received: {name}={value!r}. "
+            f"Use, for example, {name}=1.0."
         )
     return number
 

@@ -37,13 +37,15 @@ def count_phases(shape: Sequence[int], size: int | tuple[int, ...]) -> int:
         raise ValueError(
             "Expected a kernel (*kernel_size, channels, phases * filters) with one to three "
             "spatial axes, or a bias (phases * filters,). "
-            f"Received a weight of shape {shape}."
+            f"Received: a weight of shape {shape}. Use the kernel or the bias of a "
+            "sub-pixel convolution."
         )
     phases = math.prod(positive_ints(size, rank, "size"))
     if shape[-1] % phases:
         raise ValueError(
             f"The channels must be divisible by the {phases} phases of size={size}. "
-            f"Received a weight of shape {shape}."
+            f"Received: a weight of shape {shape}. Use {phases} * filters channels, or another "
+            "`size`."
         )
     return phases
 
@@ -80,7 +82,8 @@ def spatial_rank(shape: Sequence[int | None]) -> int:
     if rank not in (1, 2, 3):
         raise ValueError(
             "Expected an input with one, two or three spatial axes besides batch and channels. "
-            f"Received an input of shape {tuple(shape)}."
+            f"Received: an input of shape {tuple(shape)}. Reshape it, for example to (batch, "
+            "height, width, channels)."
         )
     return rank
 
@@ -101,7 +104,8 @@ def check_rank(shape: Sequence[int | None], rank: int, data_format: str) -> Shap
         )
         raise ValueError(
             f"Expected an input with {rank + 2} axes ({', '.join(names)}). "
-            f"Received an input of shape {shape} with {len(shape)}."
+            f"Received: an input of shape {shape} with {len(shape)}. Use x[None] if the batch "
+            "axis is missing; otherwise reshape it."
         )
     return shape
 
@@ -115,5 +119,5 @@ def check_samples(shape: Sequence[int | None], rank: int, data_format: str) -> N
     if any(shape[axis] == 0 for axis in spatial_axes(rank, data_format)):
         raise ValueError(
             "Every spatial axis must have at least one sample. "
-            f"Received an input of shape {tuple(shape)}."
+            f"Received: an input of shape {tuple(shape)}. Use a larger map."
         )

@@ -127,13 +127,14 @@ def _from_array(kernel: Any, strides: IntPerAxis | None) -> UpsamplingKernel:
     except Exception as error:  # `kernel` may be anything
         raise TypeError(
             "`layer_or_kernel` must be a layer or a kernel. "
-            f"Received: {kernel!r} of type {type(kernel).__name__}."
+            f"Received: {kernel!r} of type {type(kernel).__name__}. Pass a Keras layer or an array."
         ) from error
     refuse_complex(kernel.dtype.name, "kernel")
     if kernel.ndim not in (3, 4, 5):
         raise ValueError(
             "A kernel must have the shape (*kernel_size, filters, channels) with one to three "
-            f"spatial axes. Received: an array of shape {kernel.shape}."
+            f"spatial axes. Received: an array of shape {kernel.shape}. Reshape it, with axes of "
+            "length 1 for a single filter or channel."
         )
     if kernel.size == 0:
         raise ValueError(
@@ -169,12 +170,14 @@ def _from_layer(layer: keras.Layer, strides: IntPerAxis | None) -> UpsamplingKer
         if layer.filters % count:
             raise ValueError(
                 f"Depth to space by {factors} needs channels that are divisible by {count}. "
-                f"Received: {layer.name!r} with {layer.filters} filters."
+                f"Received: {layer.name!r} with {layer.filters} filters. Pass the factor of the "
+                "depth to space as `strides`."
             )
         if layer.groups > 1:
             raise ValueError(
                 "A sub-pixel convolution must be of one group: with more, the phases read "
-                f"different channels. Received: {layer.name!r} with groups={layer.groups}."
+                f"different channels. Received: {layer.name!r} with groups={layer.groups}. Use "
+                "groups=1."
             )
         return subpixel(layer, factors, _phases_first(factors, layer.filters // count))
     if factors is not None and max(size) > 1 and factors != size:

@@ -58,7 +58,7 @@ def check_writable(path: str | Path, inputs: Iterable[Path] = ()) -> None:
     """
     name = repr(str(path))
     if not os.path.basename(path):
-        raise ValueError(f"{name} is not the name of a file")
+        raise ValueError(f"{name} is not the name of a file. Add the name")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise ValueError(f"there is no folder for {name}. Create it first")
@@ -75,11 +75,13 @@ def check_writable(path: str | Path, inputs: Iterable[Path] = ()) -> None:
                 f"{name} is where standard output or standard error go. Use another file"
             )
         if not os.access(path, os.W_OK):
-            raise ValueError(f"{name} is write-protected")
+            raise ValueError(f"{name} is write-protected. Use another file")
     try:
         tempfile.TemporaryDirectory(prefix=".", dir=folder).cleanup()
     except OSError as error:
-        raise ValueError(f"{name} cannot be written in its folder: {reason_of(error)}") from None
+        raise ValueError(
+            f"{name} cannot be written in its folder: {reason_of(error)}. Use another folder"
+        ) from None
 
 
 def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:

@@ -65,16 +65,22 @@ def read(path: Path) -> dict[str, np.ndarray]:
     if is_picture(path):
         return {str(path): _picture(path)}
     if path.suffix.lower() not in ENDINGS:
-        raise ValueError(f"the name of a file must end in {', '.join(ENDINGS)}")
+        raise ValueError(
+            f"the name of a file must end in {', '.join(ENDINGS)}. Received: {path.suffix!r}. "
+            "Convert the file"
+        )
     # Unlike `np.load`, it reads no other formats, and its errors do not mention pickles.
     with path.open("rb") as file:
         array = np.lib.format.read_array(file, allow_pickle=False)
     if array.dtype.kind not in "buif":
-        raise ValueError(f"the array must hold numbers. Received: dtype {array.dtype}")
+        raise ValueError(
+            f"the array must hold numbers. Received: dtype {array.dtype}. Convert it, for example "
+            "to float32"
+        )
     if array.ndim not in (2, 3, 4) or 0 in array.shape:
         raise ValueError(
             "the array must be (H, W), (H, W, C), (N, H, W) or (N, H, W, C), and not empty. "
-            f"Received: shape {array.shape}"
+            f"Received: shape {array.shape}. Reshape it, or leave the file out"
         )
     if array.ndim == 2 or (array.ndim == 3 and array.shape[-1] > _MAX_CHANNELS):
         array = array[..., None]

@@ -184,7 +184,7 @@ def _open(path: Path, options: argparse.Namespace) -> tuple[dict[str, np.ndarray
     if any(n < limit for n, limit in zip(first.shape, shortest, strict=False)):
         raise ValueError(
             f"too small: a pattern of size {by(options.size)} needs {by(shortest)} pixels or "
-            f"more. Received: {by(first.shape)} (height, width and channels)"
+            f"more. Received: {by(first.shape)} (height, width and channels). Use larger images"
         )
     return images, options.data_range or data_range_of(first.dtype)
 

@@ -18,7 +18,9 @@ def positive_integer(text: str) -> int:
     try:
         return positive_int(int(text), "value")
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a positive integer. Use 1 or more"
+        ) from None
 
 
 def positive_number(text: str) -> float:
@@ -28,7 +30,9 @@ def positive_number(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a positive number. Use a finite number above 0"
+        )
     return number
 
 

@@ -166,7 +166,8 @@ def detect_stride(
     elif rank != spatial_rank(images.shape):
         raise ValueError(
             f"With rank={rank}, images must have {rank + 2} axes: batch, spatial and channels. "
-            f"Received: rank={rank} and images of shape {images.shape}."
+            f"Received: rank={rank} and images of shape {images.shape}. Use another `rank`, or "
+            "reshape the images."
         )
     shortest = min(images.shape[axis] for axis in spatial_axes(rank, data_format))
     # Period 2 is always tested, so that `check_shape` raises for images that are too short.
@@ -248,11 +249,14 @@ def _check_images(values: Any, name: str, data_range: float) -> np.ndarray:
     if images.dtype.kind not in "biuf":
         if images.dtype.name not in _EXTENSION_FLOATS:
             raise TypeError(
-                f"`{name}` must be an array of numbers. Received: dtype {images.dtype}."
+                f"`{name}` must be an array of numbers. Received: dtype {images.dtype}. Convert "
+                "it, for example to float32."
             )
         images = images.astype("float32")
     if images.ndim == 0 or images.size == 0:
-        raise ValueError(f"`{name}` must not be empty. Received: shape {images.shape}.")
+        raise ValueError(
+            f"`{name}` must not be empty. Received: shape {images.shape}. Pass at least one image."
+        )
     low, high = float(images.min()), float(images.max())
     if not math.isfinite(low + high):
         finite = np.array([np.isfinite(image).all() for image in images])

@@ -24,7 +24,8 @@ def _image_weights(weights: Any, scores: Tensor) -> Tensor:
     if set(shape[1:]) - {1} or (shape and known and shape[0] != images):
         raise ValueError(
             f"`sample_weight` must be one weight for each of the images, of shape ({images},), "
-            f"optionally followed by axes of length 1. Received: shape {shape}."
+            f"optionally followed by axes of length 1. Received: weights of shape {shape}. Average "
+            "the weights of pixels over each image."
         )
     return ops.reshape(weights, (-1,)) if shape else weights
 
@@ -98,7 +99,10 @@ class Checkerboard(keras.metrics.Metric):
         per_axis = np.ndim(size) == 1
         checked = positive_ints(size, np.size(size) if per_axis else 1, "size")
         if max(checked, default=1) == 1:
-            raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
+            raise ValueError(
+                f"`size` must be 2 or more on some axis. Received: size={size}. Use the factor of "
+                "the upsampling."
+            )
         self.size = checked if per_axis else checked[0]
         self.use_reference = bool(use_reference)
         self.data_range = positive_number(data_range, "data_range")
@@ -146,7 +150,8 @@ class Checkerboard(keras.metrics.Metric):
                 raise ValueError(
                     "Only metrics that measure the same can be merged: expected a Checkerboard "
                     f"with {self._arguments()}. Received: {metric!r} with "
-                    f"{metric._arguments() if isinstance(metric, Checkerboard) else 'other state'}."
+                    f"{metric._arguments() if isinstance(metric, Checkerboard) else 'other state'}"
+                    ". Create all with the same arguments."
                 )
         for metric in metrics:
             for key, total in self._sums.items():

@@ -71,9 +71,9 @@ class Autoencoder(keras.Model):
             a != b and None not in (a, b) for a, b in pairs
         ):
             raise ValueError(
-                "The decoder's input must have the shape of the encoder's output. Received an "
+                "The decoder's input must have the shape of the encoder's output. Received: an "
                 f"encoder with outputs of shape {code_shape}, and a decoder with inputs of shape "
-                f"{decoder_input_shape}."
+                f"{decoder_input_shape}. Use keras.Input({code_shape[1:]}) in the decoder."
             )
         self.compute_output_shape(self.input_shape)  # raises if the decoder's maps do not fit
         # Built without a call: the graph of a saved model counts the calls of each layer.

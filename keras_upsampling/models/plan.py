@@ -242,7 +242,8 @@ def _resampling(
         layer = option(stage.filters, stage.size, stage.name)
         if not isinstance(layer, keras.Layer):
             raise TypeError(
-                f"`{argument}` must return a Keras layer. Received: {layer!r} from {option!r}."
+                f"`{argument}` must return a Keras layer. Received: {layer!r} from {option!r}. "
+                "Return the layer that the function creates."
             )
         if any(layer is earlier_layer for earlier_layer in created):
             raise ValueError(

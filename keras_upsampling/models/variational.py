@@ -139,8 +139,9 @@ class VariationalAutoencoder(Autoencoder):
         if statistics is None or statistics % 2:
             raise ValueError(
                 "The encoder must return a mean and a logarithm of the variance for each number "
-                f"of the code, so axis {axis} of its output must have an even length. Received an "
-                f"encoder with outputs of shape {tuple(outputs)}."
+                f"of the code, so axis {axis} of its output must have an even length. Received: an "
+                f"encoder with outputs of shape {tuple(outputs)}. Use an even number of filters or "
+                "units in its last layer."
             )
         return (*outputs[:axis], statistics // 2, *outputs[axis + 1 :])
 

@@ -199,7 +199,10 @@ def check_shape(
     rank = spatial_rank(shape)
     size = positive_ints(size, rank, "size")
     if max(size) == 1:
-        raise ValueError(f"`size` must be 2 or more on some axis. Received: size={size}.")
+        raise ValueError(
+            f"`size` must be 2 or more on some axis. Received: size={size}. Use the factor of the "
+            "upsampling."
+        )
     for axis, s in zip(spatial_axes(rank, data_format), size, strict=True):
         # The filter of the reference needs one sample more at both ends.
         shortest = shortest_length(s, rank) + 2 * with_reference
@@ -212,7 +215,10 @@ def check_shape(
                 "larger images, or pass their `data_format`."
             )
     if shape[channel_axis(rank, data_format)] is None:
-        raise ValueError(f"The number of channels must be known. Received: shape {tuple(shape)}.")
+        raise ValueError(
+            f"The number of channels must be known. Received: images of shape {tuple(shape)}. Set "
+            "the number in the shape of `keras.Input`."
+        )
     return size
 
 
@@ -223,7 +229,7 @@ def check_reference(shape: Shape, images: Shape) -> None:
     if len(shape) != len(images) or any(a != b for a, b in pairs if None not in (a, b)):
         raise ValueError(
             f"`reference` must have the shape of the images, {images}. "
-            f"Received: a reference of shape {shape}."
+            f"Received: a reference of shape {shape}. Reshape, crop or resize it."
         )
 
 

@@ -159,7 +159,8 @@ def input_gradient(function: Callable[..., Tensor]) -> Callable[..., np.ndarray]
         if slopes is None:
             raise ValueError(
                 "The output must depend on the input by differentiable operations. "
-                "Received a function whose gradient is None."
+                "Received: a function whose gradient is None. Remove casts to integers and "
+                "`stop_gradient`."
             )
         return ops.convert_to_numpy(ops.cast(slopes, "float32"))
 

@@ -62,7 +62,7 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
     if len(widths) != len(x.shape):
         raise ValueError(
             f"`widths` must have one pair per axis. Received: {len(widths)} pairs "
-            f"for an input with {len(x.shape)} axes."
+            f"for an input with {len(x.shape)} axes. Use (0, 0) for axes without padding."
         )
     for axis, (before, after) in enumerate(widths):
         if not before and not after:
@@ -70,8 +70,8 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
         if before < 0 or after < 0 or x.shape[axis] == 0:
             raise ValueError(
                 "Widths must be at least 0, and a padded axis must have at least one sample. "
-                f"Received widths {(before, after)} for axis {axis} of an input of shape "
-                f"{tuple(x.shape)}."
+                f"Received: widths {(before, after)} for axis {axis} of an input of shape "
+                f"{tuple(x.shape)}. Use (0, 0) to leave the axis as it is."
             )
         length = ops.shape(x)[axis]
         rows_before = _rows(x, axis, partial(source, length, 0), range(-before, 0))

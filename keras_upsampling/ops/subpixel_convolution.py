@@ -77,8 +77,9 @@ def subpixel_conv(
     if len(kernel.shape) != rank + 2 or kernel.shape[-2] != channels or kernel.shape[-1] % phases:
         raise ValueError(
             f"Expected a kernel of shape (*kernel_size, channels, {phases} * filters), for an "
-            f"input of shape {tuple(x.shape)} with {channels} channels and size={size}. Received a "
-            f"kernel of shape {tuple(kernel.shape)}."
+            f"input of shape {tuple(x.shape)} with {channels} channels and size={size}. Received: "
+            f"a kernel of shape {tuple(kernel.shape)}. Check `size` and `data_format`, or use "
+            "another kernel."
         )
     padding = one_of(padding, PADDINGS, "padding")
     for axis, extent in zip(batch.axes, kernel.shape[:rank], strict=True):

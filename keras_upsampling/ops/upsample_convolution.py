@@ -98,12 +98,14 @@ def prepare(
     if rank not in (1, 2, 3):
         raise ValueError(
             "Expected a kernel of shape (*kernel_size, channels // groups, filters) with one, two "
-            f"or three spatial axes. Received a kernel of shape {tuple(kernel.shape)}."
+            f"or three spatial axes. Received: a kernel of shape {tuple(kernel.shape)}. Reshape "
+            "it, with axes of length 1 for a single channel or filter."
         )
     if 0 in kernel.shape:
         raise ValueError(
             "Every axis of the kernel must have at least one entry. "
-            f"Received a kernel of shape {tuple(kernel.shape)}."
+            f"Received: a kernel of shape {tuple(kernel.shape)}. Use 1 or more taps, channels and "
+            "filters."
         )
     batch = checked_batch(
         x, size, data_format, layers="UpsampleConv1D, UpsampleConv2D or UpsampleConv3D", rank=rank
@@ -113,26 +115,30 @@ def prepare(
     if channels is None:
         raise ValueError(
             "The number of channels must be known, because it determines the groups. "
-            f"Received an input of shape {tuple(x.shape)}."
+            f"Received: an input of shape {tuple(x.shape)}. Set the number in the shape of "
+            "`keras.Input`."
         )
     # `torch.compile` may pass symbolic lengths that have one value; `index` returns that value.
     channels, kernel_size = index(channels), tuple(map(index, kernel.shape[:rank]))
     if channels % kernel.shape[-2]:
         raise ValueError(
             "The input must have as many channels as the kernel, or a multiple for groups. "
-            f"Received an input of shape {tuple(x.shape)} with {channels} channels, and a kernel "
-            f"of shape {tuple(kernel.shape)} for {kernel.shape[-2]}."
+            f"Received: an input of shape {tuple(x.shape)} with {channels} channels, and a kernel "
+            f"of shape {tuple(kernel.shape)} for {kernel.shape[-2]}. Check `data_format`, or use a "
+            f"kernel for {channels} channels."
         )
     groups = channels // index(kernel.shape[-2])
     if groups < 1 or kernel.shape[-1] % groups:
         raise ValueError(
-            f"The filters must be divisible by the groups. Received {channels} channels and a "
-            f"kernel of shape {tuple(kernel.shape)}: {groups} groups for "
-            f"{kernel.shape[-1]} filters."
+            f"The filters must be divisible by the groups. Received: {channels} channels and a "
+            f"kernel of shape {tuple(kernel.shape)}: {groups} groups for {kernel.shape[-1]} "
+            "filters. Use another number of filters, or a kernel for all channels."
         )
     kernel_dtype = _convolved_dtype(kernel, "kernel")
     if not keras.backend.is_float_dtype(kernel_dtype):
-        raise TypeError(f"The kernel must contain floats. Received dtype {kernel_dtype}.")
+        raise TypeError(
+            f"The kernel must contain floats. Received: dtype {kernel_dtype}. Cast it to float32."
+        )
     _convolved_dtype(x, "x")
     x = real_floats(x, "x", kernel_dtype)
     # In less than the input's precision, the composed kernel would be inexact.
@@ -146,7 +152,8 @@ def prepare(
         if tuple(bias.shape) != (kernel.shape[-1],):
             raise ValueError(
                 f"Expected a bias of shape ({kernel.shape[-1]},), one value for each of the "
-                f"kernel's filters. Received a bias of shape {tuple(bias.shape)}."
+                f"kernel's filters. Received: a bias of shape {tuple(bias.shape)}. Reshape it, or "
+                "pass bias=None."
             )
         bias = ops.cast(bias, x.dtype)
     padding = one_of(padding, PADDINGS, "padding")

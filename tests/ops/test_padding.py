@@ -54,7 +54,7 @@ def test_pad_keeps_the_dtype():
 def test_bad_arguments_raise_errors():
     with pytest.raises(ValueError, match="'edge', 'wrap', 'reflect', 'symmetric'"):
         pad(ops.zeros(3), [(1, 1)], "constant")
-    with pytest.raises(ValueError, match=r"Received widths \(-1, 1\) for axis 0"):
+    with pytest.raises(ValueError, match=r"Received: widths \(-1, 1\) for axis 0"):
         pad(ops.zeros(3), [(-1, 1)], "edge")
     with pytest.raises(ValueError, match="at least one sample"):
         pad(ops.zeros(0), [(1, 1)], "edge")

@@ -112,11 +112,11 @@ def test_bad_arguments_raise_before_the_backend_is_called():
         subpixel_conv(x[:, :2], kernel, 2, padding="reflect")
     with pytest.raises(ValueError, match=r"channels, 9 \* filters\).* with 1 channels and size"):
         subpixel_conv(x, kernel, 3)
-    with pytest.raises(ValueError, match=r"Received a kernel of shape \(5, 5, 2, 8\)"):
+    with pytest.raises(ValueError, match=r"Received: a kernel of shape \(5, 5, 2, 8\)"):
         subpixel_conv(x, ops.zeros((5, 5, 2, 8)), 2)
-    with pytest.raises(ValueError, match=r"Received a kernel of shape \(5, 1, 8\)"):
+    with pytest.raises(ValueError, match=r"Received: a kernel of shape \(5, 1, 8\)"):
         subpixel_conv(x, ops.zeros((5, 1, 8)), 2)
-    with pytest.raises(ValueError, match=r"bias of shape \(8,\), .* Received .* \(2,\)"):
+    with pytest.raises(ValueError, match=r"bias of shape \(8,\), .* Received: .* \(2,\)"):
         subpixel_conv(x, kernel, 2, bias=ops.zeros(2))
     with pytest.raises(ValueError, match="one, two or three spatial axes"):
         subpixel_conv(ops.zeros((1, 4)), kernel, 2)

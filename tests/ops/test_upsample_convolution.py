@@ -28,12 +28,12 @@ def test_bad_arguments_raise_before_the_backend_is_called():
         upsample_conv(x, kernel, 2, padding="valid")
     with pytest.raises(ValueError, match="`padding='reflect'` would add 4 samples to an axis of 4"):
         upsample_conv(x, kernel, 2, padding="reflect", dilation_rate=2)
-    with pytest.raises(ValueError, match=r"kernel of shape \(\*kernel_size.*Received .*\(5, 5\)"):
+    with pytest.raises(ValueError, match=r"kernel of shape \(\*kernel_size.*Received: .*\(5, 5\)"):
         upsample_conv(x, ops.zeros((5, 5)), 2)
     with pytest.raises(ValueError, match=r"with 1 channels, and a kernel .* for 2"):
         upsample_conv(x, ops.zeros((5, 5, 2, 1)), 2)
     with pytest.raises(
-        ValueError, match=r"bias of shape \(1,\), .* Received a bias of shape \(2,\)"
+        ValueError, match=r"bias of shape \(1,\), .* Received: a bias of shape \(2,\)"
     ):
         upsample_conv(x, kernel, 2, bias=ops.zeros(2))
     with pytest.raises(ValueError, match=r"input with 4 axes .batch, height, width, channels"):
@@ -50,7 +50,7 @@ def test_bad_arguments_raise_before_the_backend_is_called():
         upsample_conv(np.zeros((1, 4, 4, 1), "complex64"), kernel, 2)
     with pytest.raises(TypeError, match=r"`bias` must be real numbers\. Received dtype complex64"):
         upsample_conv(x, kernel, 2, bias=np.zeros(1, "complex64"))
-    with pytest.raises(TypeError, match=r"must contain floats\. Received dtype int32"):
+    with pytest.raises(TypeError, match=r"must contain floats\. Received: dtype int32"):
         upsample_conv(x, ops.zeros((3, 3, 1, 1), dtype="int32"), 2)
     with pytest.raises(ValueError, match="Unknown `padding`"):
         upsample_conv(x, kernel, 2, padding="zeros")
