@@ -102,7 +102,10 @@ def pages() -> dict[str, dict[str, str]]:
 
 def _titles(namespace: str) -> Iterator[str]:
     top = names_at_the_top(namespace)
-    for name in public_names(namespace):
+    # What the package itself exports comes first.
+    for name in sorted(
+        public_names(namespace), key=lambda name: name not in top
+    ):
         yield name if name in top else f"{namespace}.{name}"
 
 
