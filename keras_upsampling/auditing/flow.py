@@ -152,13 +152,56 @@ def convolved_after(call: Call, steps: list[Call]) -> list[bool]:
     return results[::-1]
 
 
+class _NominalMaps:
+    """Nominal lengths of the maps of a call, and which axis of the input each of their axes is.
+
+    Convolutions without padding shorten maps by a few samples, so ratios of actual lengths are not
+    exact. Nominal lengths are the lengths without this shortening.
+    """
+
+    def __init__(self, call: Call, steps: list[Call], data_format: str) -> None:
+        self.data_format = data_format
+        self._aliases = aliases(steps, call)
+        self._lengths: dict[int, Lengths] = {}
+        self._axes: dict[int, tuple[int, ...]] = {}
+
+    def lengths(self, tensor: int, shape: Shape) -> Lengths:
+        """Return the nominal lengths of a tensor; its actual lengths where they are unknown."""
+        actual = lengths_of(shape, self.data_format)
+        nominal = self._lengths.get(self._aliases.get(tensor, tensor), ())
+        return nominal if len(nominal) == len(actual) else tuple(map(Fraction, actual))
+
+    def axes(self, tensor: int, rank: int) -> tuple[int, ...]:
+        """Return for each spatial axis of a tensor the axis of the input that it comes from."""
+        axes = self._axes.get(self._aliases.get(tensor, tensor), ())
+        return axes if len(axes) == rank else tuple(range(rank))
+
+    def follow(self, step: Call, change: SizeChange | None) -> None:
+        """Derive the nominal lengths and the axes of a step's output from those of its input."""
+        inputs, outputs = map_lengths(step, self.data_format)
+        lengths = self.lengths(step.input_ids[0], step.inputs[0]) if step.input_ids else ()
+        is_mean = bool(inputs) and max(outputs) == 1 < max(inputs)
+        if not inputs or len(lengths) != len(outputs) or 0 in inputs or is_mean:
+            return  # the output is unrelated to the input map
+        moved = _permutation(inputs, outputs)
+        input_axes = self.axes(step.input_ids[0], len(moved))
+        if change is not None:
+            factors = [Fraction(s) if change.enlarges else Fraction(1, s) for s in change.size]
+        elif direction_of(step, self.data_format) == 0 or kind_of(step.operation) is not None:
+            factors = [Fraction(1)] * len(inputs)
+        else:
+            factors = [Fraction(m, n) for n, m in zip(inputs, outputs, strict=True)]
+        output = step.output_ids[0]
+        self._axes[output] = tuple(input_axes[axis] for axis in moved)
+        self._lengths[output] = tuple(
+            lengths[axis] * factor for axis, factor in zip(moved, factors, strict=True)
+        )
+
+
 def periods(
     call: Call, steps: list[Call], changes: dict[int, SizeChange], data_format: str
 ) -> list[tuple[int, ...]]:
     """Return the period of each layer's pattern in the model's output, or input for gradients.
-
-    Convolutions without padding shorten maps by a few samples, so ratios of actual lengths are not
-    exact. Nominal lengths are used instead: the lengths without this shortening.
 
     Args:
         call: Call of the model.
@@ -166,81 +209,38 @@ def periods(
         changes: The size change of each step that has one, by the step's index.
         data_format: Data format of all maps.
     """
-    nominal_lengths: dict[int, Lengths] = {}
-    axis_orders: dict[
-        int, tuple[int, ...]
-    ] = {}  # for each axis of a tensor, the model input's axis that it comes from
-    aliased = aliases(steps, call)
-
-    def axis_order(tensor: int, rank: int) -> tuple[int, ...]:
-        order = axis_orders.get(aliased.get(tensor, tensor), ())
-        return order if len(order) == rank else tuple(range(rank))
-
-    def nominal(tensor: int, shape: Shape) -> Lengths:
-        lengths = lengths_of(shape, data_format)
-        tensor = aliased.get(tensor, tensor)
-        if len(nominal_lengths.get(tensor, ())) == len(lengths):
-            return nominal_lengths.get(tensor, ())
-        return tuple(map(Fraction, lengths))
-
+    maps = _NominalMaps(call, steps, data_format)
     for index, step in enumerate(steps):
-        inputs, outputs = map_lengths(step, data_format)
-        lengths = nominal(step.input_ids[0], step.inputs[0]) if step.input_ids else ()
-        change = changes.get(index)
-        if (
-            not inputs
-            or len(lengths) != len(outputs)
-            or 0 in inputs
-            or max(outputs) == 1 < max(inputs)
-        ):
-            continue  # the output is unrelated to the input map, as a mean over all samples
-        axes = _permutation(inputs, outputs)
-        lengths = tuple(lengths[axis] for axis in axes)
-        order = axis_order(step.input_ids[0], len(axes))
-        axis_orders[step.output_ids[0]] = tuple(order[axis] for axis in axes)
-        if change is not None:
-            factors = [Fraction(s) if change.enlarges else Fraction(1, s) for s in change.size]
-        elif direction_of(step, data_format) == 0 or kind_of(step.operation) is not None:
-            factors = [Fraction(1)] * len(inputs)
-        else:
-            factors = [Fraction(m, n) for n, m in zip(inputs, outputs, strict=True)]
-        nominal_lengths[step.output_ids[0]] = tuple(
-            n * factor for n, factor in zip(lengths, factors, strict=True)
-        )
+        maps.follow(step, changes.get(index))
+    return [_period(change, call, maps) for change in changes.values()]
 
-    results = []
-    for change in changes.values():
-        step = change.step
-        if change.enlarges:
-            tensor, shape = step.output_ids[0], step.outputs[0]
-            outputs_of_call = zip(call.output_ids, call.outputs, strict=True)
-            ends = [
-                (nominal(end, end_shape), axis_order(end, len(nominal(end, end_shape))))
-                for end, end_shape in outputs_of_call
-            ]
-        else:
-            tensor, shape = step.input_ids[0], step.inputs[0]
-            input_lengths = [
-                tuple(map(Fraction, lengths_of(end_shape, data_format)))
-                for end_shape in call.inputs
-            ]
-            ends = [(lengths, tuple(range(len(lengths)))) for lengths in input_lengths]
-        own_lengths = nominal(tensor, shape)
-        own_order = axis_order(tensor, len(own_lengths))
-        same_rank = [end for end in ends if len(end[0]) == len(own_lengths)]
-        same_rank = same_rank or [(own_lengths, own_order)]
-        end_lengths, end_order = (
-            same_rank[0] if change.enlarges else max(same_rank, key=lambda end: math.prod(end[0]))
-        )
-        own_axes = [own_order.index(axis) for axis in end_order]
-        results.append(
-            tuple(
-                Fraction(change.size[axis]).numerator * max(1, round(n / own_lengths[axis]))
-                for n, axis in zip(end_lengths, own_axes, strict=True)
-            )
-            or tuple(Fraction(s).numerator for s in change.size)  # maps of more than three axes
-        )
-    return results
+
+def _period(change: SizeChange, call: Call, maps: _NominalMaps) -> tuple[int, ...]:
+    """Return the period of a layer's pattern where the model ends, or begins for gradients."""
+    step = change.step
+    if change.enlarges:
+        tensor, shape = step.output_ids[0], step.outputs[0]
+        ends = []
+        for end, end_shape in zip(call.output_ids, call.outputs, strict=True):
+            lengths = maps.lengths(end, end_shape)
+            ends.append((lengths, maps.axes(end, len(lengths))))
+    else:
+        tensor, shape = step.input_ids[0], step.inputs[0]
+        actual = [lengths_of(end_shape, maps.data_format) for end_shape in call.inputs]
+        ends = [(tuple(map(Fraction, n)), tuple(range(len(n)))) for n in actual]
+    own_lengths = maps.lengths(tensor, shape)
+    own_axes = maps.axes(tensor, len(own_lengths))
+    ends = [end for end in ends if len(end[0]) == len(own_lengths)] or [(own_lengths, own_axes)]
+    # Of several inputs the largest one counts, of several outputs the first.
+    end_lengths, end_axes = (
+        ends[0] if change.enlarges else max(ends, key=lambda end: math.prod(end[0]))
+    )
+    period = tuple(
+        Fraction(change.size[own_axis]).numerator * max(1, round(n / own_lengths[own_axis]))
+        for n, own_axis in zip(end_lengths, map(own_axes.index, end_axes), strict=True)
+    )
+    # Maps of more than three axes have no lengths here.
+    return period or tuple(Fraction(s).numerator for s in change.size)
 
 
 def _permutation(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> tuple[int, ...]:
