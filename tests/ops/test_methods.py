@@ -1,5 +1,6 @@
 """Every method of the one step matches the oracle on the cases that it supports."""
 
+import functools
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from tests.backends import (
     jitted,
     tensor_sizes,
     to_numpy,
+    value_and_gradients,
 )
 from tests.ops.one_step import (
     METHODS,
@@ -177,30 +179,57 @@ def test_low_precision_kernels_are_composed_in_the_precision_of_the_input(
         assert_close(to_numpy(result), expected, dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_is_as_accurate_as_resize(dtype):
-    rng = np.random.default_rng(0)
-    x = ops.cast(ops.convert_to_tensor(rng.standard_normal((32, 8, 8, 16))), dtype)
-    kernel = ops.convert_to_tensor(rng.standard_normal((3, 3, 16, 8)), dtype="float32")
-    exact = expected_output(
-        to_numpy(x),
-        to_numpy(kernel),
-        0,
-        size=(2, 2),
-        interpolation="nearest",
-        padding="same",
-        dilation=(1, 1),
-        groups=1,
+HALF_PRECISION = [
+    (dtype, kernel_dtype, interpolation)
+    for dtype in ("float16", "bfloat16")
+    for kernel_dtype, interpolation in (
+        ("float32", "nearest"),
+        ("float32", "linear"),
+        (dtype, "nearest"),
     )
+]
 
-    def error(method):
-        result = by_method(method)(x, kernel, 2)
-        assert keras.backend.standardize_dtype(result.dtype) == dtype
-        return np.sqrt(np.mean((to_numpy(result) - exact) ** 2))
 
-    # Half precision was not measured, so `resize` is chosen.
-    assert error("phases") <= error("resize")
-    assert error(None) == error("resize")
+@functools.cache
+def errors_in_half_precision(dtype, kernel_dtype, interpolation):
+    """Return each method's RMS errors of the output and both gradients, and those of rounding."""
+    case = replace(
+        plain_case("same", "channels_last", interpolation), size=(2, 3), kernel_size=(3, 3)
+    )
+    options, rng = oracle_options(case), np.random.default_rng(0)
+    x, kernel, cotangent = (
+        ops.cast(rng.standard_normal(shape).astype("float32"), tensor_dtype)
+        for shape, tensor_dtype in (
+            ((8, 12, 10, 24), dtype),
+            ((3, 3, 24, 16), kernel_dtype),
+            ((8, 24, 30, 16), dtype),
+        )
+    )
+    arrays = [to_numpy(tensor) for tensor in (x, kernel, cotangent)]
+    output = expected_output(*arrays[:2], 0, **options)
+    exact = [output, *upsample_conv_gradients(*arrays, **options)[:2]]
+    results = {"rounding": [to_numpy(ops.cast(array, dtype)) for array in exact]}
+    for method in METHODS:
+        output, slopes = value_and_gradients(operation(case, method), [x, kernel], cotangent)
+        results[method] = [output, *slopes]
+    return {
+        name: np.array(
+            [np.sqrt(np.mean((y - y0) ** 2)) for y, y0 in zip(result, exact, strict=True)]
+        )
+        for name, result in results.items()
+    }
+
+
+@pytest.mark.parametrize("method", ONE_STEP)
+@pytest.mark.parametrize(("dtype", "kernel_dtype", "interpolation"), HALF_PRECISION)
+def test_half_precision_is_about_as_accurate_as_resize(method, dtype, kernel_dtype, interpolation):
+    errors = errors_in_half_precision(dtype, kernel_dtype, interpolation)
+    # XLA may skip roundings of `resize`, so rounding the exact numbers once is the least error.
+    least = np.maximum(errors["resize"], errors["rounding"])
+    output, *slopes = errors[method] / least
+    mixed = kernel_dtype == "float32"
+    assert output < (1.25 if mixed else 2)
+    assert max(slopes) < (1.5 if mixed else 2)
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "linear"])

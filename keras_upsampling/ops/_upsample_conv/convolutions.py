@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import keras
 from keras import ops
 
 from keras_upsampling._shapes import spatial_axes
@@ -27,6 +26,7 @@ from keras_upsampling.ops._upsample_conv.work import (
     total,
     upsampling_work,
 )
+from keras_upsampling.ops.inputs import sum_dtype
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.maps import convolve, crop_map, pad_map
 from keras_upsampling.ops.padding import pad
@@ -107,7 +107,8 @@ def _compose(kernel: Tensor, axes: Sequence[Phases], task: Task) -> Tensor:
     """Return the composed kernel of all phases, `(*windows, channels, phases * filters)`."""
     rank, (channels, filters) = task.rank, kernel.shape[-2:]
     # (k0, k1, channels, filters) -> (s0, w0, s1, w1, channels, filters), axis by axis.
-    composed, front, dtype = kernel, 1, keras.backend.standardize_dtype(kernel.dtype)
+    front, dtype = 1, sum_dtype(kernel.dtype)
+    composed = ops.cast(kernel, dtype)
     for k, axis in zip(task.kernel_size, axes, strict=True):
         matrix = ops.convert_to_tensor(axis.matrix, dtype=dtype)
         # Not `ops.matmul`, which computes float64 in float32.

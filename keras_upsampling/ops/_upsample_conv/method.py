@@ -26,12 +26,15 @@ class Method:
         can: Whether the method computes a task exactly, for an input of a shape.
         work: The counted work of a task; every length must be known. The backward pass has the same
             counts, but its own rates.
+        in_float32: Dtypes of inputs for which it computes in float32, because it adds results that
+            would be rounded before.
     """
 
     name: str
     run: Callable[[Tensor, Tensor, Tensor | None, Task], Tensor]
     can: Callable[[Task, Shape], bool]
     work: Callable[[Task, Shape], Work]
+    in_float32: tuple[str, ...] = ()
 
 
 def one_step(can: Callable[[Task, Shape], bool]) -> Callable[[Task, Shape], bool]:
@@ -55,7 +58,15 @@ def run(
 
     def tensor_function(method: Method) -> Callable[..., Tensor]:
         """Return the method as a function of the input, the kernel, and any bias."""
-        return lambda x, kernel, bias=None: method.run(x, kernel, bias, task)
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        if dtype not in method.in_float32:
+            return lambda x, kernel, bias=None: method.run(x, kernel, bias, task)
+
+        def in_float32(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+            wide = [None if t is None else ops.cast(t, "float32") for t in (x, kernel, bias)]
+            return ops.cast(method.run(*wide, task), dtype)
+
+        return in_float32
 
     function = tensor_function(forward)
     if forward != backward:

@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import keras
 from keras import ops
@@ -57,17 +58,42 @@ def _one_product(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> 
     return add_bias(sum_of_taps(task.rank, ()), bias if biased is None else None)
 
 
-def _samples_of_taps(task: Task, i: int) -> list[tuple[tuple[int, int], ...]]:
-    """Return the samples `(q, r)` that the taps read, for every phase of the output on axis `i`.
+# Taps of one axis that read samples at the same shift, each as a pair `(tap, r)`: tap number `tap`
+# reads phase `r` of the upsampled map.
+_Run: TypeAlias = tuple[tuple[int, int], ...]
 
-    Tap `t` of output `s * j + p` reads sample `j + q` of phase `r` of the upsampled map. With
-    nearest every phase is the input itself, so `r` is 0.
+
+def _runs(task: Task, i: int) -> list[tuple[tuple[int, _Run], ...]]:
+    """Return pairs of a shift and the run of taps that read with it, for every phase of axis `i`.
+
+    Tap `t` of output `s * j + p` reads sample `j + q` of phase `r` of the upsampled map, where `q`
+    is the shift. With nearest every phase is the input itself, so `r` is 0.
     """
     s, d, before = task.size[i], task.dilation_rate[i], task.widths[i][0]
-    nearest = task.interpolation == "nearest"
-    taps = range(task.kernel_size[i])
-    samples = [[divmod(p + d * t - before, s) for t in taps] for p in range(s)]
-    return [tuple((q, 0 if nearest else r) for q, r in phase) for phase in samples]
+    phases = []
+    for p in range(s):
+        runs: dict[int, _Run] = {}
+        for t in range(task.kernel_size[i]):
+            q, r = divmod(p + d * t - before, s)
+            runs[q] = (*runs.get(q, ()), (t, 0 if task.interpolation == "nearest" else r))
+        phases.append(tuple(runs.items()))
+    return phases
+
+
+def _partial_sums(phases: Sequence[tuple[tuple[int, _Run], ...]]) -> dict[_Run, tuple[_Run, _Run]]:
+    """Return every sum that the runs need as a sum of two shorter runs, which come before it.
+
+    With nearest, runs begin with the first tap or end with the last one, so they share most sums.
+    """
+    sums: dict[_Run, tuple[_Run, _Run]] = {}
+    for run in (run for phase in phases for _, run in phase):
+        for n in range(2, len(run) + 1):
+            if run[0][0] == 0:
+                sums[run[:n]] = run[: n - 1], run[n - 1 : n]
+            else:
+                tail = run[-n:]
+                sums[tail] = tail[:1], tail[1:]
+    return sums
 
 
 def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
@@ -90,13 +116,19 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
         padded = pad_map(plane, widths, mode)
         return crop(padded, [*leading, slice(start, start + length + phase_extra)])
 
-    # Phases that read the same samples share a sum.
-    sums: dict[tuple[tuple[int, int], ...], Tensor] = {}
-    for samples in _samples_of_taps(task, i):
-        if samples not in sums:
-            terms = [shifted(phases[r], q) for phases, (q, r) in zip(planes, samples, strict=True)]
-            sums[samples] = functools.reduce(lambda a, b: a + b, terms)
-    y = ops.stack([sums[samples] for samples in _samples_of_taps(task, i)], axis=axis + 1)
+    phases = _runs(task, i)
+    sums: dict[_Run, Tensor] = {
+        ((t, r),): plane for t, tap in enumerate(planes) for r, plane in enumerate(tap)
+    }
+    for run, (first, second) in _partial_sums(phases).items():
+        sums[run] = sums[first] + sums[second]
+    # Phases that read the same samples share an output.
+    outputs: dict[tuple[tuple[int, _Run], ...], Tensor] = {}
+    for phase in phases:
+        if phase not in outputs:
+            terms = [shifted(sums[run], q) for q, run in phase]
+            outputs[phase] = functools.reduce(lambda a, b: a + b, terms)
+    y = ops.stack([outputs[phase] for phase in phases], axis=axis + 1)
     shape = list(ops.shape(maps[0]))
     shape[axis] = (length + phase_extra) * s
     y = ops.reshape(y, shape)
@@ -118,13 +150,18 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
     ]
     for i, (s, k, _, _) in enumerate(task.axes):
         taps //= k
-        phases, weights = set(_samples_of_taps(task, i)), count_weights(s, task.interpolation)
-        shifts = sum(q != 0 for samples in phases for q, _ in samples)
-        # Weighted maps are padded, cropped and multiplied; sums read two maps and write one.
-        sums = len(phases) * (k - 1) + k * max(0, weights - s)
-        copied = 3 * sums + 2 * (shifts + k * 2 * weights + s)
+        phases, weights = _runs(task, i), count_weights(s, task.interpolation)
+        outputs = set(phases)
+        sums = len(_partial_sums(phases)) + sum(len(phase) - 1 for phase in outputs)
+        sums += k * max(0, weights - s)
+        shifts = sum(q != 0 for phase in outputs for q, _ in phase)
+        # Weighted maps are padded, cropped and multiplied.
+        copied = 2 * (shifts + k * 2 * weights + s)
         operations = sums + 2 * shifts + k * 2 * weights + 1
-        works.append(passes(taps * values * copied, taps * operations))
+        works += [
+            passes(taps * values * copied, taps * operations),
+            {"added": 3 * taps * values * sums},  # reads two maps, writes one
+        ]
         values *= s
     return total(*works)
 
@@ -176,7 +213,15 @@ def _matrices_work(task: Task, shape: Shape) -> Work:
     )
 
 
+# The results of products are added. In half precision they would be rounded before.
+_HALF = ("float16", "bfloat16")
 ONE_PRODUCT = Method(
-    "one_product", _one_product, one_step(_supports_one_product), _one_product_work
+    "one_product",
+    _one_product,
+    one_step(_supports_one_product),
+    _one_product_work,
+    in_float32=_HALF,
 )
-MATRICES = Method("matrices", _matrices, one_step(_supports_matrices), _matrices_work)
+MATRICES = Method(
+    "matrices", _matrices, one_step(_supports_matrices), _matrices_work, in_float32=_HALF
+)

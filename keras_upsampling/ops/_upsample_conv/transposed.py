@@ -25,6 +25,7 @@ from keras_upsampling.ops._upsample_conv.borders import (
 from keras_upsampling.ops._upsample_conv.method import Method, one_step
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total
+from keras_upsampling.ops.inputs import sum_dtype
 from keras_upsampling.ops.maps import convolve, crop_map, pad_map
 from keras_upsampling.ops.tables import axis_filter
 
@@ -95,11 +96,14 @@ _ONE_PASS = 16
 
 def _filter(y: Tensor, filters: Sequence[Sequence[float]], bias: Tensor | None) -> Tensor:
     """Filter every channel along every axis, without padding, and add a bias."""
+    # Half precision would round the weights and the sums between two axes.
+    dtype, wide = y.dtype, sum_dtype(y.dtype)
+    y, bias = ops.cast(y, wide), None if bias is None else ops.cast(bias, wide)
     kernels = []
     for i, weights in enumerate(filters):
         shape = [1] * (len(filters) + 2)
         shape[i] = len(weights)
-        kernels.append(ops.reshape(ops.convert_to_tensor(weights, dtype=y.dtype), shape))
+        kernels.append(ops.reshape(ops.convert_to_tensor(weights, dtype=wide), shape))
     if math.prod([len(weights) for weights in filters]) <= _ONE_PASS:
         kernels = [functools.reduce(lambda a, b: a * b, kernels)]
     channels = int(y.shape[-1])  # for ONNX, the kernel's shape must not be traced
@@ -108,7 +112,7 @@ def _filter(y: Tensor, filters: Sequence[Sequence[float]], bias: Tensor | None) 
         kernel_bias = bias if kernel is kernels[-1] else None
         kernel = ops.broadcast_to(kernel, shape)
         y = convolve(ops.depthwise_conv, y, kernel, kernel_bias, padding="valid")
-    return y
+    return ops.cast(y, dtype)
 
 
 def _supports(task: Task, shape: Shape) -> bool:
@@ -139,4 +143,5 @@ def _work(task: Task, shape: Shape) -> Work:
     )
 
 
-TRANSPOSED = Method("transposed", _run, one_step(_supports), _work)
+# On CPUs, transposed convolutions in float16 round their sums; those in bfloat16 do not.
+TRANSPOSED = Method("transposed", _run, one_step(_supports), _work, in_float32=("float16",))
