@@ -31,8 +31,8 @@ from gpu_summary import summary
 
 BACKENDS = ("torch", "jax", "tensorflow")
 WORKER = Path(__file__).with_name("gpu_worker.py")
-# A task that takes longer is given up, and a worker that is lost more often is.
-TASK_SECONDS, CRASHES = 90.0, 4
+# A start or a task that takes longer is given up, and so is a worker that is lost so often.
+START_SECONDS, TASK_SECONDS, CRASHES = 180.0, 90.0, 4
 LISTS = ("exactness", "determinism", "failures")
 
 # All workers share one GPU, so none may take all of its memory.
@@ -146,7 +146,7 @@ def measure(workers, figures, deadline, clock=time.monotonic):
     """Hand out the tasks until all are done or the time is over."""
     for worker in list(workers):
         try:
-            hello = worker.answer(min(deadline - clock(), TASK_SECONDS))
+            hello = worker.answer(min(deadline - clock(), START_SECONDS))
             worker.tasks = hello.pop("tasks")
             figures.content.setdefault("workers", {})[worker.name] = hello
         except LostError as error:
@@ -189,7 +189,7 @@ def lost(worker, task, error, figures, deadline, clock):
         return
     worker.start()
     try:
-        worker.answer(min(deadline - clock(), TASK_SECONDS))
+        worker.answer(min(deadline - clock(), START_SECONDS))
     except LostError as again:
         figures.add({"failures": [{"worker": worker.name, "error": str(again)}]})
         worker.tasks = []
