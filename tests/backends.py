@@ -1,6 +1,7 @@
 """Functions of the tests that differ between backends."""
 
 import contextlib
+import re
 
 import keras
 import numpy as np
@@ -111,3 +112,42 @@ def tensor_sizes(function, *arguments):
 
     nodes = make_fx(function)(*arguments).graph.nodes
     return [node.meta["val"].numel() for node in nodes if hasattr(node.meta.get("val"), "numel")]
+
+
+def gradient_operations(function, *tensors):
+    """Return the names of the backend's operations in the gradients of the sum of `function`."""
+    if BACKEND == "jax":
+        import jax
+
+        def gradients(*tensors):
+            everything = range(len(tensors))
+            return jax.grad(lambda *x: function(*x).sum(), argnums=tuple(everything))(*tensors)
+
+        # What XLA is given: the operations of StableHLO.
+        return set(re.findall(r"hlo\.(\w+)", jax.jit(gradients).lower(*tensors).as_text()))
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        def gradients(*tensors):
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                value = function(*tensors)
+            return tape.gradient(value, tensors)
+
+        graph = tf.function(gradients).get_concrete_function(*tensors).graph.as_graph_def()
+        inner = [node for function in graph.library.function for node in function.node_def]
+        return {node.op for node in [*graph.node, *inner]}
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    names = set()
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            names.add(operation.name())
+            return operation(*args, **(kwargs or {}))
+
+    with Recorder():
+        inputs = [tensor.detach().requires_grad_() for tensor in tensors]
+        torch.autograd.grad(function(*inputs).sum(), inputs)
+    return names

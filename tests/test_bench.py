@@ -49,12 +49,14 @@ def test_no_transposed_convolution_has_gaps_on_tensorflow():
         ("cubic", {}),
         ("nearest", {"dilation_rate": 3}),
         ("nearest", {"channels": 4, "groups": 2}),
+        ("linear", {"data_format": "channels_first"}),
     ],
 )
 def test_this_library_equals_the_keras_contender(interpolation, options):
     benchmark_case = case(interpolation, **options)
     models = contenders.contenders(benchmark_case, methods=["resize"])
-    assert (contenders.TRANSPOSE in models) == (not options)  # Keras supports neither option
+    # Keras supports neither option.
+    assert (contenders.TRANSPOSE in models) == (not options.keys() & {"dilation_rate", "groups"})
     ours, theirs = models[OURS], models[KERAS]
     theirs.set_weights(ours.get_weights())
     models["method resize"].set_weights(ours.get_weights())
@@ -71,6 +73,17 @@ def test_all_contenders_have_the_same_output_shape(spatial):
     for name, model in contenders.contenders(benchmark_case).items():
         shape = tuple(model(np.zeros(benchmark_case.input_shape, "float32")).shape)
         assert shape == (1, *(3 * n for n in spatial), 2), name
+
+
+@pytest.mark.parametrize("spatial", [(5,), (4, 5), (2, 3, 4)])
+def test_contenders_with_channels_first_have_the_shape_of_the_case(spatial):
+    benchmark_case = case(spatial=spatial, size=3, kernel_size=2, data_format="channels_first")
+    assert benchmark_case.output_shape == (1, 2, *(3 * n for n in spatial))
+    models = contenders.contenders(benchmark_case)
+    assert (KERAS in models) == (len(spatial) > 1)  # `UpSampling1D` takes channels last only
+    for name, model in models.items():
+        assert model.input_shape == benchmark_case.input_shape, name
+        assert model.output_shape == benchmark_case.output_shape, name
 
 
 def test_multiply_adds_are_those_of_one_convolution_per_phase():

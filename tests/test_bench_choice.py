@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from keras_upsampling import __main__ as command_line
-from keras_upsampling.bench import fitting, random_cases, timing
+from keras_upsampling.bench import fitting, random_cases
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.choosing import Choice, Measurements, report
+from keras_upsampling.bench.choosing import measure_choice, report
+from keras_upsampling.bench.measurements import Choice, Measurements, read_measurements
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.commands import bench_choice
 from keras_upsampling.ops._upsample_conv.choice import METHODS, PASSES, seconds
@@ -28,12 +30,12 @@ def small(monkeypatch):
     monkeypatch.setattr(
         bench_choice,
         "random_cases",
-        lambda count, seed, dtype, interpolations: [
+        lambda count, seed, dtype, interpolations, _: [
             SMALL._replace(channels=1 + seed + i, dtype=dtype, interpolation=interpolations[0])
             for i in range(count)
         ],
     )
-    monkeypatch.setattr(timing, "_SHORT", 1e-9)
+    monkeypatch.setattr(bench_choice, "measure_choice", partial(measure_choice, short=1e-9))
 
 
 @pytest.fixture
@@ -59,6 +61,10 @@ def test_random_cases_are_within_the_documented_bounds():
         assert 1 <= case.filters <= 384
         assert case.size in (2, 3, 4)
         assert case.kernel_size in (1, 2, 3, 4, 5)
+    for device, (least, most, _) in random_cases.BOUNDS.items():
+        for case in random_cases.random_cases(5, 0, device=device):
+            taps = (case.size * case.kernel_size) ** len(case.spatial)
+            assert least <= math.prod(case.input_shape) * taps * case.filters <= most
     assert 0.55 < statistics.mean(len(case.spatial) == 2 for case in cases) < 0.8
     assert 0.55 < statistics.mean(case.interpolation == "nearest" for case in cases) < 0.8
     assert (
@@ -87,7 +93,8 @@ def test_random_cases_are_measured_by_every_method(tmp_path, capsys):
         assert all(duration > 0 for duration in record["seconds"].values())
     forward = [record["chosen"] for record in records if record["pass"] == FORWARD]
     assert "/" not in "".join(forward)
-    assert Measurements.from_json(path.read_text()).as_json() == path.read_text().rstrip("\n")
+    (measured,) = read_measurements(path.read_text())
+    assert measured.as_json() == path.read_text().rstrip("\n")
 
 
 def synthetic_choices(rates, interpolations=random_cases.INTERPOLATIONS):
@@ -193,6 +200,39 @@ def test_a_fit_measures_and_saves_rates(rates_file, tmp_path, monkeypatch, capsy
     assert json.loads(rates_file.read_text()) == [first]
 
 
+@pytest.mark.parametrize(
+    ("options", "factor"),
+    [([], 1), (["--tf32", "off"], 2), (["--data-format", "channels_first"], 3)],
+)
+def test_a_fit_picks_what_belongs_to_its_options(options, factor, rates_file, tmp_path, capsys):
+    def measured(factor, facts, **case):
+        choices = [
+            choice._replace(
+                case=choice.case._replace(**case),
+                seconds={name: factor * number for name, number in choice.seconds.items()},
+            )
+            for choice in synthetic_choices(RATES)
+        ]
+        return Measurements({"device": "GPU", **facts}, BACKEND, "a command", choices)
+
+    default = measured(1, {})
+    default.choices.extend(measured(3, {}, data_format="channels_first").choices)
+    default.choices.extend(measured(4, {}, dtype="bfloat16").choices)
+    every = default, measured(2, {"TF32": "off"}), default._replace(engine="another")
+    path = tmp_path / "figures.json"
+    path.write_text(json.dumps({"measurements": [part.as_record() for part in every]}))
+    assert command_line.main(["bench", "--fit", str(path), *options]) == 0
+    (record,) = json.loads(rates_file.read_text())
+    expected = fitting.fit_rates(measured(factor, {}).choices)
+    assert {name: record[name] for name in PASSES} == expected
+    assert (record["device"], record["dtype"], record["cases"]) == ("gpu", "float32", 60)
+    assert record["facts"].get("TF32") == ("off" if "--tf32" in options else None)
+    assert command_line.main(["bench", "--fit", str(path), "--tf32", "on"]) == 2
+    printed = capsys.readouterr().err
+    assert f"expected measurements with {BACKEND} in float32 with TF32 on, channels_last" in printed
+    assert f"{BACKEND} in float32 with TF32 off, channels_last" in printed
+
+
 def figures_with(name="resize", duration=1.0):
     """JSON of one case with the given duration of one method."""
     record = {"case": SMALL._asdict(), "pass": FORWARD, "chosen": "resize"}
@@ -204,16 +244,26 @@ def figures_with(name="resize", duration=1.0):
 def test_files_of_other_measurements_are_errors(tmp_path, capsys):
     path = tmp_path / "figures.json"
     for text, message in (
-        ("[]", "not a file written by --random --json"),
-        ("{", "not a file written by --random --json"),
+        ("[]", "not a file written by --random --json or by tools/gpu_check.py"),
+        ("{", "not a file written by --random --json or by tools/gpu_check.py"),
         (
             Measurements({}, "another", "", synthetic_choices(RATES)[:2]).as_json(),
-            f"expected measurements with {BACKEND} in float32. Received: another in float32",
+            f"expected measurements with {BACKEND} in float32, channels_last. Received: another in "
+            "float32, channels_last. Set KERAS_BACKEND",
         ),
         (Measurements({}, BACKEND, "", []).as_json(), f"Received: {BACKEND} in no dtype"),
-        (figures_with(duration=None), "not a file written by --random --json"),
-        (figures_with(duration=-1.0), "not a file written by --random --json"),
-        (figures_with(name="other"), "not a file written by --random --json"),
+        (
+            figures_with(duration=None),
+            "not a file written by --random --json or by tools/gpu_check.py",
+        ),
+        (
+            figures_with(duration=-1.0),
+            "not a file written by --random --json or by tools/gpu_check.py",
+        ),
+        (
+            figures_with(name="other"),
+            "not a file written by --random --json or by tools/gpu_check.py",
+        ),
     ):
         path.write_text(text)
         assert command_line.main(["bench", "--fit", str(path)]) == 2
@@ -262,6 +312,7 @@ def test_too_few_measurements_for_a_fit_are_errors():
         ),
         (["--fit", "--shape", "1x6x4:2"], "--shape cannot be used with --fit"),
         (["--fit", "some.json", "--random", "2"], "--random cannot be used with --fit FILE"),
+        (["--random", "2", "--tf32", "on"], "--tf32 cannot be used with --random"),
         (
             ["--fit", "--random", "2"],
             "--fit needs at least 24 cases, one per rate. Received: --random 2",

@@ -25,6 +25,7 @@ class Case(NamedTuple):
     dtype: str
     dilation_rate: int = 1
     groups: int = 1
+    data_format: str = "channels_last"
 
     def __str__(self) -> str:
         spatial = "x".join(map(str, self.spatial))
@@ -35,17 +36,23 @@ class Case(NamedTuple):
             + (f", {self.groups} groups" if self.groups > 1 else "")
             + f", {self.interpolation}"
             + (f", {self.dtype}" if self.dtype != "float32" else "")
+            + (", channels first" if self.data_format == "channels_first" else "")
         )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of the input map, channels last."""
-        return (self.batch, *self.spatial, self.channels)
+        """Shape of the input map."""
+        return self._shape(self.spatial, self.channels)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the output map, channels last."""
-        return (self.batch, *(n * self.size for n in self.spatial), self.filters)
+        """Shape of the output map."""
+        return self._shape(tuple(n * self.size for n in self.spatial), self.filters)
+
+    def _shape(self, spatial: tuple[int, ...], channels: int) -> tuple[int, ...]:
+        if self.data_format == "channels_first":
+            return (self.batch, channels, *spatial)
+        return (self.batch, *spatial, channels)
 
     @property
     def task(self) -> Task:
@@ -60,7 +67,7 @@ class Case(NamedTuple):
             kernel_size=(self.kernel_size,) * rank,
             dilation_rate=(self.dilation_rate,) * rank,
             groups=self.groups,
-            data_format="channels_last",
+            data_format=self.data_format,
         )
 
     @property

@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.contenders import model, upsample_conv_layer
-from keras_upsampling.bench.programs import program_of
+from keras_upsampling.bench.measurements import CHOSEN, Choice, Measurements
+from keras_upsampling.bench.programs import programs_of
 from keras_upsampling.bench.report import facts
-from keras_upsampling.bench.timing import FORWARD, STEP, tensors, time_rounds
-from keras_upsampling.ops._upsample_conv.choice import Machine, cheapest, possible
+from keras_upsampling.bench.timing import FORWARD, SHORT, STEP, tensors, time_rounds
+from keras_upsampling.ops._upsample_conv.choice import METHODS, Machine, cheapest, possible
 
-CHOSEN = "chosen"
 _MINIMUM_ROUNDS = 9
 # Number of rows in the table of the worst choices.
 _WORST = 10
-
-
-class Choice(NamedTuple):
-    """Seconds of every method, and of the chosen one, in one pass of a case.
-
-    `chosen` is the name of a method, or `FORWARD/BACKWARD` if two methods are combined. The entry
-    `"chosen"` of `seconds` is timed separately from the entry of the same method.
-    """
-
-    case: Case
-    pass_name: str
-    chosen: str
-    seconds: dict[str, float]
-
-    @property
-    def regret(self) -> float:
-        """Time of the chosen method over the time of the quickest."""
-        return self.seconds[CHOSEN] / min(self.seconds.values())
-
-    @property
-    def gain(self) -> float:
-        """Time of upsampling, then convolving over the time of the chosen method."""
-        return self.seconds["resize"] / self.seconds[CHOSEN]
-
-    @property
-    def best_gain(self) -> float:
-        """Time of upsampling, then convolving over the time of the quickest method."""
-        return self.seconds["resize"] / min(self.seconds.values())
 
 
 def machine(engine: str, dtype: str, device: str) -> Machine:
@@ -56,23 +26,36 @@ def machine(engine: str, dtype: str, device: str) -> Machine:
     return engine, device.lower(), dtype
 
 
-def measure_choice(case: Case, engine: str) -> list[Choice]:
-    """Time both passes of a case, with the chosen method and with every possible method."""
+def measure_choice(
+    case: Case,
+    engine: str,
+    methods: Sequence[str] = tuple(METHODS),
+    rounds: int = _MINIMUM_ROUNDS,
+    short: float = SHORT,
+    memory: bool = False,
+) -> list[Choice]:
+    """Time both passes of a case, with the chosen method and with every possible method.
+
+    Args:
+        case: The case.
+        engine: As in `program_of`.
+        methods: Names of the methods to time and to choose from, as far as they are possible.
+        rounds: Number of rounds.
+        short: As in `time_rounds`.
+        memory: Whether to measure the peak memory too.
+    """
     x, cotangent = tensors(case)
-    names = possible(case.task, case.task_shape)
+    names = tuple(name for name in possible(case.task, case.task_shape) if name in methods)
     layers = {CHOSEN: upsample_conv_layer(case)}
     layers.update({name: upsample_conv_layer(case, name) for name in names})
     models = {name: model(case, layer) for name, layer in layers.items()}
     choices = []
     for pass_name, gradient in {FORWARD: None, STEP: cotangent}.items():
-        programs = {
-            name: program_of(method_model, x, gradient, engine)
-            for name, method_model in models.items()
-        }
+        programs = programs_of(models, x, gradient, engine)
         for program in programs.values():
             program.run()  # compiles
         runs = {name: program.run for name, program in programs.items()}
-        times = time_rounds(runs, 0.0, _MINIMUM_ROUNDS)
+        times = time_rounds(runs, 0.0, rounds, short)
         pair = cheapest(
             names,
             case.task,
@@ -87,58 +70,12 @@ def measure_choice(case: Case, engine: str) -> list[Choice]:
                 pass_name,
                 "/".join(chosen),
                 {name: statistics.median(round_times) for name, round_times in times.items()},
+                {name: program.peak_bytes() for name, program in programs.items() if memory},
             )
         )
     del models, programs
     gc.collect()  # models are in reference cycles, and their compiled programs are large
     return choices
-
-
-class Measurements(NamedTuple):
-    """Measured choices, with the facts of the machine, the engine, and the command."""
-
-    facts: dict[str, str]
-    engine: str
-    command: str
-    choices: list[Choice]
-
-    def as_json(self) -> str:
-        """Return everything as JSON."""
-        cases = [
-            {
-                "case": choice.case._asdict(),
-                "pass": choice.pass_name,
-                "chosen": choice.chosen,
-                "seconds": choice.seconds,
-            }
-            for choice in self.choices
-        ]
-        header = {"facts": self.facts, "engine": self.engine, "command": self.command}
-        return json.dumps({**header, "cases": cases}, indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> Measurements:
-        """Return the measurements that `as_json` wrote.
-
-        Raises:
-            ValueError: If `text` is something else.
-        """
-        try:
-            content = json.loads(text)
-            choices = [_from_record(record) for record in content["cases"]]
-            return cls(dict(content["facts"]), content["engine"], content["command"], choices)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError("not a file written by --random --json") from error
-
-
-def _from_record(record: dict[str, Any]) -> Choice:
-    fields = {**record["case"], "spatial": tuple(record["case"]["spatial"])}
-    seconds = {name: float(duration) for name, duration in record["seconds"].items()}
-    if not {CHOSEN, "resize"} <= seconds.keys() or not all(
-        0 < duration < math.inf for duration in seconds.values()
-    ):
-        raise ValueError
-    return Choice(Case(**fields), record["pass"], record["chosen"], seconds)
 
 
 _COMMON_INTERPOLATIONS = ("nearest", "linear")

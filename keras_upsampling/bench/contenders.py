@@ -35,12 +35,13 @@ BASELINES = {
 class _DepthToSpace(keras.Layer):
     """Depth to space for a sub-pixel convolution, in any rank."""
 
-    def __init__(self, size: tuple[int, ...], **options: Any) -> None:
+    def __init__(self, size: tuple[int, ...], data_format: str, **options: Any) -> None:
         super().__init__(**options)
         self.size = size
+        self.data_format = data_format
 
     def call(self, inputs: Tensor) -> Tensor:
-        return interleave(inputs, self.size)
+        return interleave(inputs, self.size, data_format=self.data_format)
 
 
 class _ByMethod(keras.Layer):
@@ -90,7 +91,7 @@ def upsample_conv_layer(case: Case, method: str | None = None) -> keras.Layer:
         case.size,
         interpolation=case.interpolation,
         padding="same",
-        data_format="channels_last",
+        data_format=case.data_format,
         dilation_rate=case.dilation_rate,
         groups=case.groups,
         dtype=_policy(case),
@@ -113,7 +114,8 @@ def contenders(
     """Return a model of every contender, by its name in tables.
 
     Keras's transposed convolution is left out of cases with groups or dilation. It supports no
-    groups, and no dilation together with strides.
+    groups, and no dilation together with strides. Keras's `UpSampling1D` is left out of cases with
+    channels first.
 
     Args:
         case: The case.
@@ -121,16 +123,16 @@ def contenders(
         against: Keys of `BASELINES`.
     """
     rank, size, kernel_size, filters = len(case.spatial), case.size, case.kernel_size, case.filters
-    channels_last = {"data_format": "channels_last", "dtype": _policy(case)}
-    same = {"padding": "same", **channels_last}
+    common = {"data_format": case.data_format, "dtype": _policy(case)}
+    same = {"padding": "same", **common}
     taps = {"dilation_rate": case.dilation_rate, "groups": case.groups, **same}
     conv, transpose = getattr(layers, f"Conv{rank}D"), getattr(layers, f"Conv{rank}DTranspose")
     upsampling = getattr(layers, f"UpSampling{rank}D")
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(case.interpolation, case.interpolation)
     options = {
         1: {"dtype": _policy(case)},
-        2: {"interpolation": mode, **channels_last},
-        3: channels_last,
+        2: {"interpolation": mode, **common},
+        3: common,
     }[rank]
     supported = possible(case.task, case.task_shape)
     stacks = {
@@ -145,12 +147,14 @@ def contenders(
         TRANSPOSE_EQUAL: [transpose(filters, kernel_size + size - 1, strides=size, **same)],
         SUBPIXEL: [
             conv(filters * size**rank, kernel_size, **taps),
-            _DepthToSpace((size,) * rank, dtype=_policy(case)),
+            _DepthToSpace((size,) * rank, **common),
         ],
     }
     left_out = {name for key, name in BASELINES.items() if key not in against}
     if case.dilation_rate > 1 or case.groups > 1:
         left_out |= {TRANSPOSE, TRANSPOSE_EQUAL}
+    if rank == 1 and case.data_format == "channels_first":
+        left_out.add(KERAS)  # `UpSampling1D` takes channels last only
     # Its gradient crashes the process when a stride exceeds the kernel.
     if keras.backend.backend() == "tensorflow" and kernel_size < size:
         left_out.add(TRANSPOSE)

@@ -10,7 +10,8 @@ import numpy as np
 
 from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.choosing import Choice, Measurements, machine
+from keras_upsampling.bench.choosing import machine
+from keras_upsampling.bench.measurements import Choice, Measurements
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.ops._upsample_conv.choice import METHODS, PASSES, Rates
 

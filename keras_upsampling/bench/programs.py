@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,6 +163,42 @@ def program_of(
         engine: A backend, or `"tensorflow-xla"`; the current backend by default.
     """
     return _PROGRAMS[engine or keras.backend.backend()](model, x, cotangent)
+
+
+def programs_of(
+    models: Mapping[str, keras.Model],
+    x: Tensor,
+    cotangent: Tensor | None = None,
+    engine: str | None = None,
+) -> dict[str, Program]:
+    """Return `program_of` every model; JAX compiles them at the same time, in threads."""
+
+    def program(model: keras.Model) -> Program:
+        return program_of(model, x, cotangent, engine)
+
+    if keras.backend.backend() != "jax":
+        return {name: program(model) for name, model in models.items()}
+    with ThreadPoolExecutor(len(models)) as pool:
+        return dict(zip(models, pool.map(program, models.values()), strict=True))
+
+
+def gpu_name() -> str | None:
+    """Return the name of the first GPU that the backend uses; None on a CPU."""
+    x = keras.ops.zeros(1)
+    if on_cpu(x):
+        return None
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        device = tf.config.list_physical_devices("GPU")[0]
+        return str(tf.config.experimental.get_device_details(device).get("device_name"))
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return str(jax.devices()[0].device_kind)
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else str(x.device)
 
 
 def _peak_resident(run: Callable[[], Any]) -> int | None:

@@ -5,14 +5,29 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from keras_upsampling.bench.cases import Case
 
 # The greatest length of an axis, by rank.
 _LONGEST = {1: 4096, 2: 160, 3: 32}
-# Bounds on the multiply-adds of upsampling, then convolving: large enough to time, and quick.
-_MINIMUM_WORK, _MAXIMUM_WORK = 2e7, 4e9
-_LARGEST_MAP = 2e7
+
+
+class Bounds(NamedTuple):
+    """Bounds on the multiply-adds of upsampling, then convolving, and on the values of a map."""
+
+    least_work: float
+    most_work: float
+    largest_map: float
+
+
+# Large enough to time, and quick, on each kind of device; and of no use but to try a program.
+BOUNDS = {
+    "small": Bounds(1e3, 5e6, 1e5),
+    "cpu": Bounds(2e7, 4e9, 2e7),
+    "gpu": Bounds(3e8, 2e11, 1e8),
+}
+
 # Two cases in three are nearest. Rates are fitted to all interpolations.
 INTERPOLATIONS = ("nearest", "nearest", "linear")
 FIT_INTERPOLATIONS = (*INTERPOLATIONS * 3, "cubic", "lanczos3", "lanczos5")
@@ -23,13 +38,14 @@ def random_cases(
     seed: int,
     dtype: str = "float32",
     interpolations: Sequence[str] = INTERPOLATIONS,
+    device: str = "cpu",
 ) -> list[Case]:
-    """Return `count` cases, the same ones for the same seed.
+    """Return `count` cases, the same ones for the same seed, within the `BOUNDS` of a device.
 
     Batch, lengths, channels and filters are drawn log-uniformly and independently. Two cases in
     three are images.
     """
-    rng = random.Random(seed)
+    rng, bounds = random.Random(seed), BOUNDS[device]
     cases: list[Case] = []
     while len(cases) < count:
         case = _draw(rng, dtype, interpolations)
@@ -37,7 +53,7 @@ def random_cases(
         taps = case.kernel_size ** len(case.spatial)
         largest = max(upsampled, upsampled // case.channels * case.filters)
         work = upsampled * taps * case.filters
-        if _MINIMUM_WORK <= work <= _MAXIMUM_WORK and largest <= _LARGEST_MAP:
+        if bounds.least_work <= work <= bounds.most_work and largest <= bounds.largest_map:
             cases.append(case)
     return cases
 

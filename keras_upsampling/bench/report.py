@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras import ops
 
 import keras_upsampling
 from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.contenders import KERAS, OURS, SUBPIXEL, TRANSPOSE_EQUAL
+from keras_upsampling.bench.programs import gpu_name
 from keras_upsampling.bench.timing import FORWARD, STEP, Result, Timing
-from keras_upsampling.ops.devices import on_cpu
 
 
 def facts() -> dict[str, str]:
@@ -29,9 +28,10 @@ def facts() -> dict[str, str]:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line for line in lines if line.startswith("model name")).split(": ")[1]
-    backend = keras.backend.backend()
+    backend, gpu = keras.backend.backend(), gpu_name()
     return {
-        "device": "CPU" if on_cpu(ops.zeros(1)) else "GPU",
+        "device": "GPU" if gpu else "CPU",
+        **({"GPU": gpu} if gpu else {}),
         "processor": f"{processor}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),

@@ -136,12 +136,15 @@ def _is_unsupported(name: str, error: ValueError) -> bool:
     return name == KERAS and "is not supported by the" in str(error)
 
 
-# Calls are repeated until they take this many seconds together.
-_SHORT = 0.02
+# Calls are repeated until they take this many seconds together, on a CPU.
+SHORT = 0.02
 
 
 def time_rounds(
-    runs: Mapping[str, Callable[[], Any]], seconds: float, minimum: int = _MINIMUM_ROUNDS
+    runs: Mapping[str, Callable[[], Any]],
+    seconds: float,
+    minimum: int = _MINIMUM_ROUNDS,
+    short: float = SHORT,
 ) -> dict[str, list[float]]:
     """Run all contenders in turn; return the seconds per call of each, round by round.
 
@@ -149,6 +152,7 @@ def time_rounds(
         runs: A call of each contender, by name.
         seconds: Approximate time of all rounds.
         minimum: Smallest number of rounds.
+        short: Calls are repeated until they take this many seconds together.
     """
 
     def timed(run: Callable[[], Any], repeats: int) -> float:
@@ -160,7 +164,7 @@ def time_rounds(
     first = {name: timed(run, 1) for name, run in runs.items()}
     # A single short call is inaccurate: the clock is coarse, and the previous contender leaves
     # the caches cold. Training and inference repeat the same call.
-    repeats = {name: max(1, math.ceil(_SHORT / duration)) for name, duration in first.items()}
+    repeats = {name: max(1, math.ceil(short / duration)) for name, duration in first.items()}
     round_seconds = sum(first[name] * repeats[name] for name in runs)
     count = min(51, max(minimum, round(seconds / round_seconds)))
     times: dict[str, list[float]] = {name: [] for name in runs}

@@ -10,8 +10,9 @@ from pathlib import Path
 import keras
 from keras import ops
 
-from keras_upsampling.bench.choosing import Measurements, measure_choice, report
+from keras_upsampling.bench.choosing import measure_choice, report
 from keras_upsampling.bench.fitting import fit_rates, minimum_cases, rates_table, solver, with_rates
+from keras_upsampling.bench.measurements import Measurements, read_measurements
 from keras_upsampling.bench.random_cases import (
     FIT_INTERPOLATIONS,
     INTERPOLATIONS,
@@ -44,12 +45,23 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="FILE",
         help="fit the rates of this machine and save them in the package, from files written by "
-        f"--random --json or else from {_FIT_CASES} random cases",
+        f"--random --json or by tools/gpu_check.py, or else from {_FIT_CASES} random cases",
     )
     group.add_argument(
         "--jit-compile",
         action="store_true",
         help="compile with XLA on TensorFlow, as jit_compile=True does",
+    )
+    group.add_argument(
+        "--data-format",
+        choices=("channels_last", "channels_first"),
+        help="data format of the cases (default: channels_last)",
+    )
+    group.add_argument(
+        "--tf32",
+        choices=("on", "off"),
+        help="of a file of tools/gpu_check.py, fit to what was measured with TF32 switched on or "
+        "off (default: as the backend sets it)",
     )
 
 
@@ -58,15 +70,17 @@ _GRID_OPTIONS = (
     *("quick", "shape", "rank", "size", "kernel_size", "dilation_rate", "groups", "method"),
     *("against", "seconds"),
 )
-_RANDOM_OPTIONS = ("seed", "jit_compile")
+_RANDOM_OPTIONS = ("seed", "jit_compile", "data_format", "tf32")
 
 
 def option_error(options: argparse.Namespace) -> str | None:
     """Return the error of contradictory options; None if there is none."""
     random = options.random is not None or options.fit is not None
-    unused = _GRID_OPTIONS if random else _RANDOM_OPTIONS
+    unused: tuple[str, ...] = _GRID_OPTIONS if random else _RANDOM_OPTIONS
     if options.fit:
         unused = (*unused, "random", "seed", "json", "interpolation")
+    elif random:
+        unused = (*unused, "tf32")
     passed = [name for name in unused if getattr(options, name) not in (None, False)]
     if passed:
         names = ", ".join("--" + name.replace("_", "-") for name in passed)
@@ -109,8 +123,7 @@ def run(options: argparse.Namespace) -> int:
             solver()
             check_writable(rates_file())
         if options.fit:
-            measured = _read(options.fit, engine, dtype)
-            return _fit(measured)
+            return _fit(_read(options, engine, dtype))
     except (ImportError, OSError, ValueError) as error:
         say(f"--fit: {reason(error)}")
         return 2
@@ -141,6 +154,10 @@ def _interpolations(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(options.interpolation or default)
 
 
+def _data_format(options: argparse.Namespace) -> str:
+    return str(options.data_format or "channels_last")
+
+
 def _command(options: argparse.Namespace, dtype: str) -> str:
     """Return a command that repeats the measurements."""
     interpolations = _interpolations(options)
@@ -153,12 +170,19 @@ def _command(options: argparse.Namespace, dtype: str) -> str:
         )
         + (f" --dtype {dtype}" if dtype != "float32" else "")
         + (" --jit-compile" if options.jit_compile else "")
+        + (f" --data-format {options.data_format}" if options.data_format else "")
     )
 
 
 def _measure_all(options: argparse.Namespace, dtype: str, measured: Measurements) -> None:
     """Measure all random cases, with a progress bar, and append to `measured.choices`."""
-    cases = random_cases(_count(options), _seed(options), dtype, _interpolations(options))
+    device = measured.facts["device"].lower()
+    cases = [
+        case._replace(data_format=_data_format(options))
+        for case in random_cases(
+            _count(options), _seed(options), dtype, _interpolations(options), device
+        )
+    ]
     with aside():
         progress = keras.utils.Progbar(len(cases), unit_name="case")
         progress.update(0)
@@ -167,40 +191,46 @@ def _measure_all(options: argparse.Namespace, dtype: str, measured: Measurements
             progress.update(i + 1)
 
 
-def _read(paths: list[Path], engine: str, dtype: str) -> Measurements:
-    """Return the measurements of files, joined.
+def _read(options: argparse.Namespace, engine: str, dtype: str) -> Measurements:
+    """Return what was measured with the engine and the options, of all files, joined.
 
     Raises:
-        ValueError: If a file is unreadable, or of another engine, dtype or machine.
+        ValueError: If a file is unreadable, has nothing that was measured so, or is of another
+            machine.
     """
-    measurements: list[Measurements] = []
-    for path in paths:
+    chosen: list[Measurements] = []
+    for path in options.fit:
         try:
-            measured = Measurements.from_json(path.read_text(encoding="utf-8"))
+            measurements = read_measurements(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: not a text file") from error
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: {reason(error)}") from error
-        measurements.append(measured)
-        dtypes = {choice.case.dtype for choice in measured.choices}
-        if measured.engine != engine or dtypes != {dtype}:
+        belonging = [
+            measured.only(dtype, _data_format(options))
+            for measured in measurements
+            if (measured.engine, measured.tf32) == (engine, options.tf32)
+        ]
+        belonging = [measured for measured in belonging if measured.choices]
+        if not belonging:
+            tf32 = f" with TF32 {options.tf32}" if options.tf32 else ""
             raise ValueError(
-                f"{path}: expected measurements with {engine} in {dtype}. Received: "
-                f"{measured.engine} in {', '.join(dtypes) or 'no dtype'}. Set KERAS_BACKEND, "
-                "--jit-compile or --dtype to match."
+                f"{path}: expected measurements with {engine} in {dtype}{tf32}, "
+                f"{_data_format(options)}. Received: "
+                + ("; ".join(map(str, measurements)) or "none")
+                + ". Set KERAS_BACKEND, --jit-compile, --dtype, --tf32 or --data-format to match."
             )
-        facts_of_first = measurements[0].facts
-        if measured.facts != facts_of_first:
-            differing = [
-                name for name, fact in measured.facts.items() if fact != facts_of_first[name]
-            ]
+        chosen += belonging
+        first, facts_here = chosen[0].facts, belonging[0].facts
+        differing = [name for name in facts_here if facts_here[name] != first.get(name)]
+        if differing:
             raise ValueError(
-                f"{path}: expected measurements from the same machine and versions as {paths[0]}. "
-                f"Received: another {', '.join(differing)}. Fit each separately."
+                f"{path}: expected measurements from the same machine and versions as "
+                f"{options.fit[0]}. Received: another {', '.join(differing)}. Fit each separately."
             )
-    return measurements[0]._replace(
-        command="; ".join(measured.command for measured in measurements),
-        choices=[choice for measured in measurements for choice in measured.choices],
+    return chosen[0]._replace(
+        command="; ".join(measured.command for measured in chosen),
+        choices=[choice for measured in chosen for choice in measured.choices],
     )
 
 

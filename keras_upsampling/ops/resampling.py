@@ -92,8 +92,18 @@ def resample(
     return upsample(x, size, interpolation, axes)
 
 
-def upsample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[int]) -> Tensor:
-    """Upsample as `resample` does, for checked arguments."""
+def upsample(
+    x: Tensor,
+    size: Sequence[int],
+    interpolation: str,
+    axes: Sequence[int],
+    by_routine: bool = True,
+) -> Tensor:
+    """Upsample as `resample` does, for checked arguments.
+
+    Without `by_routine`, the backend's own routine is not used: on a GPU its gradient adds up in an
+    order that differs from run to run.
+    """
     # The last axis first: its products are the smallest, so they are computed while the other
     # axes are short.
     changes = [(axis, factor) for axis, factor in zip(axes, size, strict=True) if factor > 1][::-1]
@@ -105,7 +115,7 @@ def upsample(x: Tensor, size: Sequence[int], interpolation: str, axes: Sequence[
     x = real_floats(x, "x", alternative="use interpolation='nearest'")
     dtype = keras.backend.standardize_dtype(x.dtype)
     x = ops.cast(x, sum_dtype(dtype))
-    if interpolation == "linear" and _resize_is_exact(x, size, axes):
+    if by_routine and interpolation == "linear" and _resize_is_exact(x, size, axes):
         x, changes = _upsample_by_resize(x, size, axes), []
     for axis, factor in changes:
         shifts = _shifts_are_best(x, axis, factor, interpolation)

@@ -113,7 +113,7 @@ def add_borders(
         # Both ends in one convolution, concatenated along the batch.
         ends = [slice(None, border.inputs), slice(-border.inputs, None)]
         u = ops.concatenate([crop(x, [*leading, end]) for end in ends], axis=0)
-        u = upsample(u, task.size, task.interpolation, range(1, task.rank + 1))
+        u = upsample(u, task.size, task.interpolation, range(1, task.rank + 1), by_routine=False)
         slices = [slice(None, border.upsampled[0]), slice(-border.upsampled[1], None)]
         sides = [(task.widths[i][0], 0), (0, task.widths[i][1])]
         padded = []
