@@ -93,7 +93,7 @@ def upsample_conv_layer(case: Case, method: str | None = None) -> keras.Layer:
         data_format="channels_last",
         dilation_rate=case.dilation_rate,
         groups=case.groups,
-        dtype=_policy(case),
+        dtype=policy(case.dtype),
     )
     return layer if method is None else _ByMethod(layer, METHODS[method])
 
@@ -103,8 +103,9 @@ def model(case: Case, *stack: keras.Layer) -> keras.Model:
     return keras.Sequential([keras.Input(batch_shape=case.input_shape, dtype=case.dtype), *stack])
 
 
-def _policy(case: Case) -> str:
-    return case.dtype if case.dtype in ("float32", "float64") else f"mixed_{case.dtype}"
+def policy(dtype: str) -> str:
+    """Return the dtype policy that computes in a dtype, with weights in float32 or float64."""
+    return dtype if dtype in ("float32", "float64") else f"mixed_{dtype}"
 
 
 def contenders(
@@ -121,14 +122,14 @@ def contenders(
         against: Keys of `BASELINES`.
     """
     rank, size, kernel_size, filters = len(case.spatial), case.size, case.kernel_size, case.filters
-    channels_last = {"data_format": "channels_last", "dtype": _policy(case)}
+    channels_last = {"data_format": "channels_last", "dtype": policy(case.dtype)}
     same = {"padding": "same", **channels_last}
     taps = {"dilation_rate": case.dilation_rate, "groups": case.groups, **same}
     conv, transpose = getattr(layers, f"Conv{rank}D"), getattr(layers, f"Conv{rank}DTranspose")
     upsampling = getattr(layers, f"UpSampling{rank}D")
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(case.interpolation, case.interpolation)
     options = {
-        1: {"dtype": _policy(case)},
+        1: {"dtype": policy(case.dtype)},
         2: {"interpolation": mode, **channels_last},
         3: channels_last,
     }[rank]
@@ -145,7 +146,7 @@ def contenders(
         TRANSPOSE_EQUAL: [transpose(filters, kernel_size + size - 1, strides=size, **same)],
         SUBPIXEL: [
             conv(filters * size**rank, kernel_size, **taps),
-            _DepthToSpace((size,) * rank, dtype=_policy(case)),
+            _DepthToSpace((size,) * rank, dtype=policy(case.dtype)),
         ],
     }
     left_out = {name for key, name in BASELINES.items() if key not in against}

@@ -48,12 +48,7 @@ def _tensorflow(
         return result
 
     def peak_bytes() -> int | None:
-        if on_cpu(x):
-            return _peak_of_graph(program.graph)
-        before = tf.config.experimental.get_memory_info("GPU:0")["current"]
-        tf.config.experimental.reset_memory_stats("GPU:0")
-        run()
-        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"] - before)
+        return _peak_of_graph(program.graph) if on_cpu(x) else _peak_allocated_tensorflow(run)
 
     return Program(run, peak_bytes)
 
@@ -128,15 +123,7 @@ def _torch(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
             torch.cuda.synchronize()
         return result
 
-    def peak_bytes() -> int | None:
-        if on_cpu(x):
-            return _peak_resident(run)
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        run()
-        return torch.cuda.max_memory_allocated() - before
-
-    return Program(run, peak_bytes)
+    return Program(run, functools.partial(peak_of_call, run))
 
 
 _PROGRAMS: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = {
@@ -162,6 +149,39 @@ def program_of(
         engine: A backend, or `"tensorflow-xla"`; the current backend by default.
     """
     return _PROGRAMS[engine or keras.backend.backend()](model, x, cotangent)
+
+
+def peak_of_call(run: Callable[[], Any]) -> int | None:
+    """Return the peak memory that a call needs beyond what is in use; None if it is unknown.
+
+    On a CPU, it is the growth of the process. On a GPU, it is the memory that TensorFlow or PyTorch
+    allocates; JAX does not tell.
+    """
+    if on_cpu(keras.ops.zeros(1)):
+        return _peak_resident(run)
+    measure = _PEAKS_ALLOCATED.get(keras.backend.backend())
+    return measure(run) if measure else None
+
+
+def _peak_allocated_tensorflow(run: Callable[[], Any]) -> int:
+    import tensorflow as tf
+
+    before = tf.config.experimental.get_memory_info("GPU:0")["current"]
+    tf.config.experimental.reset_memory_stats("GPU:0")
+    run()
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"] - before)
+
+
+def _peak_allocated_torch(run: Callable[[], Any]) -> int:
+    import torch
+
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return int(torch.cuda.max_memory_allocated() - before)
+
+
+_PEAKS_ALLOCATED = {"tensorflow": _peak_allocated_tensorflow, "torch": _peak_allocated_torch}
 
 
 def _peak_resident(run: Callable[[], Any]) -> int | None:
