@@ -162,27 +162,29 @@ def test_programs_compute_in_the_requested_dtype():
     assert {weight.dtype for model in models.values() for weight in model.weights} == {"float32"}
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, functools.partial(RuntimeError, "memory")])
-def test_what_was_measured_is_published_after_a_failure(error, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "code", "message", "measured"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted after 1 of 3 programs.", ["melgan_block_1"]),
+        (RuntimeError("a\nb"), 1, "unet: a\n", ["melgan_block_1", "edsr"]),
+        (MemoryError(), 1, "unet: it does not fit into memory", ["melgan_block_1", "edsr"]),
+    ],
+)
+def test_what_was_measured_is_published(error, code, message, measured, capsys, monkeypatch):
     times = Times({name: [1.0, 1.0] for name in (TWO_LAYERS, AGAIN, ONE_LAYER)}, {})
 
     def measure(name, **_):
         if name == "unet":
-            raise error()
+            raise error
         return training.TrainingResult(name, {FORWARD: times, STEP: times})
 
     monkeypatch.setattr(bench_programs, "measure_training", measure)
-    arguments = ["bench", "--programs", "melgan_block_1", "unet", "edsr"]
-    if error is KeyboardInterrupt:
-        assert command_line.main(arguments) == 130
-        message = "Interrupted after 1 of 3 programs."
-    else:
-        with pytest.raises(RuntimeError, match="memory"):
-            command_line.main(arguments)
-        message = ""
+    assert command_line.main(["bench", "--programs", "melgan_block_1", "unet", "edsr"]) == code
     printed = capsys.readouterr()
     assert message in printed.err
-    assert "| melgan_block_1 | 1000.0 ms" in printed.out
+    table = printed.out.split("### Training step")[1].split("###")[0]
+    rows = [line.split("|")[1].strip() for line in table.splitlines() if " ms " in line]
+    assert rows == measured
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import keras
 from keras_upsampling.bench.published import PROGRAMS
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.training import TrainingResult, measure_training, report
-from keras_upsampling.commands.streams import aside, publish, say
+from keras_upsampling.commands.streams import aside, publish, reason, say
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -35,25 +35,32 @@ def run(options: argparse.Namespace) -> int:
     dtype = (options.dtype or ["float32"])[0]
     engine = keras.backend.backend() + ("-xla" if options.jit_compile else "")
     results: list[TrainingResult] = []
+    failures: list[str] = []  # printed after the progress bar
     code = 0
     try:
         with aside():
             progress = keras.utils.Progbar(len(names), unit_name="program")
             progress.update(0)
-            for name in names:
-                results.append(
-                    measure_training(
-                        name,
-                        dtype=dtype,
-                        seconds=options.seconds or 2.0,
-                        jit_compile=options.jit_compile,
+            for i, name in enumerate(names):
+                try:
+                    results.append(
+                        measure_training(
+                            name,
+                            dtype=dtype,
+                            seconds=options.seconds or 2.0,
+                            jit_compile=options.jit_compile,
+                        )
                     )
-                )
-                progress.update(len(results))
+                except Exception as error:  # such as a dtype that a backend cannot train in
+                    failures.append(f"{name}: {reason(error)}")
+                progress.update(i + 1)
     except KeyboardInterrupt:
         say(f"Interrupted after {len(results)} of {len(names)} programs.")
         code = 130
-    finally:  # results are published even after a failure
+    finally:
+        for failure in failures:
+            say(failure)
+            code = code or 1
         if results and not _publish(results, engine, dtype, options.json):
             code = code or 1
     return code
