@@ -21,8 +21,8 @@ from tests.backends import BACKEND, to_numpy, value_and_gradients
 def small(name):
     """A program with few channels and short maps."""
     program = PROGRAMS[name]
-    if name == "unet":
-        program = program._replace(build=functools.partial(published._unet, depth=2))
+    if "unet" in name:
+        program = program._replace(build=functools.partial(program.build, depth=1))
     width = 16 if name == "deeplab_head" else 4
     return program._replace(width=width, length=max(2, program.length // 8), batch=2)
 
@@ -61,6 +61,8 @@ def output_and_gradients(model, inputs, cotangent):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_compute_the_same_with_either_block(name, monkeypatch):
     monkeypatch.setattr(published, "_EDSR_DEPTH", 1)
+    if name == "melgan":  # the others are like these
+        monkeypatch.setattr(published, "_MELGAN_BLOCKS", published._MELGAN_BLOCKS[1:3])
     program = small(name)
     theirs, ours = (built(program, block) for block in (upsampling_conv, upsample_conv))
     rng = np.random.default_rng(0)
@@ -137,7 +139,7 @@ def test_a_program_is_measured_with_every_block(tmp_path, capsys):
     for name in (FORWARD, STEP):
         times = record["passes"][name]
         assert list(times["seconds"]) == [TWO_LAYERS, AGAIN, ONE_LAYER, TRANSPOSE]
-        assert all(len(seconds) >= 5 for seconds in times["seconds"].values())
+        assert all(len(seconds) >= 9 for seconds in times["seconds"].values())
         assert f"{times['gain']['median']:.2f} (" in printed.out
 
 

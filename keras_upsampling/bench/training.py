@@ -41,7 +41,7 @@ BLOCKS: dict[str, Block] = {
 }
 
 # With fewer, the quartiles say little of how much a machine varies.
-_MINIMUM_ROUNDS = 5
+_MINIMUM_ROUNDS = 9
 
 
 class Ratio(NamedTuple):
