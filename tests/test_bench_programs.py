@@ -141,12 +141,13 @@ def test_a_program_is_measured_with_every_block(tmp_path, capsys):
         assert list(times["seconds"]) == [TWO_LAYERS, AGAIN, ONE_LAYER, TRANSPOSE]
         assert all(len(seconds) >= 9 for seconds in times["seconds"].values())
         assert f"{times['gain']['median']:.2f} (" in printed.out
+        assert list(times["peak_bytes"]) == [TWO_LAYERS, ONE_LAYER, TRANSPOSE]
 
 
 def test_a_step_updates_all_weights_and_a_forward_pass_none():
     program = small("wgan_gp")
     model = program.build(upsample_conv, program.width, program.length)
-    calls = training._passes(model, 2, "float32", jit_compile=False)
+    calls = training._calls(model, *training._data(model, 2, "float32"), jit_compile=False)
     before = [to_numpy(variable) for variable in model.weights]
     assert calls[FORWARD]().shape == (2, *model.output_shape[1:])
     for variable, value in zip(model.weights, before, strict=True):

@@ -14,8 +14,9 @@ import numpy as np
 from keras import ops
 
 from keras_upsampling._tables import by, table
+from keras_upsampling._types import Tensor
 from keras_upsampling.bench.contenders import policy
-from keras_upsampling.bench.programs import peak_of_call
+from keras_upsampling.bench.programs import Inputs, program_of
 from keras_upsampling.bench.published import (
     PROGRAMS,
     Block,
@@ -25,7 +26,7 @@ from keras_upsampling.bench.published import (
     upsample_conv,
     upsampling_conv,
 )
-from keras_upsampling.bench.report import facts
+from keras_upsampling.bench.report import MEMORY, facts
 from keras_upsampling.bench.timing import FORWARD, STEP, quartiles, time_rounds
 
 TWO_LAYERS = "UpSampling, Conv"
@@ -127,19 +128,23 @@ def models_of(program: Published, dtype: str = "float32") -> dict[str, keras.Mod
     return models
 
 
-def _passes(
-    model: keras.Model, batch: int, dtype: str, jit_compile: bool
-) -> dict[str, Callable[[], Any]]:
-    """Return a call of the forward pass and one of the training step, complete when they return."""
+def _data(model: keras.Model, batch: int, dtype: str) -> tuple[Inputs, Tensor]:
+    """Return random inputs and a target."""
     rng = np.random.default_rng(0)
     *inputs, target = (
         ops.convert_to_tensor(rng.standard_normal((batch, *tensor.shape[1:])), dtype=dtype)
         for tensor in (*model.inputs, *model.outputs)
     )
+    return (inputs if len(inputs) > 1 else inputs[0]), target
+
+
+def _calls(
+    model: keras.Model, x: Inputs, target: Tensor, jit_compile: bool
+) -> dict[str, Callable[[], Any]]:
+    """Return a call of the forward pass and one of the training step, complete when they return."""
     # A low learning rate, so that the weights stay ordinary numbers however often it runs.
     optimizer = keras.optimizers.Adam(1e-5)
     model.compile(optimizer, "mean_squared_error", jit_compile=jit_compile or "auto")
-    x = inputs if len(inputs) > 1 else inputs[0]
     return {
         FORWARD: functools.partial(model.predict_on_batch, x),
         STEP: functools.partial(model.train_on_batch, x, target),
@@ -159,20 +164,23 @@ def measure_training(
     """
     program = PROGRAMS[name]
     models = models_of(program, dtype)
+    x, target = _data(models[TWO_LAYERS], program.batch, dtype)
     calls = {
-        contender: _passes(model, program.batch, dtype, jit_compile)
-        for contender, model in models.items()
+        contender: _calls(model, x, target, jit_compile) for contender, model in models.items()
     }
     passes = {}
-    for pass_name in (FORWARD, STEP):
+    for pass_name, cotangent in {FORWARD: None, STEP: target}.items():
         runs = {contender: call[pass_name] for contender, call in calls.items()}
         for run in runs.values():
             run()  # compiles
-        passes[pass_name] = Times(
-            time_rounds(runs, seconds, _MINIMUM_ROUNDS),
-            {contender: peak_of_call(run) for contender, run in runs.items()},
-        )
-    del models, calls, runs
+        seconds_of_rounds = time_rounds(runs, seconds, _MINIMUM_ROUNDS)
+        peak_bytes = {
+            contender: program_of(model, x, cotangent).peak_bytes()
+            for contender, model in models.items()
+            if contender != AGAIN
+        }
+        passes[pass_name] = Times(seconds_of_rounds, peak_bytes)
+    del models, calls, runs, run
     gc.collect()  # models are in reference cycles, and their compiled programs are large
     return TrainingResult(name, passes)
 
@@ -186,10 +194,6 @@ _EXPLANATION = (
     "takes longer by more than the quartiles of `itself`. ConvTranspose computes something else "
     "and leaves checkerboards; programs in which its kernel would be shorter than its stride are "
     "left out."
-)
-_MEMORY = (
-    "Peak memory of a call beyond what is in use before it, in MiB: the growth of the process, or "
-    "on a GPU the memory allocated."
 )
 
 
@@ -225,7 +229,11 @@ def report(results: Sequence[TrainingResult], conditions: Mapping[str, str]) -> 
         for name, times in result.passes.items()
     ]
     if any(any(row[2:]) for row in memory):
-        sections += ["### Memory", _MEMORY, table(["program", "pass", *contenders], memory)]
+        sections += [
+            "### Memory",
+            f"{MEMORY} A step is without its update here.",
+            table(["program", "pass", *contenders], memory),
+        ]
     sections += [
         "### Programs",
         table(
