@@ -305,7 +305,8 @@ def test_too_few_measurements_for_a_fit_are_errors():
     ("arguments", "message"),
     [
         (["--seed", "7"], "--seed can only be used with --random or --fit. Add one of them"),
-        (["--jit-compile"], "--jit-compile can only be used with --random or --fit"),
+        (["--seed", "0"], "--seed can only be used with --random or --fit"),
+        (["--jit-compile"], "--jit-compile can only be used with --random, --fit or --programs"),
         (
             ["--random", "2", "--quick", "--rank", "2"],
             "--quick, --rank cannot be used with --random",

@@ -94,7 +94,7 @@ def upsample_conv_layer(case: Case, method: str | None = None) -> keras.Layer:
         data_format=case.data_format,
         dilation_rate=case.dilation_rate,
         groups=case.groups,
-        dtype=_policy(case),
+        dtype=policy(case.dtype),
     )
     return layer if method is None else _ByMethod(layer, METHODS[method])
 
@@ -104,8 +104,9 @@ def model(case: Case, *stack: keras.Layer) -> keras.Model:
     return keras.Sequential([keras.Input(batch_shape=case.input_shape, dtype=case.dtype), *stack])
 
 
-def _policy(case: Case) -> str:
-    return case.dtype if case.dtype in ("float32", "float64") else f"mixed_{case.dtype}"
+def policy(dtype: str) -> str:
+    """Return the dtype policy that computes in a dtype, with weights in float32 or float64."""
+    return dtype if dtype in ("float32", "float64") else f"mixed_{dtype}"
 
 
 def contenders(
@@ -123,14 +124,14 @@ def contenders(
         against: Keys of `BASELINES`.
     """
     rank, size, kernel_size, filters = len(case.spatial), case.size, case.kernel_size, case.filters
-    common = {"data_format": case.data_format, "dtype": _policy(case)}
+    common = {"data_format": case.data_format, "dtype": policy(case.dtype)}
     same = {"padding": "same", **common}
     taps = {"dilation_rate": case.dilation_rate, "groups": case.groups, **same}
     conv, transpose = getattr(layers, f"Conv{rank}D"), getattr(layers, f"Conv{rank}DTranspose")
     upsampling = getattr(layers, f"UpSampling{rank}D")
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(case.interpolation, case.interpolation)
     options = {
-        1: {"dtype": _policy(case)},
+        1: {"dtype": policy(case.dtype)},
         2: {"interpolation": mode, **common},
         3: common,
     }[rank]

@@ -8,12 +8,15 @@ import gc
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops.devices import on_cpu
+
+# The input of a model, or its inputs.
+Inputs: TypeAlias = Tensor | list[Tensor]
 
 
 class Program(NamedTuple):
@@ -23,21 +26,25 @@ class Program(NamedTuple):
     peak_bytes: Callable[[], int | None]
 
 
+def _listed(x: Inputs) -> list[Tensor]:
+    return x if isinstance(x, list) else [x]
+
+
 def _tensorflow(
-    model: keras.Model, x: Tensor, cotangent: Tensor | None, jit_compile: bool = False
+    model: keras.Model, x: Inputs, cotangent: Tensor | None, jit_compile: bool = False
 ) -> Program:
     import tensorflow as tf
 
     weights = [variable.value for variable in model.trainable_variables]
 
-    def forward(x: Tensor) -> Tensor:
+    def forward(x: Inputs) -> Tensor:
         return model(x, training=False)
 
-    def step(x: Tensor, cotangent: Tensor) -> Any:
+    def step(x: Inputs, cotangent: Tensor) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = model(x, training=True)
-        return y, tape.gradient(y, [x, *weights], output_gradients=cotangent)
+        return y, tape.gradient(y, [*_listed(x), *weights], output_gradients=cotangent)
 
     arguments = (x,) if cotangent is None else (x, cotangent)
     function = tf.function(forward if cotangent is None else step, jit_compile=jit_compile or None)
@@ -49,7 +56,7 @@ def _tensorflow(
         return result
 
     def peak_bytes() -> int | None:
-        if on_cpu(x):
+        if on_cpu(_listed(x)[0]):
             return _peak_of_graph(program.graph)
         before = tf.config.experimental.get_memory_info("GPU:0")["current"]
         tf.config.experimental.reset_memory_stats("GPU:0")
@@ -90,15 +97,16 @@ def _peak_of_graph(graph: Any) -> int:
     return peak
 
 
-def _jax(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
+def _jax(model: keras.Model, x: Inputs, cotangent: Tensor | None) -> Program:
     import jax
 
     weights = [variable.value for variable in model.trainable_variables]
+    state = [variable.value for variable in model.non_trainable_variables]
 
-    def forward(x: Tensor, weights: list[Tensor]) -> Tensor:
-        return model.stateless_call(weights, [], x)[0]
+    def forward(x: Inputs, weights: list[Tensor]) -> Tensor:
+        return model.stateless_call(weights, state, x, training=cotangent is not None)[0]
 
-    def step(x: Tensor, weights: list[Tensor], cotangent: Tensor) -> Any:
+    def step(x: Inputs, weights: list[Tensor], cotangent: Tensor) -> Any:
         y, backward = jax.vjp(forward, x, weights)
         return y, backward(cotangent)
 
@@ -112,7 +120,7 @@ def _jax(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
     return Program(lambda: jax.block_until_ready(program(*arguments)), peak_bytes)
 
 
-def _torch(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
+def _torch(model: keras.Model, x: Inputs, cotangent: Tensor | None) -> Program:
     import torch
 
     weights = [variable.value for variable in model.trainable_variables]
@@ -122,15 +130,15 @@ def _torch(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
             with torch.no_grad():
                 result = model(x, training=False)
         else:
-            inputs = [x.detach().requires_grad_(), *weights]
-            y = model(inputs[0], training=True)
-            result = y, torch.autograd.grad(y, inputs, cotangent)
-        if not on_cpu(x):
+            inputs = [tensor.detach().requires_grad_() for tensor in _listed(x)]
+            y = model(inputs if isinstance(x, list) else inputs[0], training=True)
+            result = y, torch.autograd.grad(y, [*inputs, *weights], cotangent)
+        if not on_cpu(_listed(x)[0]):
             torch.cuda.synchronize()
         return result
 
     def peak_bytes() -> int | None:
-        if on_cpu(x):
+        if on_cpu(_listed(x)[0]):
             return _peak_resident(run)
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -140,7 +148,7 @@ def _torch(model: keras.Model, x: Tensor, cotangent: Tensor | None) -> Program:
     return Program(run, peak_bytes)
 
 
-_PROGRAMS: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = {
+_PROGRAMS: dict[str, Callable[[keras.Model, Inputs, Tensor | None], Program]] = {
     "tensorflow": _tensorflow,
     "tensorflow-xla": functools.partial(_tensorflow, jit_compile=True),
     "jax": _jax,
@@ -149,7 +157,7 @@ _PROGRAMS: dict[str, Callable[[keras.Model, Tensor, Tensor | None], Program]] = 
 
 
 def program_of(
-    model: keras.Model, x: Tensor, cotangent: Tensor | None = None, engine: str | None = None
+    model: keras.Model, x: Inputs, cotangent: Tensor | None = None, engine: str | None = None
 ) -> Program:
     """Return the forward pass or the training step of a model as a program.
 
@@ -158,7 +166,7 @@ def program_of(
 
     Args:
         model: The model.
-        x: Its input tensor.
+        x: Its input tensor, or a list of them.
         cotangent: Gradient of the output for a training step; None for the forward pass.
         engine: A backend, or `"tensorflow-xla"`; the current backend by default.
     """

@@ -92,6 +92,14 @@ def _plain(case: Case, rank: int, *interpolations: str) -> bool:
     return matches and case.dilation_rate == case.groups == 1
 
 
+# What the tables of memory show.
+MEMORY = (
+    "Peak memory of a call beyond inputs and weights, in MiB. On TensorFlow: the live tensors if "
+    "the graph runs in order. On JAX: the outputs and temporary buffers of the compiled program. "
+    "On PyTorch: the growth of the process. On a GPU, TensorFlow and PyTorch: the memory allocated."
+)
+
+
 def report(results: Sequence[Result]) -> str:
     """Return the results as tables in Markdown, aligned for terminals."""
     # A contender is missing from cases that it does not support. The case with the most
@@ -150,10 +158,7 @@ def report(results: Sequence[Result]) -> str:
     if any(any(row[2:]) for row in memory):
         sections += [
             "### Memory",
-            "Peak memory of a call beyond inputs and weights, in MiB. On TensorFlow: the live "
-            "tensors if the graph runs in order. On JAX: the outputs and temporary buffers of the "
-            "compiled program. On PyTorch: the growth of the process. On a GPU, TensorFlow and "
-            "PyTorch: the memory allocated.",
+            MEMORY,
             table(["case", "pass", "this library", *contenders], memory),
         ]
     return "\n\n".join(sections) + "\n"

@@ -110,9 +110,9 @@ def measure(
         passes[pass_name] = {
             name: Timing(
                 seconds=statistics.median(times[name]),
-                quartiles=_quartiles(times[name]),
+                quartiles=quartiles(times[name]),
                 ratio=statistics.median(ratios[name]),
-                ratio_quartiles=_quartiles(ratios[name]),
+                ratio_quartiles=quartiles(ratios[name]),
                 rounds=len(times[name]),
                 peak_bytes=program.peak_bytes(),
             )
@@ -176,7 +176,8 @@ def time_rounds(
     return times
 
 
-def _quartiles(numbers: Sequence[float]) -> tuple[float, float]:
+def quartiles(numbers: Sequence[float]) -> tuple[float, float]:
+    """Return the lower and the upper quartile of numbers."""
     low, _, high = statistics.quantiles(numbers, n=4, method="inclusive")
     return low, high
 

@@ -65,32 +65,53 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# Options that only the grid uses, and options that only random cases use.
+# Options that only the grid uses, and which mode each of the others needs.
 _GRID_OPTIONS = (
     *("quick", "shape", "rank", "size", "kernel_size", "dilation_rate", "groups", "method"),
-    *("against", "seconds"),
+    "against",
 )
-_RANDOM_OPTIONS = ("seed", "jit_compile", "data_format", "tf32")
+_NEEDED_MODES = {
+    "jit_compile": "--random, --fit or --programs",
+    "seed": "--random or --fit",
+    "data_format": "--random or --fit",
+    "tf32": "--fit FILE",
+}
+_UNUSED_OPTIONS: dict[str, tuple[str, ...]] = {
+    "": tuple(_NEEDED_MODES),
+    "--random": (*_GRID_OPTIONS, "seconds", "tf32"),
+    "--fit": (*_GRID_OPTIONS, "seconds", "tf32"),
+    "--fit FILE": (*_GRID_OPTIONS, "seconds", "random", "seed", "json", "interpolation"),
+    "--programs": (
+        *_GRID_OPTIONS,
+        *("random", "seed", "fit", "interpolation", "data_format", "tf32"),
+    ),
+}
+
+
+def _mode(options: argparse.Namespace) -> str:
+    """Return the option that replaces the grid by something else; empty for the grid."""
+    if options.programs is not None:
+        return "--programs"
+    if options.fit:
+        return "--fit FILE"
+    if options.random:  # also with `--fit` that has no file
+        return "--random"
+    return "" if options.fit is None else "--fit"
 
 
 def option_error(options: argparse.Namespace) -> str | None:
     """Return the error of contradictory options; None if there is none."""
-    random = options.random is not None or options.fit is not None
-    unused: tuple[str, ...] = _GRID_OPTIONS if random else _RANDOM_OPTIONS
-    if options.fit:
-        unused = (*unused, "random", "seed", "json", "interpolation")
-    elif random:
-        unused = (*unused, "tf32")
-    passed = [name for name in unused if getattr(options, name) not in (None, False)]
+    mode = _mode(options)
+    values = {name: getattr(options, name) for name in _UNUSED_OPTIONS[mode]}
+    passed = [name for name, value in values.items() if value is not None and value is not False]
     if passed:
         names = ", ".join("--" + name.replace("_", "-") for name in passed)
-        if not random:
-            return (
-                f"{names} can only be used with --random or --fit. Add one of them, or leave it "
-                "out."
-            )
-        mode = "--fit FILE" if options.fit else "--random" if options.random else "--fit"
-        return f"{names} cannot be used with {mode}. Leave it out."
+        if mode:
+            return f"{names} cannot be used with {mode}. Leave it out."
+        return (
+            f"{names} can only be used with {_NEEDED_MODES[passed[-1]]}. Add one of them, or leave "
+            "it out."
+        )
     backend, dtypes = keras.backend.backend(), options.dtype or []
     if options.jit_compile and backend != "tensorflow":
         return f"--jit-compile requires TensorFlow. Keras runs on {backend}; leave it out."
@@ -99,10 +120,10 @@ def option_error(options: argparse.Namespace) -> str | None:
             f"--fit needs at least {minimum_cases()} cases, one per rate. "
             f"Received: --random {options.random}. Use a larger number."
         )
-    if random and len(dtypes) > 1:
+    if mode and len(dtypes) > 1:
         return (
-            f"Random cases have one dtype. Received: --dtype {' '.join(dtypes)}. Run the command "
-            "once per dtype."
+            f"{'Programs' if options.programs is not None else 'Random cases'} have one dtype. "
+            f"Received: --dtype {' '.join(dtypes)}. Run the command once per dtype."
         )
     for dtype in dtypes:
         with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from keras_upsampling.bench.cases import Case, Shape, cases
 from keras_upsampling.bench.contenders import BASELINES
 from keras_upsampling.bench.report import as_records, facts, report
 from keras_upsampling.bench.timing import Result, measure
-from keras_upsampling.commands import bench_choice
+from keras_upsampling.commands import bench_choice, bench_programs
 from keras_upsampling.commands.shared import Commands, add_json, positive_integer, positive_number
 from keras_upsampling.commands.streams import aside, publish, say
 from keras_upsampling.maths.interpolation import INTERPOLATIONS
@@ -53,6 +53,7 @@ def add(commands: Commands) -> None:
         "--seconds", type=positive_number, help="time for each pass of a case (default: 2)"
     )
     bench_choice.add(parser)
+    bench_programs.add(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -99,6 +100,8 @@ def run(options: argparse.Namespace) -> int:
         return 2
     if options.random or options.fit is not None:
         return bench_choice.run(options)
+    if options.programs is not None:
+        return bench_programs.run(options)
     selection = {
         "shapes": options.shape,
         # Shapes that the user names are not limited in size.

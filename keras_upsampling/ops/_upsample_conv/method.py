@@ -63,8 +63,9 @@ def run(
             return lambda x, kernel, bias=None: method.run(x, kernel, bias, task)
 
         def in_float32(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-            wide = [None if t is None else ops.cast(t, "float32") for t in (x, kernel, bias)]
-            return ops.cast(method.run(*wide, task), dtype)
+            x, kernel = ops.cast(x, "float32"), ops.cast(kernel, "float32")
+            bias = None if bias is None else ops.cast(bias, "float32")
+            return ops.cast(method.run(x, kernel, bias, task), dtype)
 
         return in_float32
 

@@ -1,0 +1,288 @@
+"""Whole training steps of published programs, with one block or another, and their tables."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_upsampling._tables import by, table
+from keras_upsampling._types import Tensor
+from keras_upsampling.bench.contenders import policy
+from keras_upsampling.bench.programs import Inputs, program_of
+from keras_upsampling.bench.published import (
+    PROGRAMS,
+    Block,
+    GapsError,
+    Published,
+    transposed_conv,
+    upsample_conv,
+    upsampling_conv,
+)
+from keras_upsampling.bench.report import MEMORY, facts
+from keras_upsampling.bench.timing import FORWARD, STEP, quartiles, time_rounds
+
+TWO_LAYERS = "UpSampling, Conv"
+AGAIN = "UpSampling, Conv again"
+ONE_LAYER = "UpsampleConv"
+TRANSPOSE = "ConvTranspose"
+
+BLOCKS: dict[str, Block] = {
+    TWO_LAYERS: upsampling_conv,
+    AGAIN: upsampling_conv,
+    ONE_LAYER: upsample_conv,
+    TRANSPOSE: transposed_conv,
+}
+
+# With fewer, the quartiles say little of how much a machine varies.
+_MINIMUM_ROUNDS = 9
+
+
+class Ratio(NamedTuple):
+    """A ratio of times: the median over the rounds, and the quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, above: Sequence[float], below: Sequence[float]) -> Ratio:
+        """Return the ratio of two contenders' times, taken within each round."""
+        ratios = [a / b for a, b in zip(above, below, strict=True)]
+        return cls(statistics.median(ratios), *quartiles(ratios))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+class Times(NamedTuple):
+    """Seconds of every contender in every round, and its peak memory, in one pass of a program."""
+
+    seconds: dict[str, list[float]]
+    peak_bytes: dict[str, int | None]
+
+    @property
+    def gain(self) -> Ratio:
+        """Time of upsampling, then convolving over the time of this library."""
+        return Ratio.of(self.seconds[TWO_LAYERS], self.seconds[ONE_LAYER])
+
+    @property
+    def spread(self) -> Ratio:
+        """Time of upsampling, then convolving over the time of the same program built again."""
+        return Ratio.of(self.seconds[TWO_LAYERS], self.seconds[AGAIN])
+
+    @property
+    def slower(self) -> bool:
+        """Whether this library is slower by more than a program differs from itself."""
+        return 1 / self.gain.median > max(self.spread.high, 1 / self.spread.low)
+
+
+class TrainingResult(NamedTuple):
+    """The times of the forward pass and the training step of a published program."""
+
+    name: str
+    passes: dict[str, Times]
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the result as a plain record, for JSON."""
+        passes = {
+            name: {
+                **times._asdict(),
+                "gain": times.gain._asdict(),
+                "spread": times.spread._asdict(),
+                "slower": times.slower,
+            }
+            for name, times in self.passes.items()
+        }
+        return {"program": self.name, "passes": passes}
+
+
+@contextlib.contextmanager
+def _dtype(dtype: str) -> Iterator[None]:
+    """Return a context in which layers compute in a dtype."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy(dtype))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def models_of(program: Published, dtype: str = "float32") -> dict[str, keras.Model]:
+    """Return a program built from every block, by the name of the contender.
+
+    The transposed convolution is left out of programs in which it would leave gaps.
+    """
+    models = {}
+    with _dtype(dtype):
+        for name, block in BLOCKS.items():
+            with contextlib.suppress(GapsError):
+                models[name] = program.build(block, program.width, program.length)
+    return models
+
+
+def _data(model: keras.Model, batch: int, dtype: str) -> tuple[Inputs, Tensor]:
+    """Return random inputs and a target."""
+    rng = np.random.default_rng(0)
+    *inputs, target = (
+        ops.convert_to_tensor(rng.standard_normal((batch, *tensor.shape[1:])), dtype=dtype)
+        for tensor in (*model.inputs, *model.outputs)
+    )
+    return (inputs if len(inputs) > 1 else inputs[0]), target
+
+
+def _calls(
+    model: keras.Model, x: Inputs, target: Tensor, jit_compile: bool
+) -> dict[str, Callable[[], Any]]:
+    """Return a call of the forward pass and one of the training step, complete when they return."""
+    # A low learning rate, so that the weights stay ordinary numbers however often it runs.
+    optimizer = keras.optimizers.Adam(1e-5)
+    model.compile(optimizer, "mean_squared_error", jit_compile=jit_compile or "auto")
+    return {
+        FORWARD: functools.partial(model.predict_on_batch, x),
+        STEP: functools.partial(model.train_on_batch, x, target),
+    }
+
+
+def measure_training(
+    name: str, *, dtype: str = "float32", seconds: float = 2.0, jit_compile: bool = False
+) -> TrainingResult:
+    """Time the passes of a published program, built from every block.
+
+    Args:
+        name: A key of `PROGRAMS`.
+        dtype: The dtype to compute in.
+        seconds: Approximate time of a pass, without its compilation.
+        jit_compile: Whether to compile with XLA on TensorFlow.
+    """
+    program = PROGRAMS[name]
+    models = models_of(program, dtype)
+    x, target = _data(models[TWO_LAYERS], program.batch, dtype)
+    calls = {
+        contender: _calls(model, x, target, jit_compile) for contender, model in models.items()
+    }
+    passes = {}
+    for pass_name, cotangent in {FORWARD: None, STEP: target}.items():
+        runs = {contender: call[pass_name] for contender, call in calls.items()}
+        for run in runs.values():
+            run()  # compiles
+        seconds_of_rounds = time_rounds(runs, seconds, _MINIMUM_ROUNDS)
+        peak_bytes = {
+            contender: program_of(model, x, cotangent).peak_bytes()
+            for contender, model in models.items()
+            if contender != AGAIN
+        }
+        passes[pass_name] = Times(seconds_of_rounds, peak_bytes)
+    del models, calls, runs, run
+    gc.collect()  # models are in reference cycles, and their compiled programs are large
+    return TrainingResult(name, passes)
+
+
+_EXPLANATION = (
+    "Each program is built from `UpSampling` and `Conv`, from `UpsampleConv`, and from "
+    "`ConvTranspose` with the same kernel, and trained by `train_on_batch` with Adam. `ratio`: the "
+    "time of UpSampling, Conv over the time of UpsampleConv; above 1, UpsampleConv is faster. "
+    "`itself`: the time of UpSampling, Conv over the time of the same program, built again. Both "
+    "are medians over the rounds of one run, with their quartiles. `slower`: whether UpsampleConv "
+    "takes longer by more than the quartiles of `itself`. ConvTranspose computes something else "
+    "and leaves checkerboards; programs in which its kernel would be shorter than its stride are "
+    "left out."
+)
+
+
+def report(results: Sequence[TrainingResult], conditions: Mapping[str, str]) -> str:
+    """Return the results as tables in Markdown.
+
+    Args:
+        results: The results.
+        conditions: Facts to add to those of the machine.
+    """
+    rounds = [
+        len(times.seconds[TWO_LAYERS]) for result in results for times in result.passes.values()
+    ]
+    header = {
+        **facts(),
+        **conditions,
+        "rounds": f"{min(rounds)} to {max(rounds)} for each pass of a program",
+    }
+    sections = [table(("", ""), list(header.items())), _EXPLANATION, "### Summary"]
+    sections.append(_summary(results))
+    for pass_name in (STEP, FORWARD):
+        sections += [
+            f"### {pass_name.capitalize()}",
+            table(
+                ["program", TWO_LAYERS, ONE_LAYER, "ratio", "itself", "slower", TRANSPOSE],
+                [[result.name, *_cells(result.passes[pass_name])] for result in results],
+            ),
+        ]
+    contenders = (TWO_LAYERS, ONE_LAYER, TRANSPOSE)
+    memory = [
+        [result.name, name, *(_mebibytes(times.peak_bytes.get(key)) for key in contenders)]
+        for result in results
+        for name, times in result.passes.items()
+    ]
+    if any(any(row[2:]) for row in memory):
+        sections += [
+            "### Memory",
+            f"{MEMORY} A step is without its update here.",
+            table(["program", "pass", *contenders], memory),
+        ]
+    sections += [
+        "### Programs",
+        table(
+            ["program", "batch", "input", "output", "weights", "from"],
+            [[result.name, *_description(PROGRAMS[result.name])] for result in results],
+        ),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _summary(results: Sequence[TrainingResult]) -> str:
+    rows = []
+    for pass_name in (STEP, FORWARD):
+        passes = [result.passes[pass_name] for result in results]
+        gains = [times.gain.median for times in passes]
+        rows.append(
+            [
+                pass_name,
+                str(len(gains)),
+                *(f"{number:.2f}" for number in (statistics.median(gains), min(gains), max(gains))),
+                str(sum(times.slower for times in passes)),
+            ]
+        )
+    return table(["pass", "programs", "median ratio", "worst", "best", "slower"], rows)
+
+
+def _cells(times: Times) -> list[str]:
+    def milliseconds(name: str) -> str:
+        seconds = times.seconds.get(name)
+        return f"{1e3 * statistics.median(seconds):.1f} ms" if seconds else ""
+
+    return [
+        milliseconds(TWO_LAYERS),
+        milliseconds(ONE_LAYER),
+        str(times.gain),
+        str(times.spread),
+        "yes" if times.slower else "",
+        milliseconds(TRANSPOSE),
+    ]
+
+
+def _mebibytes(peak: int | None) -> str:
+    return "" if peak is None else f"{peak / 2**20:.1f}"
+
+
+def _description(program: Published) -> list[str]:
+    model = program.build(upsample_conv, program.width, program.length)
+    inputs, outputs = (
+        " and ".join(by(tensor.shape[1:]) for tensor in tensors)
+        for tensors in (model.inputs, model.outputs)
+    )
+    return [str(program.batch), inputs, outputs, str(model.count_params()), program.source]
