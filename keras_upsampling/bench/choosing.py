@@ -6,8 +6,10 @@ import gc
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import keras
 
 from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
@@ -15,7 +17,12 @@ from keras_upsampling.bench.contenders import model, upsample_conv_layer
 from keras_upsampling.bench.programs import program_of
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import FORWARD, STEP, tensors, time_rounds
-from keras_upsampling.ops._upsample_conv.choice import Machine, cheapest, possible
+from keras_upsampling.ops._upsample_conv.choice import (
+    Machine,
+    cheapest,
+    possible,
+    preferred,
+)
 
 CHOSEN = "chosen"
 _MINIMUM_ROUNDS = 9
@@ -58,40 +65,48 @@ def machine(engine: str, dtype: str, device: str) -> Machine:
 
 def measure_choice(case: Case, engine: str) -> list[Choice]:
     """Time both passes of a case, with the chosen method and with every possible method."""
-    x, cotangent = tensors(case)
     names = possible(case.task, case.task_shape)
     layers = {CHOSEN: upsample_conv_layer(case)}
     layers.update({name: upsample_conv_layer(case, name) for name in names})
-    models = {name: model(case, layer) for name, layer in layers.items()}
+    times = time_layers(case, {FORWARD: layers, STEP: layers}, engine, _MINIMUM_ROUNDS)
+    machines = (machine(engine, case.dtype, facts()["device"]),)
     choices = []
-    for pass_name, gradient in {FORWARD: None, STEP: cotangent}.items():
-        programs = {
-            name: program_of(method_model, x, gradient, engine)
-            for name, method_model in models.items()
-        }
-        for program in programs.values():
-            program.run()  # compiles
-        runs = {name: program.run for name, program in programs.items()}
-        times = time_rounds(runs, 0.0, _MINIMUM_ROUNDS)
-        pair = cheapest(
-            names,
-            case.task,
-            case.task_shape,
-            (machine(engine, case.dtype, facts()["device"]),),
-            pass_name == STEP,
-        )
-        chosen = dict.fromkeys(pair if pass_name == STEP else pair[:1])
-        choices.append(
-            Choice(
-                case,
-                pass_name,
-                "/".join(chosen),
-                {name: statistics.median(round_times) for name, round_times in times.items()},
-            )
-        )
-    del models, programs
-    gc.collect()  # models are in reference cycles, and their compiled programs are large
+    for pass_name, seconds in times.items():
+        is_step = pass_name == STEP
+        pair = cheapest(names, case.task, case.task_shape, machines, is_step, preferred())
+        chosen = dict.fromkeys(pair if is_step else pair[:1])
+        choices.append(Choice(case, pass_name, "/".join(chosen), seconds))
     return choices
+
+
+def time_layers(
+    case: Case, layers: Mapping[str, Mapping[str, keras.Layer]], engine: str, rounds: int
+) -> dict[str, dict[str, float]]:
+    """Return the median seconds of layers in each pass, by pass and name.
+
+    Args:
+        case: The case that the layers compute.
+        layers: The layers to time in turn, by pass and name.
+        engine: A backend, or `"tensorflow-xla"`.
+        rounds: How often each is timed.
+    """
+    x, cotangent = tensors(case)
+    gradients = {FORWARD: None, STEP: cotangent}
+    every = {id(layer): layer for group in layers.values() for layer in group.values()}
+    models = {key: model(case, layer) for key, layer in every.items()}
+    medians = {}
+    for pass_name, group in layers.items():
+        runs = {
+            name: program_of(models[id(layer)], x, gradients[pass_name], engine).run
+            for name, layer in group.items()
+        }
+        for run in runs.values():
+            run()  # compiles
+        times = time_rounds(runs, 0.0, rounds)
+        medians[pass_name] = {name: statistics.median(values) for name, values in times.items()}
+    del models, runs
+    gc.collect()  # models are in reference cycles, and their compiled programs are large
+    return medians
 
 
 class Measurements(NamedTuple):

@@ -23,11 +23,12 @@ def random_cases(
     seed: int,
     dtype: str = "float32",
     interpolations: Sequence[str] = INTERPOLATIONS,
+    maximum_work: float = _MAXIMUM_WORK,
 ) -> list[Case]:
     """Return `count` cases, the same ones for the same seed.
 
     Batch, lengths, channels and filters are drawn log-uniformly and independently. Two cases in
-    three are images.
+    three are images. `maximum_work` bounds the multiply-adds of upsampling, then convolving.
     """
     rng = random.Random(seed)
     cases: list[Case] = []
@@ -37,7 +38,7 @@ def random_cases(
         taps = case.kernel_size ** len(case.spatial)
         largest = max(upsampled, upsampled // case.channels * case.filters)
         work = upsampled * taps * case.filters
-        if _MINIMUM_WORK <= work <= _MAXIMUM_WORK and largest <= _LARGEST_MAP:
+        if _MINIMUM_WORK <= work <= maximum_work and largest <= _LARGEST_MAP:
             cases.append(case)
     return cases
 
