@@ -11,7 +11,7 @@ from keras_upsampling.bench.cases import Case
 # The greatest length of an axis, by rank.
 _LONGEST = {1: 4096, 2: 160, 3: 32}
 # Bounds on the multiply-adds of upsampling, then convolving: large enough to time, and quick.
-_MINIMUM_WORK, _MAXIMUM_WORK = 2e7, 4e9
+_WORK = (2e7, 4e9)
 _LARGEST_MAP = 2e7
 # Two cases in three are nearest. Rates are fitted to all interpolations.
 INTERPOLATIONS = ("nearest", "nearest", "linear")
@@ -23,12 +23,12 @@ def random_cases(
     seed: int,
     dtype: str = "float32",
     interpolations: Sequence[str] = INTERPOLATIONS,
-    maximum_work: float = _MAXIMUM_WORK,
+    bounds: tuple[float, float] = _WORK,
 ) -> list[Case]:
     """Return `count` cases, the same ones for the same seed.
 
     Batch, lengths, channels and filters are drawn log-uniformly and independently. Two cases in
-    three are images. `maximum_work` bounds the multiply-adds of upsampling, then convolving.
+    three are images. `bounds` are those of the multiply-adds of upsampling, then convolving.
     """
     rng = random.Random(seed)
     cases: list[Case] = []
@@ -38,7 +38,7 @@ def random_cases(
         taps = case.kernel_size ** len(case.spatial)
         largest = max(upsampled, upsampled // case.channels * case.filters)
         work = upsampled * taps * case.filters
-        if _MINIMUM_WORK <= work <= maximum_work and largest <= _LARGEST_MAP:
+        if bounds[0] <= work <= bounds[1] and largest <= _LARGEST_MAP:
             cases.append(case)
     return cases
 

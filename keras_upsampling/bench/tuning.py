@@ -116,10 +116,11 @@ def tune(choices: Sequence[Choice], present: ByPass | None, engine: str) -> Tune
             f"Expected {MINIMUM_CASES} measured cases or more. Received: {len(cases)}. Close other "
             "programs, which slow the measurements down."
         )
+    work = [relative_work(pair) for pair in cases]
     weights = _WEIGHTS if present else _WEIGHTS[:1]
     gains: dict[float, list[float]] = {weight: [] for weight in weights}
     for fold in range(_FOLDS):
-        kept = [choice for i, pair in enumerate(cases) if i % _FOLDS != fold for choice in pair]
+        kept = np.concatenate([rows for i, rows in enumerate(work) if i % _FOLDS != fold])
         left_out = cases[fold::_FOLDS]
         before = [time_of_choice(pair, present, engine) for pair in left_out]
         for weight in weights:
@@ -130,17 +131,16 @@ def tune(choices: Sequence[Choice], present: ByPass | None, engine: str) -> Tune
             ]
     # Of equals, the one that is closest to the prior.
     weight = max(reversed(weights), key=lambda weight: statistics.mean(gains[weight]))
-    return Tuned(by_pass(fit(choices, present, weight)), weight, tuple(gains[weight]))
+    return Tuned(by_pass(fit(np.concatenate(work), present, weight)), weight, tuple(gains[weight]))
 
 
-def fit(choices: Sequence[Choice], prior: ByPass | None, weight: float) -> np.ndarray:
-    """Return the rates that fit measured times, drawn towards a prior with some weight.
+def fit(work: np.ndarray, prior: ByPass | None, weight: float) -> np.ndarray:
+    """Return the rates that fit `relative_work`, drawn towards a prior with some weight.
 
     This is the non-negative least squares of relative errors in `fitting.fit_rates`, with a row
     more for each rate: its deviation from the prior, relative to the prior.
     """
     nnls = solver()
-    work = relative_work(choices)
     # The largest share of any time that a unit of each rate explains; kinds may be missing.
     largest = np.maximum(work.max(axis=0), np.finfo(float).tiny)
     rows, target, scale = work / largest, np.ones(len(work)), 1 / largest
