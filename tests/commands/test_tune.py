@@ -21,6 +21,7 @@ from keras_upsampling.ops import devices
 from keras_upsampling.ops._upsample_conv import known_rates
 from keras_upsampling.ops._upsample_conv.choice import METHODS, possible, seconds
 from keras_upsampling.ops._upsample_conv.known_rates import rates_of, shipped_rates
+from keras_upsampling.ops._upsample_conv.methods import kinds
 from keras_upsampling.ops._upsample_conv.rate_file import read
 from tests.backends import BACKEND
 from tests.ops.test_known_rates import tuned, write
@@ -301,3 +302,25 @@ def test_measured_layers_compute_the_case_by_two_methods():
     mixed.set_weights(plain.get_weights())
     difference = keras.ops.convert_to_numpy(plain(x) - mixed(x))
     assert abs(difference).max() < 1e-5
+
+
+def test_cases_are_judged_by_fits_without_them(monkeypatch):
+    fitted, judged = [], []
+
+    def fit(work, *_):
+        fitted.append({row.tobytes() for row in work})
+        return np.full(2 * len(kinds()), float(len(fitted)))  # tells which fit it was
+
+    def time_of_choice(pair, rates, _):
+        if rates is not None:
+            rows = {row.tobytes() for row in relative_work(pair)}
+            judged.append((rows, fitted[round(rates["forward"]["copied"]) - 1]))
+        return 0.0
+
+    monkeypatch.setattr(tuning, "fit", fit)
+    monkeypatch.setattr(tuning, "time_of_choice", time_of_choice)
+    cases = random_cases(9, 4, bounds=(2e6, 5e7))
+    tuning.tune([choice for case in cases for choice in times(case, RATES)], None, BACKEND)
+    assert len(judged) == len(cases)
+    assert not any(rows & others for rows, others in judged)
+    assert len(fitted[-1]) == sum(len(rows) for rows, _ in judged)  # the last fit has all cases
