@@ -19,6 +19,7 @@ SECTIONS = {
     "Models": ("models",),
     "Measures": ("metrics", "auditing", "plots"),
     "Operations": ("ops",),
+    "Settings": ("config",),
 }
 
 # Methods to show, beside what the docstring of the class says.
@@ -53,6 +54,7 @@ NOTES = {
     "detect_stride": _MEASURING,
     "metrics.": _MEASURING,
     "ops.checkerboard": _MEASURING,
+    "config.": "What rates are: [One step](../one_step.md#how-one-is-chosen).",
     "repair": _MENDING,
     "constraints.": _MENDING,
     "plots.image": f"{_PLOTS} How to read it: [Measuring](../measuring.md#how-it-works).",

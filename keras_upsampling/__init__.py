@@ -2,6 +2,7 @@
 
 # Importing the modules registers their classes, so that Keras can load models with them.
 from keras_upsampling import auditing as auditing
+from keras_upsampling import config as config
 from keras_upsampling import constraints as constraints
 from keras_upsampling import initializers as initializers
 from keras_upsampling import layers as layers

@@ -62,7 +62,7 @@ def test_random_cases_are_within_the_documented_bounds():
         assert case.size in (2, 3, 4)
         assert case.kernel_size in (1, 2, 3, 4, 5)
     for device, (least, most, _) in random_cases.BOUNDS.items():
-        for case in random_cases.random_cases(5, 0, device=device):
+        for case in random_cases.random_cases(5, 0, work=device):
             taps = (case.size * case.kernel_size) ** len(case.spatial)
             assert least <= math.prod(case.input_shape) * taps * case.filters <= most
     assert 0.55 < statistics.mean(len(case.spatial) == 2 for case in cases) < 0.8

@@ -5,16 +5,24 @@ from __future__ import annotations
 import gc
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import keras
 
 from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.contenders import model, upsample_conv_layer
 from keras_upsampling.bench.measurements import CHOSEN, Choice, Measurements
-from keras_upsampling.bench.programs import programs_of
+from keras_upsampling.bench.programs import Program, programs_of
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import FORWARD, SHORT, STEP, tensors, time_rounds
-from keras_upsampling.ops._upsample_conv.choice import METHODS, Machine, cheapest, possible
+from keras_upsampling.ops._upsample_conv.choice import (
+    Machine,
+    cheapest,
+    possible,
+    preferred,
+)
+from keras_upsampling.ops._upsample_conv.methods import METHODS
 
 _MINIMUM_ROUNDS = 9
 # Number of rows in the table of the worst choices.
@@ -44,38 +52,64 @@ def measure_choice(
         short: As in `time_rounds`.
         memory: Whether to measure the peak memory too.
     """
-    x, cotangent = tensors(case)
     names = tuple(name for name in possible(case.task, case.task_shape) if name in methods)
     layers = {CHOSEN: upsample_conv_layer(case)}
     layers.update({name: upsample_conv_layer(case, name) for name in names})
-    models = {name: model(case, layer) for name, layer in layers.items()}
+    machines = (machine(engine, case.dtype, facts()["device"]),)
     choices = []
-    for pass_name, gradient in {FORWARD: None, STEP: cotangent}.items():
-        programs = programs_of(models, x, gradient, engine)
+    for pass_name, programs in _compiled(case, {FORWARD: layers, STEP: layers}, engine):
+        seconds = _medians(programs, rounds, short)
+        is_step = pass_name == STEP
+        pair = cheapest(names, case.task, case.task_shape, machines, is_step, preferred())
+        chosen = dict.fromkeys(pair if is_step else pair[:1])
+        peaks = {name: program.peak_bytes() for name, program in programs.items() if memory}
+        choices.append(Choice(case, pass_name, "/".join(chosen), seconds, peaks))
+    return choices
+
+
+def time_layers(
+    case: Case, layers: Mapping[str, Mapping[str, keras.Layer]], engine: str, rounds: int
+) -> dict[str, dict[str, float]]:
+    """Return the median seconds of layers in each pass, by pass and name.
+
+    Args:
+        case: The case that the layers compute.
+        layers: The layers to time in turn, by pass and name.
+        engine: A backend, or `"tensorflow-xla"`.
+        rounds: How often each is timed.
+    """
+    return {
+        pass_name: _medians(programs, rounds)
+        for pass_name, programs in _compiled(case, layers, engine)
+    }
+
+
+def _compiled(
+    case: Case, layers: Mapping[str, Mapping[str, keras.Layer]], engine: str
+) -> Iterator[tuple[str, dict[str, Program]]]:
+    """Yield the compiled programs of layers by name, pass after pass."""
+    x, cotangent = tensors(case)
+    gradients = {FORWARD: None, STEP: cotangent}
+    every = {id(layer): layer for group in layers.values() for layer in group.values()}
+    models = {key: model(case, layer) for key, layer in every.items()}
+    for pass_name, group in layers.items():
+        of_pass = {name: models[id(layer)] for name, layer in group.items()}
+        programs = programs_of(of_pass, x, gradients[pass_name], engine)
         for program in programs.values():
             program.run()  # compiles
-        runs = {name: program.run for name, program in programs.items()}
-        times = time_rounds(runs, 0.0, rounds, short)
-        pair = cheapest(
-            names,
-            case.task,
-            case.task_shape,
-            (machine(engine, case.dtype, facts()["device"]),),
-            pass_name == STEP,
-        )
-        chosen = dict.fromkeys(pair if pass_name == STEP else pair[:1])
-        choices.append(
-            Choice(
-                case,
-                pass_name,
-                "/".join(chosen),
-                {name: statistics.median(round_times) for name, round_times in times.items()},
-                {name: program.peak_bytes() for name, program in programs.items() if memory},
-            )
-        )
-    del models, programs
+        yield pass_name, programs
+        programs.clear()
+    del models, of_pass
     gc.collect()  # models are in reference cycles, and their compiled programs are large
-    return choices
+
+
+def _medians(
+    programs: Mapping[str, Program], rounds: int, short: float = SHORT
+) -> dict[str, float]:
+    """Return the median seconds of every program, timed in turn."""
+    runs = {name: program.run for name, program in programs.items()}
+    times = time_rounds(runs, 0.0, rounds, short)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 _COMMON_INTERPOLATIONS = ("nearest", "linear")

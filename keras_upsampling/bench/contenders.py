@@ -11,8 +11,9 @@ from keras import layers
 import keras_upsampling
 from keras_upsampling._types import Tensor
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.ops._upsample_conv.choice import METHODS, possible
+from keras_upsampling.ops._upsample_conv.choice import possible
 from keras_upsampling.ops._upsample_conv.method import Method, run
+from keras_upsampling.ops._upsample_conv.methods import METHODS
 from keras_upsampling.ops.interleave import interleave
 from keras_upsampling.ops.upsample_convolution import prepare
 
@@ -45,12 +46,12 @@ class _DepthToSpace(keras.Layer):
 
 
 class _ByMethod(keras.Layer):
-    """`UpsampleConv` computed by one fixed method."""
+    """`UpsampleConv` computed by fixed methods."""
 
-    def __init__(self, layer: keras.Layer, method: Method) -> None:
+    def __init__(self, layer: keras.Layer, forward: Method, backward: Method) -> None:
         super().__init__(dtype=layer.dtype_policy)
         self.layer = layer
-        self.method = method
+        self.methods = (forward, backward)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         self.layer.build(input_shape)
@@ -70,7 +71,7 @@ class _ByMethod(keras.Layer):
             layer.data_format,
             layer.dilation_rate,
         )
-        return run(self.method, self.method, *task)
+        return run(*self.methods, *task)
 
 
 def method_name(method: str) -> str:
@@ -78,12 +79,15 @@ def method_name(method: str) -> str:
     return f"method {method}"
 
 
-def upsample_conv_layer(case: Case, method: str | None = None) -> keras.Layer:
+def upsample_conv_layer(
+    case: Case, method: str | None = None, backward: str | None = None
+) -> keras.Layer:
     """Return this library's layer for a case.
 
     Args:
         case: The case.
         method: Name of the method to use; None to choose it as the layer does.
+        backward: Name of the method of the gradients, if it is another.
     """
     layer = getattr(keras_upsampling, f"UpsampleConv{len(case.spatial)}D")(
         case.filters,
@@ -96,7 +100,9 @@ def upsample_conv_layer(case: Case, method: str | None = None) -> keras.Layer:
         groups=case.groups,
         dtype=policy(case.dtype),
     )
-    return layer if method is None else _ByMethod(layer, METHODS[method])
+    if method is None:
+        return layer
+    return _ByMethod(layer, METHODS[method], METHODS[backward or method])
 
 
 def model(case: Case, *stack: keras.Layer) -> keras.Model:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from keras_upsampling._tables import table
-from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.choosing import machine
 from keras_upsampling.bench.measurements import Choice, Measurements
 from keras_upsampling.bench.timing import FORWARD, STEP
-from keras_upsampling.ops._upsample_conv.choice import METHODS, PASSES, Rates
+from keras_upsampling.ops._upsample_conv.methods import METHODS, PASSES, kinds
+from keras_upsampling.ops._upsample_conv.rate_file import Rates
 
 # The fields of a record of rates that identify the machine.
 _MACHINE = ("engine", "device", "dtype")
@@ -46,6 +46,20 @@ def fit_rates(choices: Sequence[Choice]) -> dict[str, Rates]:
             f"Fitting {minimum_cases()} rates needs at least {minimum_cases()} different cases. "
             f"Received: {len(cases)}. Measure more random cases."
         )
+    relative = relative_work(choices)
+    # Counts of multiply-adds and of operations differ by many orders of magnitude. Scaled, they
+    # are shares of the time. A share below a millionth is rounding noise.
+    scale = np.maximum(relative.max(axis=0), np.finfo(float).tiny)
+    shares = nnls(relative / scale, np.ones(len(relative)))[0]
+    rates = np.where(shares < 1e-6, 0.0, shares / scale)
+    return by_pass(rates)
+
+
+def relative_work(choices: Sequence[Choice]) -> np.ndarray:
+    """Return the work of every measured method, over its time: a row each, a column per rate.
+
+    Times the rates, a row is the share of the time that they explain.
+    """
     works, is_step, durations = [], [], []
     for choice in choices:
         # A fixed order makes results repeatable.
@@ -53,33 +67,26 @@ def fit_rates(choices: Sequence[Choice]) -> dict[str, Rates]:
             works.append(METHODS[name].work(choice.case.task, choice.case.task_shape))
             is_step.append(choice.pass_name == STEP)
             durations.append(choice.seconds[name])
-    kinds = _kinds()
-    counts = np.array([[work.get(kind, 0.0) for kind in kinds] for work in works])
+    counts = np.array([[work.get(kind, 0.0) for kind in kinds()] for work in works])
     both_passes = np.concatenate([counts, counts * np.array(is_step)[:, None]], axis=1)
-    relative = both_passes / np.array(durations)[:, None]
-    # Counts of multiply-adds and of operations differ by many orders of magnitude. Scaled, they
-    # are shares of the time. A share below a millionth is rounding noise.
-    scale = np.maximum(relative.max(axis=0), np.finfo(float).tiny)
-    shares = nnls(relative / scale, np.ones(len(relative)))[0]
-    rates = np.where(shares < 1e-6, 0.0, shares / scale)
+    return both_passes / np.array(durations)[:, None]
+
+
+def by_pass(rates: np.ndarray) -> dict[str, Rates]:
+    """Return rates, given in the order of the columns of `relative_work`, by pass and kind."""
     return {
         name: {
-            kind: float(f"{rate:.4g}") for kind, rate in zip(kinds, pass_rates, strict=True) if rate
+            kind: float(f"{rate:.4g}")
+            for kind, rate in zip(kinds(), pass_rates, strict=True)
+            if rate
         }
         for name, pass_rates in zip(PASSES, np.split(rates, len(PASSES)), strict=True)
     }
 
 
-def _kinds() -> list[str]:
-    """Return the names of the kinds of work that have a rate."""
-    case = Case(1, (32, 32), 4, 4, 2, 3, "linear", "float32")
-    works = [method.work(case.task, case.task_shape) for method in METHODS.values()]
-    return sorted({kind for work in works for kind in work} - {"held"})
-
-
 def minimum_cases() -> int:
     """Return the smallest number of cases for a fit: one per rate."""
-    return len(PASSES) * len(_kinds())
+    return len(PASSES) * len(kinds())
 
 
 def solver() -> Callable[..., tuple[np.ndarray, float]]:

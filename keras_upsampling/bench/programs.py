@@ -190,25 +190,6 @@ def programs_of(
         return dict(zip(models, pool.map(program, models.values()), strict=True))
 
 
-def gpu_name() -> str | None:
-    """Return the name of the first GPU that the backend uses; None on a CPU."""
-    x = keras.ops.zeros(1)
-    if on_cpu(x):
-        return None
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        device = tf.config.list_physical_devices("GPU")[0]
-        return str(tf.config.experimental.get_device_details(device).get("device_name"))
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return str(jax.devices()[0].device_kind)
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else str(x.device)
-
-
 def _peak_resident(run: Callable[[], Any]) -> int | None:
     """Return the growth of the process's memory in a call; None if the system does not tell."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -21,9 +21,11 @@ class Bounds(NamedTuple):
     largest_map: float
 
 
-# Large enough to time, and quick, on each kind of device; and of no use but to try a program.
+# Large enough to time, and quick, on each kind of device; quick to compile and run, for tuning;
+# and of no use but to try a program.
 BOUNDS = {
     "small": Bounds(1e3, 5e6, 1e5),
+    "tune": Bounds(2e6, 5e7, 2e7),
     "cpu": Bounds(2e7, 4e9, 2e7),
     "gpu": Bounds(3e8, 2e11, 1e8),
 }
@@ -38,22 +40,22 @@ def random_cases(
     seed: int,
     dtype: str = "float32",
     interpolations: Sequence[str] = INTERPOLATIONS,
-    device: str = "cpu",
+    work: str = "cpu",
 ) -> list[Case]:
-    """Return `count` cases, the same ones for the same seed, within the `BOUNDS` of a device.
+    """Return `count` cases, the same ones for the same seed, within some of the `BOUNDS`.
 
     Batch, lengths, channels and filters are drawn log-uniformly and independently. Two cases in
     three are images.
     """
-    rng, bounds = random.Random(seed), BOUNDS[device]
+    rng, bounds = random.Random(seed), BOUNDS[work]
     cases: list[Case] = []
     while len(cases) < count:
         case = _draw(rng, dtype, interpolations)
         upsampled = math.prod(case.input_shape) * case.size ** len(case.spatial)
         taps = case.kernel_size ** len(case.spatial)
         largest = max(upsampled, upsampled // case.channels * case.filters)
-        work = upsampled * taps * case.filters
-        if bounds.least_work <= work <= bounds.most_work and largest <= bounds.largest_map:
+        multiply_adds = upsampled * taps * case.filters
+        if bounds.least_work <= multiply_adds <= bounds.most_work and largest <= bounds.largest_map:
             cases.append(case)
     return cases
 

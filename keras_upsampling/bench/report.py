@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import itertools
-import os
 import platform
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
+from keras import ops
 
 import keras_upsampling
 from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.contenders import KERAS, OURS, SUBPIXEL, TRANSPOSE_EQUAL
-from keras_upsampling.bench.programs import gpu_name
 from keras_upsampling.bench.timing import FORWARD, STEP, Result, Timing
+from keras_upsampling.ops.devices import backend_version, device_name, device_of, processor
 
 
 def facts() -> dict[str, str]:
     """Return the machine and the versions that the results depend on."""
-    processor = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(line for line in lines if line.startswith("model name")).split(": ")[1]
-    backend, gpu = keras.backend.backend(), gpu_name()
+    backend, device = keras.backend.backend(), device_of(ops.zeros(1))
+    gpu = {} if device == "cpu" else {"GPU": device_name(device)}
     return {
         "device": "GPU" if gpu else "CPU",
-        **({"GPU": gpu} if gpu else {}),
-        "processor": f"{processor}, {os.cpu_count()} cores",
+        **gpu,
+        "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
         "Keras": keras.version(),
-        backend: str(importlib.import_module(backend).__version__),
+        backend: backend_version(),
         "keras_upsampling": keras_upsampling.__version__,
     }
 

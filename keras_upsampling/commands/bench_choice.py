@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from importlib import resources
 from pathlib import Path
 
 import keras
-from keras import ops
 
 from keras_upsampling.bench.choosing import measure_choice, report
 from keras_upsampling.bench.fitting import fit_rates, minimum_cases, rates_table, solver, with_rates
@@ -20,7 +18,7 @@ from keras_upsampling.bench.random_cases import (
 )
 from keras_upsampling.bench.report import facts
 from keras_upsampling.commands.files import check_writable, named_path, replace_file
-from keras_upsampling.commands.shared import positive_integer
+from keras_upsampling.commands.shared import dtype_error, positive_integer
 from keras_upsampling.commands.streams import aside, publish, reason, say
 from keras_upsampling.ops import _upsample_conv
 
@@ -125,13 +123,7 @@ def option_error(options: argparse.Namespace) -> str | None:
             f"{'Programs' if options.programs is not None else 'Random cases'} have one dtype. "
             f"Received: --dtype {' '.join(dtypes)}. Run the command once per dtype."
         )
-    for dtype in dtypes:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # JAX warns less clearly than the error below
-            received = keras.backend.standardize_dtype(ops.zeros(1, dtype).dtype)
-        if received != dtype:
-            return f"Keras on {backend} turns {dtype} into {received}. Set JAX_ENABLE_X64=1."
-    return None
+    return dtype_error(dtypes)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from keras_upsampling.commands import bench_choice, bench_programs
 from keras_upsampling.commands.shared import Commands, add_json, positive_integer, positive_number
 from keras_upsampling.commands.streams import aside, publish, say
 from keras_upsampling.maths.interpolation import INTERPOLATIONS
-from keras_upsampling.ops._upsample_conv.choice import METHODS
+from keras_upsampling.ops._upsample_conv.methods import METHODS
 from keras_upsampling.ops.devices import on_cpu
 
 

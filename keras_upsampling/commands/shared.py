@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import warnings
+from collections.abc import Sequence
 from typing import TypeAlias
+
+import keras
+from keras import ops
 
 from keras_upsampling._arguments import positive_int
 from keras_upsampling.commands.files import file_to_write
@@ -45,3 +50,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
         help="also write the figures as JSON to this file; with -, write them to standard output "
         "and the tables to standard error",
     )
+
+
+def dtype_error(dtypes: Sequence[str]) -> str | None:
+    """Return the error of dtypes that the backend turns into others; None if there are none."""
+    for dtype in dtypes:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # JAX warns less clearly than the error below
+            received = keras.backend.standardize_dtype(ops.zeros(1, dtype).dtype)
+        if received != dtype:
+            backend = keras.backend.backend()
+            return f"Keras on {backend} turns {dtype} into {received}. Set JAX_ENABLE_X64=1."
+    return None

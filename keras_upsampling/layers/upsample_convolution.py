@@ -114,7 +114,9 @@ class UpsampleConv2D(UpsampleConv):
     It equals `Upsample2D(size, interpolation=interpolation)` followed by
     `keras.layers.Conv2D(filters, kernel_size, padding=padding)` with the same weights. (The default
     `padding` of `Conv2D` is `"valid"`.) Where one step is expected to be faster (on a CPU, in
-    float32), the layer never computes the upsampled map.
+    float32), the layer never computes the upsampled map. How it is computed is chosen when a
+    function is traced, and stays so: call `config.set_rates` and `config.set_preference` before a
+    model is first called.
 
     `kernel` and `bias` have the names, shapes and order of the weights of `Conv2D`, so
     `get_weights` and `set_weights` copy them in either direction. Copy a whole model layer by

@@ -33,7 +33,9 @@ def upsample_conv(
     """Upsample a batch by integer factors and convolve it, in one step where that is faster.
 
     There are five methods with the same result. The method with the lowest estimated time for the
-    given sizes is used: see "Upsample and convolve in one step" in the documentation.
+    given sizes is used, or with `config.set_preference("memory")` the one that holds the fewest
+    values: see "Upsample and convolve in one step" in the documentation. A function that is already
+    compiled keeps its choice.
 
     Args:
         x: Tensor `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with

@@ -57,7 +57,8 @@ def random_rates(draw):
 def replaced_rates(machines):
     """Replace the rates of the package."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choice, "shipped_rates", lambda: machines)
+        sets = {machine: SimpleNamespace(rates=rates) for machine, rates in machines.items()}
+        patch.setattr(choice, "rates_of", lambda *machine: sets.get(machine))
         choice.cheapest.cache_clear()
         yield
     choice.cheapest.cache_clear()
@@ -104,7 +105,7 @@ def test_unmeasured_cases_are_upsampled_first(monkeypatch):
     for dtype in ("float16", "bfloat16"):
         assert chosen(shape, dtype) == default
     assert chosen(shape, size=1) == default
-    monkeypatch.setattr(choice, "on_cpu", lambda _: False)
+    monkeypatch.setattr(choice, "device_of", lambda _: "gpu:0")
     assert chosen(shape) == default
     monkeypatch.undo()
     monkeypatch.setattr(choice, "engines", lambda: (BACKEND, "another"))

@@ -1,11 +1,9 @@
-"""The choice of the method with the lowest estimated time."""
+"""The choice of the method with the lowest estimated time, or with the least memory."""
 
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Mapping
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from operator import index
 from typing import Any, TypeAlias
 
@@ -13,36 +11,36 @@ import keras
 
 from keras_upsampling._shapes import spatial_axes
 from keras_upsampling._types import Tensor
-from keras_upsampling.ops._upsample_conv.convolutions import PHASES, RESIZE
+from keras_upsampling.ops._upsample_conv.known_rates import rates_of
 from keras_upsampling.ops._upsample_conv.method import Method
-from keras_upsampling.ops._upsample_conv.products import MATRICES, ONE_PRODUCT
+from keras_upsampling.ops._upsample_conv.methods import METHODS, PASSES
+from keras_upsampling.ops._upsample_conv.rate_file import Rates
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
-from keras_upsampling.ops._upsample_conv.transposed import TRANSPOSED
 from keras_upsampling.ops._upsample_conv.work import Work
-from keras_upsampling.ops.devices import engines, on_cpu
+from keras_upsampling.ops.devices import device_of, engines
 from keras_upsampling.ops.gradient import recorded_by_torch
 from keras_upsampling.ops.tables import static_length, traced_as_constant
 
-METHODS = {method.name: method for method in (RESIZE, PHASES, ONE_PRODUCT, MATRICES, TRANSPOSED)}
-
-PASSES = ("forward", "backward")
-
-# Seconds per unit of each kind of work, and the machine they belong to: engine, device and dtype.
-Rates: TypeAlias = Mapping[str, float]
+# An engine, a device as `device_of` names it, and a dtype.
 Machine: TypeAlias = tuple[str, str, str]
+
+# What a method can be chosen for.
+PREFERENCES = ("time", "memory")
+_preferred = PREFERENCES[0]
 
 # The length that is assumed for an unknown axis, also for the batch.
 _TYPICAL_LENGTH = 32
 
 
-@functools.cache
-def shipped_rates() -> dict[Machine, dict[str, Rates]]:
-    """Return the rates of every measured machine, by pass."""
-    text = resources.files(__package__).joinpath("rates.json").read_text(encoding="utf-8")
-    return {
-        (entry["engine"], entry["device"], entry["dtype"]): {name: entry[name] for name in PASSES}
-        for entry in json.loads(text)
-    }
+def preferred() -> str:
+    """Return what methods are chosen for, one of `PREFERENCES`."""
+    return _preferred
+
+
+def prefer(what: str) -> None:
+    """Set what methods are chosen for from now on."""
+    global _preferred
+    _preferred = what
 
 
 def seconds(work: Work, *rates: Rates) -> float:
@@ -62,32 +60,59 @@ def cheapest(
     shape: tuple[Any, ...],
     machines: tuple[Machine, ...],
     with_gradients: bool,
+    preference: str = "time",
 ) -> tuple[str, str]:
-    """Return the names of the methods with the lowest time, for the forward and the backward pass.
+    """Return the names of the best methods for the forward and the backward pass.
 
-    With several machines, the sum of their times counts. On PyTorch one method runs both passes, so
-    with gradients the sum over both passes counts.
+    Without rates of a machine, upsampling and then convolving is the quickest known method. The
+    amounts of memory need no rates.
     """
-    if not all(machine in shipped_rates() for machine in machines):
-        return RESIZE.name, RESIZE.name
-    batch, spatial, channels, filters = shape
-    lengths = [_TYPICAL_LENGTH if n is None else n for n in (batch, *spatial)]
-    full_shape = Shape(lengths[0], tuple(lengths[1:]), channels, filters)
-    works = {name: METHODS[name].work(Task(*task), full_shape) for name in names}
+    rates = [found.rates for machine in machines if (found := rates_of(*machine))]
+    if len(rates) < len(machines):
+        if preference == "time":
+            return METHODS["resize"].name, METHODS["resize"].name
+        rates = []
+    engine = machines[0][0]
+    return best(names, Task(*task), Shape(*shape), rates, engine, with_gradients, preference)
 
-    def fastest(*passes: str) -> str:
-        rates = [shipped_rates()[machine][name] for machine in machines for name in passes]
-        return min(works, key=lambda name: seconds(works[name], *rates))
 
-    if machines[0][0] == "torch":
-        both = fastest(*PASSES) if with_gradients else fastest("forward")
+def best(
+    names: Sequence[str],
+    task: Task,
+    shape: Shape,
+    rates: Sequence[Mapping[str, Rates]],
+    engine: str,
+    with_gradients: bool,
+    preference: str = "time",
+) -> tuple[str, str]:
+    """Return the names of the best methods for the forward and the backward pass, by given rates.
+
+    With several sets of rates, the sum of their times counts. On PyTorch one method runs both
+    passes, so with gradients the sum over both passes counts. For memory, the number of values
+    held at once counts, and time only among equals.
+    """
+    lengths = [_TYPICAL_LENGTH if n is None else n for n in (shape.batch, *shape.spatial)]
+    full_shape = shape._replace(batch=lengths[0], spatial=tuple(lengths[1:]))
+    works = {name: METHODS[name].work(task, full_shape) for name in names}
+
+    def first(*passes: str) -> str:
+        used = [machine_rates[name] for machine_rates in rates for name in passes]
+
+        def cost(name: str) -> tuple[float, float]:
+            held = works[name].get("held", 0.0) if preference == "memory" else 0.0
+            return held, seconds(works[name], *used)
+
+        return min(works, key=cost)
+
+    if engine == "torch":
+        both = first(*PASSES) if with_gradients else first("forward")
         return both, both
-    return fastest("forward"), fastest("backward")
+    return first("forward"), first("backward")
 
 
 def choose(x: Tensor, kernel: Tensor, task: Task) -> tuple[Method, Method]:
     """Return the methods of the forward and the backward pass, for the engine and device of `x`."""
-    device, dtype = "cpu" if on_cpu(x) else "gpu", keras.backend.standardize_dtype(x.dtype)
+    device, dtype = device_of(x), keras.backend.standardize_dtype(x.dtype)
     machines = tuple((engine, device, dtype) for engine in engines())
     spatial = tuple(
         static_length(x.shape[axis]) for axis in spatial_axes(task.rank, task.data_format)
@@ -103,4 +128,4 @@ def choose(x: Tensor, kernel: Tensor, task: Task) -> tuple[Method, Method]:
 
 @traced_as_constant
 def _cheapest(*arguments: Any) -> tuple[str, str]:
-    return cheapest(*arguments)
+    return cheapest(*arguments, preferred())

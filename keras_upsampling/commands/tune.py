@@ -1,0 +1,164 @@
+"""`tune`: measures the rates of this machine in two minutes, and saves them for this user."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_upsampling.bench.cases import Case
+from keras_upsampling.bench.choosing import Choice
+from keras_upsampling.bench.fitting import solver
+from keras_upsampling.bench.random_cases import random_cases
+from keras_upsampling.bench.tuning import MINIMUM_CASES, measure_methods, tune
+from keras_upsampling.bench.tuning_report import STANDARD, Compared, Outcome, compare, report
+from keras_upsampling.commands.files import check_writable, replace_file
+from keras_upsampling.commands.shared import Commands, add_json, dtype_error
+from keras_upsampling.commands.streams import aside, publish, reason, say
+from keras_upsampling.ops import devices
+from keras_upsampling.ops._upsample_conv.known_rates import shipped_rates
+from keras_upsampling.ops._upsample_conv.rate_file import default_path, with_changes
+
+# Seconds for each dtype on each device, compilation included; the last program may end later.
+_SECONDS = 110.0
+_SEED = 300
+# Compiling takes most of the time, so cases are small and rounds few.
+_ROUNDS = 3
+# More than any machine measures in the time.
+_MOST_CASES = 200
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "tune",
+        help="measure this machine, so that UpsampleConv chooses its methods by its speed",
+        description="Measures for two minutes how long each kind of work takes on this machine, "
+        "on the current Keras backend, and saves the rates in Keras's home folder if methods that "
+        "are chosen by them are faster. Programs that start afterwards use them.",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64", "bfloat16", "float16"),
+        nargs="+",
+        help="dtypes to measure, two minutes each (default: the one that Keras computes in)",
+    )
+    parser.add_argument(
+        "--jit-compile",
+        action="store_true",
+        help="compile with XLA on TensorFlow, as jit_compile=True does",
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print and save; return the exit code."""
+    dtypes = list(dict.fromkeys(options.dtype or [keras.config.dtype_policy().compute_dtype]))
+    backend = keras.backend.backend()
+    if options.jit_compile and backend != "tensorflow":
+        say(f"--jit-compile requires TensorFlow. Keras runs on {backend}; leave it out.")
+        return 2
+    error = dtype_error(dtypes)
+    if error:
+        say(error)
+        return 2
+    engine = backend + ("-xla" if options.jit_compile else "")
+    path = default_path()
+    try:  # fail before anything is measured
+        solver()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path)
+    except (ImportError, OSError, ValueError) as failure:
+        say(f"tune: {reason(failure)}")
+        return 2
+    outcomes: list[Outcome] = []
+    try:
+        for device in devices.devices_to_measure():
+            for dtype in dtypes:
+                with _on(device):
+                    outcomes.append(_tune(engine, device, dtype))
+    except KeyboardInterrupt:
+        say("Interrupted: nothing was saved.")
+        return 130
+    figures = json.dumps([outcome.as_record() for outcome in outcomes], indent=1)
+    text = "\n\n".join(map(report, outcomes))
+    published = publish(text, figures, options.json)
+    fitted = [outcome for outcome in outcomes if outcome.tuned]
+    saved = _save(fitted, path, options.jit_compile)
+    return 0 if published and saved and len(fitted) == len(outcomes) else 1
+
+
+def _save(outcomes: Sequence[Outcome], path: Path, jit_compile: bool) -> bool:
+    """Save the rates that are better than what ships; return whether that succeeded."""
+    better = [outcome for outcome in outcomes if outcome.is_better]
+    # What was tuned earlier, and is no longer better than what ships, goes.
+    forgotten = [outcome.key for outcome in outcomes if not outcome.is_better]
+    if not better and not path.exists():
+        return True
+    option = " --jit-compile" if jit_compile else ""
+    command = f"python -m keras_upsampling tune{option} --dtype "
+    entries = [outcome.rate_set(str(path), command + outcome.key[-1]) for outcome in better]
+    try:  # the file is read as late as possible: another run may have written it
+        replace_file(
+            path,
+            lambda partial: partial.write_text(
+                with_changes(path, entries, forgotten), encoding="utf-8"
+            ),
+        )
+    except (OSError, ValueError) as failure:
+        say(f"{path}: {reason(failure)}")
+        return False
+    if better:
+        say(f"Rates saved to {path}. Programs that start from now on use them.")
+    return True
+
+
+def _on(device: str) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which the backend computes on a device; the first is its default."""
+    return keras.device(device) if device not in ("cpu", "gpu:0") else contextlib.nullcontext()
+
+
+def _tune(engine: str, device: str, dtype: str) -> Outcome:
+    """Measure cases until the time is used, fit, and compare on the standard shapes."""
+    start = time.monotonic()
+    key = engine, devices.backend_version(), devices.device_name(device), dtype
+    shipped = shipped_rates().get((engine, device.partition(":")[0], dtype))
+    present = shipped.rates if shipped else None
+    choices: list[Choice] = []
+    compared: list[Compared] = []
+    tuned, problem = None, ""
+    with aside():
+        progress = keras.utils.Progbar(round(_SECONDS), unit_name="second")
+        progress.update(0)
+        for _ in _measured(engine, dtype, start, choices):
+            progress.update(min(round(time.monotonic() - start), round(_SECONDS) - 1))
+        try:
+            tuned = tune(choices, present, engine)
+        except (RuntimeError, ValueError) as error:
+            problem = reason(error)
+        if tuned:
+            for shape in STANDARD:
+                if not compared or time.monotonic() - start < _SECONDS:
+                    compared += compare(Case(*shape, dtype), engine, present, tuned.rates)
+        progress.update(round(_SECONDS), finalize=True)
+    seconds = time.monotonic() - start
+    return Outcome(key, len(choices) // 2, seconds, tuned, tuple(compared), problem)
+
+
+def _measured(engine: str, dtype: str, start: float, choices: list[Choice]) -> Iterator[None]:
+    """Measure random cases as long as time is left for the standard shapes."""
+    for done, case in enumerate(random_cases(_MOST_CASES, _SEED, dtype, work="tune")):
+        # On a slow machine, one standard shape must do. Each has half the programs of a case.
+        shapes = len(STANDARD) if done >= MINIMUM_CASES else 1
+        elapsed = time.monotonic() - start
+        if elapsed + elapsed / max(1, done) * (1 + shapes / 2) > _SECONDS:
+            return
+        choices += measure_methods(case, engine, _ROUNDS)
+        yield
