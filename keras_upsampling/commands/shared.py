@@ -7,7 +7,7 @@ import math
 from typing import TypeAlias
 
 from keras_upsampling._arguments import positive_int
-from keras_upsampling.commands.files import file_to_write
+from keras_upsampling.commands.files import file_to_write, only_a_file
 
 # The object to which commands are added.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -44,4 +44,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also write the figures as JSON to this file; with -, write them to standard output "
         "and the tables to standard error",
+    )
+
+
+def add_state(parser: argparse.ArgumentParser) -> None:
+    """Add the argument `--state`."""
+    parser.add_argument(
+        "--state",
+        type=only_a_file,
+        metavar="FILE",
+        help="also write the sums of the summary and the rows, from which the command merge makes "
+        "the results of several runs together",
     )

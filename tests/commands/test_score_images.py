@@ -18,7 +18,7 @@ from PIL import Image
 
 from keras_upsampling import __main__ as command_line
 from keras_upsampling import checkerboard_score, detect_stride
-from keras_upsampling.commands import score_images as command
+from keras_upsampling.commands import measuring as command
 from keras_upsampling.metrics import Checkerboard
 from tests.backends import BACKEND
 
@@ -221,8 +221,14 @@ def test_output_is_a_table_with_one_row_per_image_and_a_summary(folder, capsys):
 def test_figures_are_written_with_a_summary(folder, capsys):
     np.save(folder / "one.npy", np.stack([GREY, GREY]))
     figures = records(capsys, folder)
-    db = figures["results"][0]["db"]
-    assert figures["summary"] == {"images": 2, "db": pytest.approx(db), "detection_rate": 1.0}
+    row = figures["results"][0]
+    assert figures["summary"] == {
+        "images": 2,
+        "failures": 0,
+        "db": pytest.approx(row["db"]),
+        "detection_rate": 1.0,
+        "relative_amplitude": pytest.approx(row["amplitude"] / 255),
+    }
     assert figures["failures"] == []
     assert sorted(path.name for path in folder.parent.iterdir()) == ["figures.json", "images"]
 
@@ -239,7 +245,7 @@ BAD = {
     "video.npy": (np.zeros((1, 1, SIDE, SIDE, 1)), "Received: shape (1, 1, 24, 24, 1)"),
     "none.npy": (np.zeros((0, SIDE, SIDE, 1)), "Received: shape (0, 24, 24, 1)"),
     "words.npy": (np.full((SIDE, SIDE), "word"), "Received: dtype <U4"),
-    "object.npy": (np.full((SIDE, SIDE), None), "allow_pickle=False"),
+    "object.npy": (np.full((SIDE, SIDE), None), "Received: dtype object"),
     "wide.npy": (GREY.astype(float), "far more than data_range=1"),
     "whole.npy": (GREY.astype(int), "dtype int64 have an unknown range"),
     "one.bmp": (b"BM", "must end in .png, .jpg, .jpeg, .npy"),
