@@ -45,6 +45,26 @@ def add(commands: Commands) -> None:
         "Exit code: 0 if all images were measured, 1 if some were not or the figures "
         "could not be written, 2 if there was nothing to measure.",
     )
+    add_measuring(parser)
+    parser.add_argument(
+        "--share",
+        type=_share,
+        default=ALL,
+        metavar="K/N",
+        help="measure only the K-th of N shares of the images, as in 2/8, for N processes or "
+        "machines that see the same files; see merge --help",
+    )
+    parser.add_argument(
+        "--lines",
+        type=only_a_file,
+        metavar="FILE",
+        help="also write the results of every image, and every failure, as one line of JSON each",
+    )
+    parser.set_defaults(run=run)
+
+
+def add_measuring(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is measured, and where the results go."""
     parser.add_argument(
         "paths",
         type=named_path,
@@ -71,14 +91,6 @@ def add(commands: Commands) -> None:
         "for bytes, 65535 for unsigned integers of 16 bits, 1 for floats)",
     )
     parser.add_argument(
-        "--share",
-        type=_share,
-        default=ALL,
-        metavar="K/N",
-        help="measure only the K-th of N shares of the images, as in 2/8, for N processes or "
-        "machines that see the same files; see merge --help",
-    )
-    parser.add_argument(
         "--rows",
         type=positive_integer,
         default=1000,
@@ -86,15 +98,8 @@ def add(commands: Commands) -> None:
         help="of more than N images, print and write only the N with the strongest patterns, the "
         "detected first, by db; and of the failures the first N (default: 1000)",
     )
-    parser.add_argument(
-        "--lines",
-        type=only_a_file,
-        metavar="FILE",
-        help="also write the results of every image, and every failure, as one line of JSON each",
-    )
     add_state(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def _size(text: str) -> tuple[int, int]:
