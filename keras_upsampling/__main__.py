@@ -6,7 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from keras_upsampling.commands import audit_model, bench_layers, score_images, tune
+from keras_upsampling.commands import (
+    audit_model,
+    bench_layers,
+    merge_states,
+    score_images,
+    tune,
+)
 from keras_upsampling.commands.streams import abandon
 
 
@@ -17,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Upsampling for Keras 3 decoders, without checkerboards.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (audit_model, bench_layers, score_images, tune):
+    for command in (audit_model, bench_layers, merge_states, score_images, tune):
         command.add(commands)
     try:
         try:

@@ -14,9 +14,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.choosing import Choice, time_layers
+from keras_upsampling.bench.choosing import time_layers
 from keras_upsampling.bench.contenders import upsample_conv_layer
 from keras_upsampling.bench.fitting import by_pass, relative_work, solver
+from keras_upsampling.bench.measurements import Choice
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.ops._upsample_conv.choice import best, possible
 from keras_upsampling.ops._upsample_conv.methods import METHODS, PASSES, kinds

@@ -9,7 +9,7 @@ import keras
 
 from keras_upsampling import audit
 from keras_upsampling._tables import visible
-from keras_upsampling.commands.files import check_output, kind_of, named_path
+from keras_upsampling.commands.files import check_outputs, kind_of, named_path
 from keras_upsampling.commands.shared import Commands, add_json
 from keras_upsampling.commands.streams import aside, publish, reason, say
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
             raise ValueError(f"expected a file. Received {kind_of(status)}")
-        check_output(options.json, [path])
+        check_outputs({"--json": options.json}, [path])
         with aside():
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
             result = audit(model)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import heapq
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from keras_upsampling._tables import reason_of
@@ -32,17 +33,34 @@ def file_to_write(text: str) -> str:
     return text
 
 
-def check_output(file: str | None, inputs: Iterable[Path]) -> None:
-    """Raise if the file for the figures cannot be written, or is one of the inputs.
+def only_a_file(text: str) -> str:
+    """Parse the path of a writable file, without `-` for standard output."""
+    if text == STANDARD_OUTPUT:
+        raise argparse.ArgumentTypeError("'-' is not the name of a file. Use a file")
+    return file_to_write(text)
+
+
+def check_outputs(outputs: Mapping[str, str | None], inputs: Iterable[Path]) -> None:
+    """Raise if a file cannot be written, is one of the inputs, or is written twice.
+
+    Args:
+        outputs: Files by option, such as `{"--json": "figures.json"}`; None: not written.
+        inputs: The files that are read. It is iterated over once per output.
 
     Raises:
-        ValueError: As in `check_writable`.
+        ValueError: As in `check_writable`; the message names the option.
     """
-    if file not in (None, STANDARD_OUTPUT):
+    options: dict[str, str] = {}
+    for option, file in outputs.items():
+        if file is None or file == STANDARD_OUTPUT:
+            continue
         try:
             check_writable(file, inputs)
         except ValueError as error:
-            raise ValueError(f"--json: {error}") from None
+            raise ValueError(f"{option}: {error}") from None
+        other = options.setdefault(os.path.realpath(file), option)
+        if other != option:
+            raise ValueError(f"{option}: {file!r} is the file of {other}. Use another file")
 
 
 def check_writable(path: str | Path, inputs: Iterable[Path] = ()) -> None:
@@ -84,15 +102,17 @@ def check_writable(path: str | Path, inputs: Iterable[Path] = ()) -> None:
         ) from None
 
 
-def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Replace a file in one step: write a temporary file next to it, then move it.
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give the path of a temporary file, which replaces a file in one step at the end.
+
+    If the block raises, the file stays as it is.
 
     Args:
         path: Path of a file, which may exist. Its permissions are kept, and links to it stay links.
-        write: Function that creates the file at the path that it is called with.
 
     Raises:
-        ValueError: As in `check_writable`, which is called again because files may have changed.
+        ValueError: As in `check_writable`, which is called before and after: files may change.
         OSError: If the file cannot be written. The previous file is then unchanged.
     """
     check_writable(path)
@@ -100,18 +120,82 @@ def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
     # A new folder contains no other files; and files created in it have the usual permissions.
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
         partial = Path(folder, "partial")
-        write(partial)
+        yield partial
+        check_writable(path)  # writing may have taken hours
         with contextlib.suppress(FileNotFoundError):
             partial.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(partial, target)
 
 
-def files_in(path: Path, onerror: Callable[[OSError], object] | None = None) -> list[Path]:
-    """Return all files in a folder and its subfolders, or the path itself if it is not a folder."""
+def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Replace a file in one step by the one that `write` creates at the path it is called with.
+
+    Raises:
+        ValueError: As in `replacing`.
+        OSError: As in `replacing`.
+    """
+    with replacing(path) as partial:
+        write(partial)
+
+
+# Names of a folder that are held and sorted at once. Larger folders are read several times.
+_NAMES_AT_ONCE = 1 << 16
+
+
+def files_in(path: Path) -> Iterator[tuple[Path, OSError | None]]:
+    """Yield all files in a folder and its subfolders, or the path itself if it is not a folder.
+
+    They are in alphabetical order. Links to folders are not followed. A folder that cannot be read
+    is yielded with the error.
+    """
     if not os.path.isdir(path):
-        return [path]
-    walk = os.walk(path, onerror=onerror)
-    return [Path(folder, name) for folder, _, names in walk for name in names]
+        yield path, None
+        return
+    levels = [_sorted_names(path)]
+    while levels:
+        try:
+            entry, is_folder = next(levels[-1])
+        except StopIteration:
+            levels.pop()
+        except OSError as error:
+            levels.pop()
+            yield Path(error.filename), error
+        else:
+            if not is_folder:
+                yield entry, None
+            elif not entry.is_symlink():
+                levels.append(_sorted_names(entry))
+
+
+def _sorted_names(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield the paths in one folder in alphabetical order, and whether they are folders."""
+    last = ""
+    while True:
+        with os.scandir(folder) as entries:
+            later = ((entry.name, _is_folder(entry)) for entry in entries if entry.name > last)
+            names = heapq.nsmallest(_NAMES_AT_ONCE, later)
+        yield from ((folder / name, is_folder) for name, is_folder in names)
+        if len(names) < _NAMES_AT_ONCE:
+            return
+        last = names[-1][0]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle; who reads it gets the error
+        return False
+
+
+def reading_error(file: Path) -> str | None:
+    """Return the reason why something cannot be read as a file; None if it can."""
+    try:
+        status = file.stat()
+    except OSError as error:
+        return reason_of(error)
+    if stat.S_ISREG(status.st_mode):
+        return None
+    return f"expected a file. Received: {kind_of(status)}"
 
 
 _KINDS = (

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import math
 import os
-import stat
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_upsampling._tables import reason_of
-from keras_upsampling.commands.files import files_in, kind_of
+from keras_upsampling.commands.files import files_in, reading_error
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 ENDINGS = (*_PICTURES, ".npy")
@@ -25,72 +27,177 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in _PICTURES
 
 
-def find_files(paths: Iterable[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
-    """Return the files at the given paths, each once, and the errors as pairs (path, reason).
+@dataclass(frozen=True)
+class FoundFiles:
+    """The files at some paths, each once. They are searched anew at every iteration, never held.
 
     Folders are searched in alphabetical order for files with one of the `ENDINGS`. A path to a file
-    is returned for any ending; `read` raises for unknown ones. Pipes and devices are errors,
-    because opening one may block forever.
+    counts with any ending; `open_images` raises for unknown ones.
     """
-    files: dict[str, Path] = {}
-    errors: list[tuple[str, str]] = []
 
-    def add_error(error: OSError) -> None:
-        errors.append((str(error.filename), reason_of(error)))
+    paths: Sequence[Path]
 
-    for path in paths:
-        candidates = files_in(path, onerror=add_error)
-        if os.path.isdir(path):
-            candidates = [file for file in candidates if file.suffix.lower() in ENDINGS]
-        for file in sorted(candidates):
-            try:
-                status = file.stat()
-            except OSError as error:
-                errors.append((str(file), reason_of(error)))
-                continue
-            if stat.S_ISREG(status.st_mode):
-                files.setdefault(os.path.abspath(file), file)
-            else:
-                errors.append((str(file), f"expected a file. Received: {kind_of(status)}"))
-    return list(files.values()), errors
+    def __iter__(self) -> Iterator[Path]:
+        return (path for path, error in self.entries() if error is None)
+
+    def entries(self) -> Iterator[tuple[Path, str | None]]:
+        """Yield every file with None, or else with the reason why it cannot be read.
+
+        Pipes and devices are errors, because opening one may block forever.
+        """
+        first: dict[str, int] = {}  # the number of the first argument that is this path
+        for number, path in enumerate(self.paths):
+            first.setdefault(os.path.abspath(path), number)
+        for number, path in enumerate(self.paths):
+            is_folder = os.path.isdir(path)
+            for file, error in files_in(path):
+                if error is not None:
+                    yield file, reason_of(error)
+                elif is_folder and file.suffix.lower() not in ENDINGS:
+                    continue
+                elif not _found_earlier(file, first, number):
+                    yield file, reading_error(file)
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Return the images of a file by name, each `(height, width, channels)`.
+def _found_earlier(file: Path, first: dict[str, int], number: int) -> bool:
+    """Return whether a file is found at an argument before the one of this number as well."""
+    path = os.path.abspath(file)
+    if first.get(path, number) < number:
+        return True
+    if file.suffix.lower() not in ENDINGS:
+        return False
+    while (folder := os.path.dirname(path)) != path:
+        if first.get(folder, number) < number:
+            return True
+        if os.path.islink(folder):  # searching a folder above does not come here
+            return False
+        path = folder
+    return False
+
+
+@dataclass(frozen=True)
+class ImagesOfFile:
+    """The images of one file, which are read one at a time.
+
+    Attributes:
+        path: The file.
+        number: How many images it holds; None if it is one image rather than several.
+        shape: Height, width and channels of each.
+        dtype: Dtype of each.
+        load: Function that returns the image of an index.
+    """
+
+    path: Path
+    number: int | None
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    load: Callable[[int], np.ndarray]
+
+    def name(self, index: int) -> str:
+        """Return the name of an image: of several, with its index."""
+        return str(self.path) if self.number is None else f"{self.path}[{index}]"
+
+
+def open_images(path: Path) -> ImagesOfFile:
+    """Return the images of a file, of which several are not read yet.
 
     Raises:
         ValueError: If the ending is unknown, or an array is not an image by its shape or dtype.
         Exception: If the file cannot be decoded. Decoders raise exceptions of any class.
     """
     if is_picture(path):
-        return {str(path): _picture(path)}
+        picture = _picture(path)
+        return ImagesOfFile(path, None, picture.shape, picture.dtype, lambda _: picture)
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(
             f"the name of a file must end in {', '.join(ENDINGS)}. Received: {path.suffix!r}. "
             "Convert the file"
         )
-    # Unlike `np.load`, it reads no other formats, and its errors do not mention pickles.
     with path.open("rb") as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
-    if array.dtype.kind not in "buif":
+        # Unlike `np.load`, this reads no other formats, and its errors do not mention pickles.
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(
+                f"expected a .npy file of version {' or '.join(f'{n}.0' for n, _ in _HEADERS)}. "
+                f"Received: version {version}. Write it again with `numpy.save`"
+            )
+        shape, is_fortran, dtype = _HEADERS[version](file)
+        start, length = file.tell(), os.fstat(file.fileno()).st_size
+    if dtype.kind not in "buif":
         raise ValueError(
-            f"the array must hold numbers. Received: dtype {array.dtype}. Convert it, for example "
+            f"the array must hold numbers. Received: dtype {dtype}. Convert it, for example "
             "to float32"
         )
-    if array.ndim not in (2, 3, 4) or 0 in array.shape:
+    if len(shape) not in (2, 3, 4) or min(shape) < 1:
         raise ValueError(
             "the array must be (H, W), (H, W, C), (N, H, W) or (N, H, W, C), and not empty. "
-            f"Received: shape {array.shape}. Reshape it, or leave the file out"
+            f"Received: shape {shape}. Reshape it, or leave the file out"
         )
-    if array.ndim == 2 or (array.ndim == 3 and array.shape[-1] > _MAX_CHANNELS):
-        array = array[..., None]
-    if array.ndim == 3:
-        return {str(path): array}
-    return {f"{path}[{index}]": image for index, image in enumerate(array)}
+    expected = start + math.prod(shape) * dtype.itemsize
+    if length < expected:
+        raise ValueError(
+            f"Failed to read all data: expected {expected} bytes for shape {shape} and dtype "
+            f"{dtype}. Received: {length}. Write the file again"
+        )
+    is_one = len(shape) == 2 or (len(shape) == 3 and shape[-1] <= _MAX_CHANNELS)
+    batch = (1, *shape) if is_one else shape
+    read = (_interleaved_reader if is_fortran else _reader)(path, start, batch, dtype)
+    channels = () if len(batch) == 4 else (1,)
+    return ImagesOfFile(
+        path,
+        None if is_one else batch[0],
+        (*batch[1:], *channels),
+        dtype,
+        lambda index: read(index).reshape(*batch[1:], *channels),
+    )
 
 
 # A last axis of three is the channels up to this length: images that narrow are not measured.
 _MAX_CHANNELS = 4
+
+# The functions that read the header, by the version of the format. Version 3.0 differs from 2.0 in
+# the names of fields only.
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def _reader(
+    path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype
+) -> Callable[[int], np.ndarray]:
+    """Return the function that reads one image of an array whose data begin at byte `start`."""
+    samples = math.prod(shape[1:])
+
+    def read(index: int) -> np.ndarray:
+        # Not mapped into memory: reading errors of a mapped file would end the program.
+        with path.open("rb") as file:
+            file.seek(start + index * samples * dtype.itemsize)
+            image = np.fromfile(file, dtype, samples)
+        if len(image) < samples:
+            raise ValueError("Failed to read all data: the file has become shorter")
+        return image
+
+    return read
+
+
+# Bytes that are read at once of a .npy file in Fortran's order, whose images are interleaved.
+_BLOCK = 1 << 26
+
+
+def _interleaved_reader(
+    path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype
+) -> Callable[[int], np.ndarray]:
+    """Return the same function for an array in Fortran's order."""
+    at_once = max(1, _BLOCK // (math.prod(shape[1:]) * dtype.itemsize))
+
+    @functools.lru_cache(maxsize=1)
+    def read_block(block: int) -> np.ndarray:
+        mapped = np.memmap(path, dtype, "r", start, shape, "F")
+        return np.array(mapped[block * at_once : (block + 1) * at_once], order="F")
+
+    return lambda index: read_block(index // at_once)[index % at_once]
 
 
 def data_range_of(dtype: np.dtype) -> float:

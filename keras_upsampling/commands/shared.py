@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_upsampling._arguments import positive_int
-from keras_upsampling.commands.files import file_to_write
+from keras_upsampling.commands.files import file_to_write, only_a_file
 
 # The object to which commands are added.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -62,3 +62,14 @@ def dtype_error(dtypes: Sequence[str]) -> str | None:
             backend = keras.backend.backend()
             return f"Keras on {backend} turns {dtype} into {received}. Set JAX_ENABLE_X64=1."
     return None
+
+
+def add_state(parser: argparse.ArgumentParser) -> None:
+    """Add the argument `--state`."""
+    parser.add_argument(
+        "--state",
+        type=only_a_file,
+        metavar="FILE",
+        help="also write the sums of the summary and the rows, from which the command merge makes "
+        "the results of several runs together",
+    )

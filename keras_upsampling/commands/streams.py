@@ -94,14 +94,18 @@ def publish(text: str, figures: str, file: str | None) -> bool:
             say("standard output is closed, so the figures are lost. Use a file")
         _StandardError().write(text and text + "\n")
         return written
-    written = True
-    if file:
-        try:
-            replace_file(file, lambda path: path.write_text(figures + "\n", encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            say(f"{file}: {reason(error)}")
-            written = False
+    written = file is None or save(file, figures)
     return _print(text) and written
+
+
+def save(file: str, text: str) -> bool:
+    """Write a file in one step; return False after a message if it cannot be written."""
+    try:
+        replace_file(file, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        say(f"{file}: {reason(error)}")
+        return False
+    return True
 
 
 def _print(text: str) -> bool:

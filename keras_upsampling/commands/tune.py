@@ -13,8 +13,8 @@ from typing import Any
 import keras
 
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.choosing import Choice
 from keras_upsampling.bench.fitting import solver
+from keras_upsampling.bench.measurements import Choice
 from keras_upsampling.bench.random_cases import random_cases
 from keras_upsampling.bench.tuning import MINIMUM_CASES, measure_methods, tune
 from keras_upsampling.bench.tuning_report import STANDARD, Compared, Outcome, compare, report

@@ -62,6 +62,12 @@ def compiled_on_jax(function: _F, static: tuple[str, ...]) -> _F:
     return jax.jit(function, static_argnames=static)
 
 
+def forget_compiled() -> None:
+    """Make JAX drop the programs that it has compiled, and their memory."""
+    if keras.backend.backend() == "jax":
+        jax.clear_caches()
+
+
 def pad_with_zeros(x: Tensor, widths: Sequence[tuple[int, int]]) -> Tensor:
     """Return `keras.ops.pad` with zeros; on PyTorch by PyTorch's own function.
 

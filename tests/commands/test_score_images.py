@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import weakref
 import zlib
 from pathlib import Path
 
@@ -18,8 +19,12 @@ from PIL import Image
 
 from keras_upsampling import __main__ as command_line
 from keras_upsampling import checkerboard_score, detect_stride
-from keras_upsampling.commands import score_images as command
-from keras_upsampling.metrics import Checkerboard
+from keras_upsampling.commands import measuring as command
+from keras_upsampling.commands import score_images
+from keras_upsampling.commands.images import ImagesOfFile
+from keras_upsampling.commands.states import read_state
+from keras_upsampling.commands.tally import MARKS, Tally
+from keras_upsampling.metrics import Checkerboard, CheckerboardScore
 from tests.backends import BACKEND
 
 # JAX compiles for every shape, so all images have the same one, in grey or in colour.
@@ -221,8 +226,14 @@ def test_output_is_a_table_with_one_row_per_image_and_a_summary(folder, capsys):
 def test_figures_are_written_with_a_summary(folder, capsys):
     np.save(folder / "one.npy", np.stack([GREY, GREY]))
     figures = records(capsys, folder)
-    db = figures["results"][0]["db"]
-    assert figures["summary"] == {"images": 2, "db": pytest.approx(db), "detection_rate": 1.0}
+    row = figures["results"][0]
+    assert figures["summary"] == {
+        "images": 2,
+        "failures": 0,
+        "db": pytest.approx(row["db"]),
+        "detection_rate": 1.0,
+        "relative_amplitude": pytest.approx(row["amplitude"] / 255),
+    }
     assert figures["failures"] == []
     assert sorted(path.name for path in folder.parent.iterdir()) == ["figures.json", "images"]
 
@@ -239,7 +250,7 @@ BAD = {
     "video.npy": (np.zeros((1, 1, SIDE, SIDE, 1)), "Received: shape (1, 1, 24, 24, 1)"),
     "none.npy": (np.zeros((0, SIDE, SIDE, 1)), "Received: shape (0, 24, 24, 1)"),
     "words.npy": (np.full((SIDE, SIDE), "word"), "Received: dtype <U4"),
-    "object.npy": (np.full((SIDE, SIDE), None), "allow_pickle=False"),
+    "object.npy": (np.full((SIDE, SIDE), None), "Received: dtype object"),
     "wide.npy": (GREY.astype(float), "far more than data_range=1"),
     "whole.npy": (GREY.astype(int), "dtype int64 have an unknown range"),
     "one.bmp": (b"BM", "must end in .png, .jpg, .jpeg, .npy"),
@@ -335,6 +346,139 @@ def test_an_interruption_keeps_the_results(folder, capsys, monkeypatch):
     # On a separate line, after the progress bar.
     assert any(line.startswith(f"{folder / 'a.png'}: ") for line in err.splitlines())
     assert len(json.loads(figures.read_text())["results"]) == 1
+
+
+def test_an_interruption_is_noted_in_the_state(folder, capsys, monkeypatch):
+    np.save(folder / "a.npy", np.stack([GREY] * 3))
+    measure, calls = command.checkerboard_score, []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(command, "checkerboard_score", interrupted)
+    state, lines = folder / "a.state", folder / "lines"
+    code, out, _ = scored(capsys, folder, "--state", state, "--lines", lines)
+    assert code == 130
+    tally = read_state(state)
+    assert (tally.images, tally.interrupted) == (2, True)
+    assert len(lines.read_text().splitlines()) == 2
+    assert command_line.main(["merge", str(state)]) == 1
+    merged = capsys.readouterr()
+    assert merged.out == out
+    assert f"{state}: its run was interrupted, so that images are missing" in merged.err
+
+
+def constant_score(*_, **__):
+    """Return the same score for every image, at once."""
+    return CheckerboardScore(*map(np.array, ([1.0], [0.1], [2.0], [0.5], [False])))
+
+
+class Counted(np.ndarray):
+    """An array of which the number is known that are alive."""
+
+    alive, most = set(), 0
+
+    def __array_finalize__(self, _):
+        Counted.alive.add(id(self))
+        Counted.most = max(Counted.most, len(Counted.alive))
+        weakref.finalize(self, Counted.alive.discard, id(self))
+
+
+def test_few_images_and_results_are_held(folder, capsys, monkeypatch):
+    number = 3000
+    (folder / "a.npy").touch()
+    (folder / "b.npy").touch()
+
+    def load(index):
+        if index % 2:
+            raise ValueError("it is odd")
+        return GREY.view(Counted)
+
+    def many(path):
+        return ImagesOfFile(path, number, GREY.shape, GREY.dtype, load)
+
+    tallies = []
+
+    class Watched(Tally):
+        def add(self, *arguments):
+            tallies[:] = [self]
+            super().add(*arguments)
+            assert len(self.kept) + len(self.failures) + len(self.marks) <= 20 + 10 + 2 * MARKS
+
+    monkeypatch.setattr(command, "open_images", many)
+    monkeypatch.setattr(command, "checkerboard_score", constant_score)
+    monkeypatch.setattr(score_images, "Tally", Watched)
+    Counted.alive.clear()
+    Counted.most = 0
+    lines = folder.parent / "lines"
+    code, out, err = scored(capsys, folder, "--rows", 10, "--lines", lines)
+    assert code == 1
+    assert 1 <= Counted.most <= 8  # views of one or two images
+    assert (tallies[0].images, tallies[0].failed) == (number, number)
+    *rows, empty, summary, note = out.splitlines()
+    assert (len(rows), empty) == (12, "")
+    assert summary == "3000 images, mean 1.00 dB, 0.0% detected"
+    assert note == "The table has the 10 with the strongest patterns, the strongest first."
+    assert err.count("it is odd") == 10
+    assert "2990 more could not be measured" in err
+    assert "6000/6000" in err
+    written = [json.loads(line) for line in lines.read_text().splitlines()]
+    names = [f"{folder / name}[{index}]" for name in ("a.npy", "b.npy") for index in range(number)]
+    assert [one["file"] for one in written] == names
+    assert written[1] == {"file": names[1], "reason": "it is odd"}
+    assert written[2]["db"] == 1.0
+
+
+def test_of_many_images_the_table_has_the_strongest(folder, capsys):
+    calm = pixels(SIDE, SIDE, 1, seed=5)
+    calm[::2] = calm[::2] / 0.8
+    weak = calm.copy()
+    weak[::2] = weak[::2] * 0.9
+    np.save(folder / "all.npy", np.stack([calm, GREY, calm, weak, calm]))
+    figures = records(capsys, folder, "--rows", 2, "--detect-stride")
+    strongest = [row["file"].removeprefix(str(folder)) for row in figures["results"]]
+    assert strongest == ["/all.npy[1]", "/all.npy[3]"]
+    assert figures["summary"]["images"] == 5
+    assert sum(figures["summary"]["strides"].values()) == 5
+    _, out, _ = scored(capsys, folder, "--rows", 2, "--detect-stride")
+    assert out.splitlines()[-1].startswith("Strides of all images: 1 in ")
+    assert figures["summary"] == records(capsys, folder, "--detect-stride")["summary"]
+
+
+def test_a_full_disk_loses_the_lines_and_nothing_else(folder, capsys, monkeypatch):
+    np.save(folder / "a.npy", np.stack([GREY, GREY]))
+    lines = folder.parent / "lines"
+    lines.write_text("old")
+    opened = Path.open
+
+    class Full(io.StringIO):
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    def open_full(path, mode="r", **options):
+        return Full() if path.name == "partial" else opened(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    code, out, err = scored(capsys, folder, "--lines", lines)
+    assert code == 1
+    assert f"{lines}: No space left on device" in err
+    assert "2 images" in out
+    assert lines.read_text() == "old"
+    assert [path.name for path in folder.parent.iterdir()] == ["images", "lines"]
+
+
+def test_programs_of_many_shapes_are_forgotten(folder, capsys, monkeypatch):
+    for height in range(10, 16):
+        np.save(folder / f"{height}.npy", np.zeros((2, height, 12, 1)))
+    calls = []
+    monkeypatch.setattr(command, "_SHAPES_AT_ONCE", 2)
+    monkeypatch.setattr(command, "forget_compiled", lambda: calls.append(1))
+    monkeypatch.setattr(command, "checkerboard_score", constant_score)
+    assert scored(capsys, folder)[0] == 0
+    assert len(calls) == 2
 
 
 def exceed_memory(*_, **__):
@@ -605,6 +749,14 @@ def test_a_file_name_that_cannot_be_shown_loses_no_results(folder, monkeypatch):
         (["--size", "0,2"], "'0,2' is not a period"),
         (["--data-range", "-1"], "'-1' is not a positive number"),
         (["--json", "nowhere/figures.json"], "there is no folder for"),
+        (["--state", "nowhere/a.state"], "there is no folder for"),
+        (["--state", "-"], "'-' is not the name of a file"),
+        (["--lines", "-"], "'-' is not the name of a file"),
+        (["--share", "0/2"], "'0/2' is not a share"),
+        (["--share", "3/2"], "'3/2' is not a share"),
+        (["--share", "1"], "'1' is not a share"),
+        (["--share", "1/2/3"], "'1/2/3' is not a share"),
+        (["--rows", "0"], "'0' is not a positive integer"),
     ],
 )
 def test_bad_options_are_refused(arguments, message, capsys):
