@@ -145,5 +145,6 @@ for beta in (0.1, 1.0, 10.0):
 # Sample weights for images have the shape `(batch, 1, 1)`, because Keras's losses give a number for
 # each pixel. They weigh the reconstruction only.
 #
+# - [Several devices](several_devices.html): programs for each backend.
 # - [`variational_autoencoder`](api/variational_autoencoder.html): all arguments.
 # - [An autoencoder for images of any size](any_size.html).

@@ -26,7 +26,7 @@ from keras_upsampling.ops._checkerboard.whitening import (
     tiled,
 )
 from keras_upsampling.ops.inputs import concrete_tensor, refuse_complex
-from keras_upsampling.ops.tables import compiled_on_jax
+from keras_upsampling.ops.tables import compiled_on_jax, pad_with_zeros
 
 
 def checkerboard(
@@ -136,6 +136,13 @@ def _measure(
     period: int | None = None,
 ) -> tuple[CheckerboardScore, Tensor]:
     """Return the score of checked images, and their pattern as a share of the range."""
+    if images.shape[0] == 0:
+        # Backends refuse transforms and maxima of nothing: an image is added, then its results cut.
+        added = [(0, 1), *[(0, 0)] * (len(images.shape) - 1)]
+        images = pad_with_zeros(images, added)
+        reference = None if reference is None else pad_with_zeros(reference, added)
+        score, pattern = _measure(images, reference, size, data_range, data_format, period)
+        return CheckerboardScore(*(values[:0] for values in score)), pattern[:0]
     maps = channel_maps(images, data_format, data_range)
     if reference is not None:
         reference = channel_maps(reference, data_format, data_range)

@@ -203,3 +203,15 @@ def test_bad_arguments_are_refused():
         metric().update_state(None, images().astype("complex64"))
     with pytest.raises(ValueError, match="needs an axis of 10 samples or more"):
         metric().update_state(images()[:, :9], images()[:, :9])
+
+
+@pytest.mark.parametrize("use_reference", [False, True])
+def test_an_empty_batch_adds_nothing(use_reference):
+    # What a device gets if a batch has fewer images than there are devices.
+    checkerboard, nothing = metric(use_reference=use_reference), images(4, stripes=0.02)[:0]
+    checkerboard.update_state(nothing, nothing)
+    assert checkerboard.details() == {"db": 0, "amplitude": 0, "detection_rate": 0, "images": 0}
+    checkerboard.update_state(images(3), images(3))
+    before = checkerboard.details()
+    checkerboard.update_state(nothing, nothing)
+    assert checkerboard.details() == before
