@@ -24,7 +24,7 @@ from keras_upsampling.ops._upsample_conv.choice import (
 )
 from keras_upsampling.ops._upsample_conv.methods import METHODS
 
-_MINIMUM_ROUNDS = 9
+_MINIMUM_ROUNDS = 5
 # Number of rows in the table of the worst choices.
 _WORST = 10
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_upsampling.bench.cases import Case
-from keras_upsampling.bench.choosing import Measurements
+from keras_upsampling.bench.measurements import read_measurements
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.ops import devices
 from keras_upsampling.ops._upsample_conv import choice
@@ -233,7 +233,7 @@ def test_choices_are_faster_than_the_former_thresholds(engine):
     if engine.split("-")[0] != BACKEND:
         pytest.skip("the supported methods may differ between backends")
     (measured,) = [
-        Measurements.from_json(json.dumps(entry))
+        read_measurements(json.dumps(entry))[0]
         for entry in json.loads(STORED.read_text())
         if entry["engine"] == engine
     ]
