@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 from keras_upsampling import __main__ as command_line
-from keras_upsampling.bench import published, timing, training
+from keras_upsampling.bench import published, timing, training, training_report
 from keras_upsampling.bench.published import PROGRAMS, upsample_conv, upsampling_conv
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.bench.training import AGAIN, ONE_LAYER, TRANSPOSE, TWO_LAYERS, Times
@@ -112,7 +112,7 @@ def test_a_program_differs_from_itself_by_its_spread():
         training.TrainingResult("melgan_block_1", {FORWARD: even, STEP: times([2.5, 2.5, 2.5])}),
         training.TrainingResult("melgan_block_2", {FORWARD: even, STEP: times([1.0, 1.0, 1.0])}),
     ]
-    lines = training.report(results, {"engine": "any"}).splitlines()
+    lines = training_report.report(results, {"engine": "any"}).splitlines()
     rows = [line.split("|")[1:-1] for line in lines if line.startswith("| melgan_block")]
     cells = [[cell.strip() for cell in row] for row in rows]
     itself = "1.00 (0.90 to 1.12)"

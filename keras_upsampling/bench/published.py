@@ -131,6 +131,13 @@ def _vae_decoder(block: Block, width: int, length: int) -> keras.Model:
     return keras.Model(code, _conv(y, 1, activation="sigmoid"))
 
 
+def _decoder(block: Block, width: int, length: int) -> keras.Model:
+    x = y = keras.Input((length, length, 16 * width))
+    for filters in (8 * width, 4 * width, 2 * width, width):
+        y = block(y, filters, 3, activation="relu")
+    return keras.Model(x, _conv(y, 3, 1))
+
+
 def _swish_conv(x: Tensor, filters: int) -> Tensor:
     groups = min(32, x.shape[-1])
     y = layers.GroupNormalization(groups=groups, axis=-1)(x)
@@ -259,6 +266,7 @@ PROGRAMS: dict[str, Published] = {
     ),
     "wgan_gp": Published(_wgan_gp, 64, 4, 32, "arXiv 1704.00028; Keras's example wgan_gp"),
     "vae_decoder": Published(_vae_decoder, 32, 7, 64, "arXiv 1312.6114; Keras's example vae"),
+    "decoder": Published(_decoder, 16, 32, 1, "four plain blocks, to 64, 128, 256 and 512 pixels"),
     "diffusion_decoder": Published(_diffusion_decoder, 32, 16, 1, "arXiv 2112.10752"),
     "edsr": Published(_edsr, 64, 24, 4, "arXiv 1707.02921; Keras's example edsr"),
     "deeplab_head": Published(

@@ -1,4 +1,4 @@
-"""Whole training steps of published programs, with one block or another, and their tables."""
+"""Whole training steps of published programs, with one block or another."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import contextlib
 import functools
 import gc
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_upsampling._tables import by, table
 from keras_upsampling._types import Tensor
 from keras_upsampling.bench.contenders import policy
 from keras_upsampling.bench.programs import Inputs, program_of
@@ -26,13 +25,15 @@ from keras_upsampling.bench.published import (
     upsample_conv,
     upsampling_conv,
 )
-from keras_upsampling.bench.report import MEMORY, facts
 from keras_upsampling.bench.timing import FORWARD, STEP, quartiles, time_rounds
+from keras_upsampling.ops._upsample_conv.choice import prefer, preferred
 
 TWO_LAYERS = "UpSampling, Conv"
 AGAIN = "UpSampling, Conv again"
 ONE_LAYER = "UpsampleConv"
 TRANSPOSE = "ConvTranspose"
+# The same model, with methods chosen for memory. Only its memory is measured.
+LESS_MEMORY = "UpsampleConv, for memory"
 
 BLOCKS: dict[str, Block] = {
     TWO_LAYERS: upsampling_conv,
@@ -102,6 +103,17 @@ class TrainingResult(NamedTuple):
             for name, times in self.passes.items()
         }
         return {"program": self.name, "passes": passes}
+
+
+@contextlib.contextmanager
+def _preferring(preference: str) -> Iterator[None]:
+    """Return a context in which methods are chosen by a preference."""
+    before = preferred()
+    prefer(preference)
+    try:
+        yield
+    finally:
+        prefer(before)
 
 
 @contextlib.contextmanager
@@ -179,110 +191,10 @@ def measure_training(
             for contender, model in models.items()
             if contender != AGAIN
         }
+        with _preferring("memory"):
+            frugal = program_of(models[ONE_LAYER], x, cotangent)
+            peak_bytes[LESS_MEMORY] = frugal.peak_bytes()
         passes[pass_name] = Times(seconds_of_rounds, peak_bytes)
     del models, calls, runs, run
     gc.collect()  # models are in reference cycles, and their compiled programs are large
     return TrainingResult(name, passes)
-
-
-_EXPLANATION = (
-    "Each program is built from `UpSampling` and `Conv`, from `UpsampleConv`, and from "
-    "`ConvTranspose` with the same kernel, and trained by `train_on_batch` with Adam. `ratio`: the "
-    "time of UpSampling, Conv over the time of UpsampleConv; above 1, UpsampleConv is faster. "
-    "`itself`: the time of UpSampling, Conv over the time of the same program, built again. Both "
-    "are medians over the rounds of one run, with their quartiles. `slower`: whether UpsampleConv "
-    "takes longer by more than the quartiles of `itself`. ConvTranspose computes something else "
-    "and leaves checkerboards; programs in which its kernel would be shorter than its stride are "
-    "left out."
-)
-
-
-def report(results: Sequence[TrainingResult], conditions: Mapping[str, str]) -> str:
-    """Return the results as tables in Markdown.
-
-    Args:
-        results: The results.
-        conditions: Facts to add to those of the machine.
-    """
-    rounds = [
-        len(times.seconds[TWO_LAYERS]) for result in results for times in result.passes.values()
-    ]
-    header = {
-        **facts(),
-        **conditions,
-        "rounds": f"{min(rounds)} to {max(rounds)} for each pass of a program",
-    }
-    sections = [table(("", ""), list(header.items())), _EXPLANATION, "### Summary"]
-    sections.append(_summary(results))
-    for pass_name in (STEP, FORWARD):
-        sections += [
-            f"### {pass_name.capitalize()}",
-            table(
-                ["program", TWO_LAYERS, ONE_LAYER, "ratio", "itself", "slower", TRANSPOSE],
-                [[result.name, *_cells(result.passes[pass_name])] for result in results],
-            ),
-        ]
-    contenders = (TWO_LAYERS, ONE_LAYER, TRANSPOSE)
-    memory = [
-        [result.name, name, *(_mebibytes(times.peak_bytes.get(key)) for key in contenders)]
-        for result in results
-        for name, times in result.passes.items()
-    ]
-    if any(any(row[2:]) for row in memory):
-        sections += [
-            "### Memory",
-            f"{MEMORY} A step is without its update here.",
-            table(["program", "pass", *contenders], memory),
-        ]
-    sections += [
-        "### Programs",
-        table(
-            ["program", "batch", "input", "output", "weights", "from"],
-            [[result.name, *_description(PROGRAMS[result.name])] for result in results],
-        ),
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def _summary(results: Sequence[TrainingResult]) -> str:
-    rows = []
-    for pass_name in (STEP, FORWARD):
-        passes = [result.passes[pass_name] for result in results]
-        gains = [times.gain.median for times in passes]
-        rows.append(
-            [
-                pass_name,
-                str(len(gains)),
-                *(f"{number:.2f}" for number in (statistics.median(gains), min(gains), max(gains))),
-                str(sum(times.slower for times in passes)),
-            ]
-        )
-    return table(["pass", "programs", "median ratio", "worst", "best", "slower"], rows)
-
-
-def _cells(times: Times) -> list[str]:
-    def milliseconds(name: str) -> str:
-        seconds = times.seconds.get(name)
-        return f"{1e3 * statistics.median(seconds):.1f} ms" if seconds else ""
-
-    return [
-        milliseconds(TWO_LAYERS),
-        milliseconds(ONE_LAYER),
-        str(times.gain),
-        str(times.spread),
-        "yes" if times.slower else "",
-        milliseconds(TRANSPOSE),
-    ]
-
-
-def _mebibytes(peak: int | None) -> str:
-    return "" if peak is None else f"{peak / 2**20:.1f}"
-
-
-def _description(program: Published) -> list[str]:
-    model = program.build(upsample_conv, program.width, program.length)
-    inputs, outputs = (
-        " and ".join(by(tensor.shape[1:]) for tensor in tensors)
-        for tensors in (model.inputs, model.outputs)
-    )
-    return [str(program.batch), inputs, outputs, str(model.count_params()), program.source]

@@ -9,7 +9,8 @@ import keras
 
 from keras_upsampling.bench.published import PROGRAMS
 from keras_upsampling.bench.report import facts
-from keras_upsampling.bench.training import TrainingResult, measure_training, report
+from keras_upsampling.bench.training import TrainingResult, measure_training
+from keras_upsampling.bench.training_report import report
 from keras_upsampling.commands.streams import aside, publish, reason, say
 
 

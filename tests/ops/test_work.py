@@ -155,4 +155,4 @@ def test_channels_and_filters_are_counted_separately():
     # Per group: 2 channels and 3 filters.
     assert work["convolution"] == work["convolution / channels"] * 2
     assert work["convolution"] == work["convolution / filters"] * 3
-    assert work["held"] == 2 * 16 * 16 * 6
+    assert work["held"] == 2 * 16 * 16 * (6 + 9)

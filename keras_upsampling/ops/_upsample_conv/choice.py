@@ -16,7 +16,7 @@ from keras_upsampling.ops._upsample_conv.method import Method
 from keras_upsampling.ops._upsample_conv.methods import METHODS, PASSES
 from keras_upsampling.ops._upsample_conv.rate_file import Rates
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
-from keras_upsampling.ops._upsample_conv.work import Work
+from keras_upsampling.ops._upsample_conv.work import HELD, HELD_IN_TRAINING, Work
 from keras_upsampling.ops.devices import device_of, engines
 from keras_upsampling.ops.gradient import recorded_by_torch
 from keras_upsampling.ops.tables import static_length, traced_as_constant
@@ -73,7 +73,8 @@ def cheapest(
             return METHODS["resize"].name, METHODS["resize"].name
         rates = []
     engine = machines[0][0]
-    return best(names, Task(*task), Shape(*shape), rates, engine, with_gradients, preference)
+    dtype = machines[0][2]
+    return best(names, Task(*task), Shape(*shape), rates, engine, with_gradients, preference, dtype)
 
 
 def best(
@@ -84,12 +85,14 @@ def best(
     engine: str,
     with_gradients: bool,
     preference: str = "time",
+    dtype: str = "float32",
 ) -> tuple[str, str]:
     """Return the names of the best methods for the forward and the backward pass, by given rates.
 
     With several sets of rates, the sum of their times counts. On PyTorch one method runs both
     passes, so with gradients the sum over both passes counts. For memory, the number of values
-    held at once counts, and time only among equals.
+    held at once counts, and time only among equals. The `dtype` counts for memory alone: there a
+    value in float32 takes as much as two in half precision.
     """
     lengths = [_TYPICAL_LENGTH if n is None else n for n in (shape.batch, *shape.spatial)]
     full_shape = shape._replace(batch=lengths[0], spatial=tuple(lengths[1:]))
@@ -97,10 +100,14 @@ def best(
 
     def first(*passes: str) -> str:
         used = [machine_rates[name] for machine_rates in rates for name in passes]
+        held = HELD_IN_TRAINING if "backward" in passes else HELD
 
         def cost(name: str) -> tuple[float, float]:
-            held = works[name].get("held", 0.0) if preference == "memory" else 0.0
-            return held, seconds(works[name], *used)
+            time = seconds(works[name], *used)
+            if preference == "time":
+                return 0.0, time
+            wide = 2 if dtype in METHODS[name].in_float32 else 1
+            return works[name][held] * wide, time
 
         return min(works, key=cost)
 

@@ -21,6 +21,7 @@ from keras_upsampling.ops._upsample_conv.method import Method, one_step
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import (
     Work,
+    held,
     multiply_adds,
     passes,
     total,
@@ -50,13 +51,14 @@ def _resize(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tenso
 
 
 def _resize_work(task: Task, shape: Shape) -> Work:
-    outputs, taps = shape.samples * math.prod(task.size), math.prod(task.kernel_size)
-    upsampled = outputs * shape.channels
+    samples, taps = shape.samples * math.prod(task.size), math.prod(task.kernel_size)
+    upsampled, outputs = samples * shape.channels, samples * shape.filters
     return total(
         upsampling_work(task, shape.values),
         {} if task.boundary == "zeros" else passes(2 * upsampled, task.rank),
-        multiply_adds("convolution", outputs, taps, shape.channels, shape.filters, task.groups),
-        {"held": upsampled},
+        multiply_adds("convolution", samples, taps, shape.channels, shape.filters, task.groups),
+        # The gradient of the kernel needs the upsampled map, whose own gradient is as large.
+        held(upsampled + outputs, 2 * upsampled + outputs),
     )
 
 
@@ -141,7 +143,8 @@ def _phases_work(task: Task, shape: Shape) -> Work:
         multiply_adds("convolution", samples, windows, shape.channels, filters, task.groups),
         passes((4 if cropped else 2) * samples * filters, 2 if cropped else 1),  # interleaved
         border_work(task, shape),
-        {"held": 2 * samples * filters},
+        # Both the phases and the output, or their gradients; and the composed kernel.
+        held(2 * samples * filters, 3 * samples * filters + 2 * composed),
     )
 
 

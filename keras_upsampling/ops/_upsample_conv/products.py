@@ -22,6 +22,7 @@ from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import (
     Work,
     count_weights,
+    held,
     multiply_adds,
     passes,
     total,
@@ -146,8 +147,8 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
         passes(2 * taps * shape.channels * shape.filters, 2),
         multiply_adds("product", shape.samples, 1, shape.channels, taps * shape.filters),
         passes(2 * taps * values),  # split
-        {"held": taps * values},
     ]
+    largest = 2 * taps * values  # the product, and its parts
     for i, (s, k, _, _) in enumerate(task.axes):
         taps //= k
         phases, weights = _runs(task, i), count_weights(s, task.interpolation)
@@ -157,13 +158,15 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
         shifts = sum(q != 0 for phase in outputs for q, _ in phase)
         # Weighted maps are padded, cropped and multiplied.
         copied = 2 * (shifts + k * 2 * weights + s)
+        # A weighted copy of every tap's map for every phase.
+        largest = max(largest, taps * k * values * (1 + weights))
         operations = sums + 2 * shifts + k * 2 * weights + 1
         works += [
             passes(taps * values * copied, taps * operations),
             {"added": 3 * taps * values * sums},  # reads two maps, writes one
         ]
         values *= s
-    return total(*works)
+    return total(*works, held(largest, 2 * largest))
 
 
 def _matrices(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -202,6 +205,7 @@ def _matrices_work(task: Task, shape: Shape) -> Work:
     (height, width), (k_down, k_across) = shape.spatial, task.kernel_size
     rows, columns = (task.output_length(n, i) for i, n in enumerate(shape.spatial))
     lines, taps = shape.batch * height * k_down * shape.filters, k_across * k_down
+    multiplied = (columns + max(columns, k_across * width)) * lines
     return total(
         passes(2 * shape.values),  # transposed
         passes(2 * taps * shape.channels * shape.filters),
@@ -209,7 +213,7 @@ def _matrices_work(task: Task, shape: Shape) -> Work:
         multiply_adds("product", columns, 1, k_across * width, lines),
         passes(2 * columns * lines),  # transposed
         multiply_adds("product", shape.batch * rows, 1, k_down * height, columns * shape.filters),
-        {"held": max(columns, k_across * width) * lines},
+        held(multiplied, multiplied + shape.values),
     )
 
 

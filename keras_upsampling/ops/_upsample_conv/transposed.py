@@ -24,7 +24,7 @@ from keras_upsampling.ops._upsample_conv.borders import (
 )
 from keras_upsampling.ops._upsample_conv.method import Method, one_step
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
-from keras_upsampling.ops._upsample_conv.work import Work, multiply_adds, passes, total
+from keras_upsampling.ops._upsample_conv.work import Work, held, multiply_adds, passes, total
 from keras_upsampling.ops.inputs import sum_dtype
 from keras_upsampling.ops.maps import convolve, crop_map, pad_map
 from keras_upsampling.ops.tables import axis_filter
@@ -139,7 +139,7 @@ def _work(task: Task, shape: Shape) -> Work:
         passes(outputs * (1 + 2 * copied + len(filters)), copied + len(filters)),
         {"filtered": outputs * sum(filters)},
         border_work(task, shape),
-        {"held": 2 * outputs},
+        held((1 + len(filters)) * outputs, 2 * outputs + shape.values),
     )
 
 

@@ -8,14 +8,22 @@ from keras_upsampling.ops._upsample_conv.task import Task
 from keras_upsampling.ops.tables import phase_taps
 
 # The amount of each kind of work. Values are counted, not bytes, because rates belong to a dtype.
-# `"held"` is the number of values held at once, which takes no time.
 Work: TypeAlias = dict[str, float]
+
+# Kinds that take no time: the most values that are held at once in a forward pass alone, and in a
+# training step, besides the input, the weights and the gradient of the output.
+HELD, HELD_IN_TRAINING = "held", "held in training"
 
 
 def total(*works: Work) -> Work:
     """Return the sum of several works, kind by kind."""
     kinds = dict.fromkeys(kind for work in works for kind in work)
     return {kind: sum(work.get(kind, 0) for work in works) for kind in kinds}
+
+
+def held(forward: float, training: float) -> Work:
+    """Return the numbers of values that are held at once."""
+    return {HELD: forward, HELD_IN_TRAINING: training}
 
 
 def passes(values: float, operations: float = 1) -> Work:
