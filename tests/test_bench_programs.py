@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,10 +11,18 @@ import pytest
 from keras import ops
 
 from keras_upsampling import __main__ as command_line
+from keras_upsampling import config
 from keras_upsampling.bench import published, timing, training, training_report
 from keras_upsampling.bench.published import PROGRAMS, upsample_conv, upsampling_conv
 from keras_upsampling.bench.timing import FORWARD, STEP
-from keras_upsampling.bench.training import AGAIN, ONE_LAYER, TRANSPOSE, TWO_LAYERS, Times
+from keras_upsampling.bench.training import (
+    AGAIN,
+    LESS_MEMORY,
+    ONE_LAYER,
+    TRANSPOSE,
+    TWO_LAYERS,
+    Times,
+)
 from keras_upsampling.commands import bench_programs
 from tests.backends import BACKEND, to_numpy, value_and_gradients
 
@@ -31,7 +40,7 @@ def small(name):
 def quick(monkeypatch):
     """A program that is measured quickly."""
     monkeypatch.setitem(PROGRAMS, "melgan_block_3", small("melgan_block_3"))
-    monkeypatch.setattr(timing, "_SHORT", 1e-9)
+    monkeypatch.setattr(timing, "SHORT", 1e-9)
 
 
 def built(program, block):
@@ -141,7 +150,24 @@ def test_a_program_is_measured_with_every_block(tmp_path, capsys):
         assert list(times["seconds"]) == [TWO_LAYERS, AGAIN, ONE_LAYER, TRANSPOSE]
         assert all(len(seconds) >= 9 for seconds in times["seconds"].values())
         assert f"{times['gain']['median']:.2f} (" in printed.out
-        assert list(times["peak_bytes"]) == [TWO_LAYERS, ONE_LAYER, TRANSPOSE]
+        contenders = [TWO_LAYERS, ONE_LAYER, TRANSPOSE, LESS_MEMORY]
+        assert list(times["peak_bytes"]) == contenders
+    assert config.preference() == "time"
+    assert LESS_MEMORY in printed.out
+
+
+def test_memory_is_measured_with_methods_chosen_for_it(monkeypatch):
+    preferences = []
+
+    def spied(*_):
+        preferences.append(config.preference())
+        return SimpleNamespace(peak_bytes=lambda: 1)
+
+    monkeypatch.setattr(training, "program_of", spied)
+    monkeypatch.setitem(PROGRAMS, "melgan_block_3", small("melgan_block_3"))
+    monkeypatch.setattr(timing, "SHORT", 1e-9)
+    training.measure_training("melgan_block_3", seconds=0.01)
+    assert preferences == 2 * ["time", "time", "time", "memory"]
 
 
 def test_a_step_updates_all_weights_and_a_forward_pass_none():

@@ -15,7 +15,7 @@ from keras_upsampling.bench.contenders import model, upsample_conv_layer
 from keras_upsampling.bench.measurements import CHOSEN, Choice, Measurements
 from keras_upsampling.bench.programs import Program, programs_of
 from keras_upsampling.bench.report import facts
-from keras_upsampling.bench.timing import FORWARD, SHORT, STEP, tensors, time_rounds
+from keras_upsampling.bench.timing import FORWARD, STEP, tensors, time_rounds
 from keras_upsampling.ops._upsample_conv.choice import (
     Machine,
     cheapest,
@@ -39,7 +39,7 @@ def measure_choice(
     engine: str,
     methods: Sequence[str] = tuple(METHODS),
     rounds: int = _MINIMUM_ROUNDS,
-    short: float = SHORT,
+    short: float | None = None,
     memory: bool = False,
 ) -> list[Choice]:
     """Time both passes of a case, with the chosen method and with every possible method.
@@ -104,7 +104,7 @@ def _compiled(
 
 
 def _medians(
-    programs: Mapping[str, Program], rounds: int, short: float = SHORT
+    programs: Mapping[str, Program], rounds: int, short: float | None = None
 ) -> dict[str, float]:
     """Return the median seconds of every program, timed in turn."""
     runs = {name: program.run for name, program in programs.items()}

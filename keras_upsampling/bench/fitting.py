@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,9 +13,13 @@ from keras_upsampling._tables import table
 from keras_upsampling.bench.choosing import machine
 from keras_upsampling.bench.measurements import Choice, Measurements
 from keras_upsampling.bench.timing import FORWARD, STEP
-from keras_upsampling.ops._upsample_conv.methods import METHODS, PASSES, kinds
+from keras_upsampling.ops._upsample_conv.methods import METHODS, PASSES, counting, kinds
 from keras_upsampling.ops._upsample_conv.rate_file import Rates
 
+ByPass: TypeAlias = Mapping[str, Rates]
+
+# A rate that ships as zero may still grow to where it explains this share of a measured time.
+_FREE_SHARE = 0.01
 # The fields of a record of rates that identify the machine.
 _MACHINE = ("engine", "device", "dtype")
 
@@ -22,14 +27,25 @@ _MACHINE = ("engine", "device", "dtype")
 def fit_rates(choices: Sequence[Choice]) -> dict[str, Rates]:
     """Return the rates of the forward and of the backward pass that fit the measurements best.
 
-    The fit is a non-negative least squares of relative errors, so that small and large maps count
-    alike. A training step is a forward and a backward pass.
+    A training step is a forward and a backward pass.
 
     Raises:
         ImportError: If SciPy is not installed.
         ValueError: If there are too few cases, or no times of some method or pass.
     """
-    nnls = solver()
+    solver()  # raises if SciPy is missing
+    check_methods(choices)
+    cases = {choice.case for choice in choices}
+    if len(cases) < minimum_cases():
+        raise ValueError(
+            f"Fitting {minimum_cases()} rates needs at least {minimum_cases()} different cases. "
+            f"Received: {len(cases)}. Measure more random cases."
+        )
+    return by_pass(fit(relative_work(choices)))
+
+
+def check_methods(choices: Sequence[Choice]) -> None:
+    """Raise a `ValueError` if some method has no times in some pass."""
     measured = {
         (name, choice.pass_name) for choice in choices for name in choice.seconds if name in METHODS
     }
@@ -40,19 +56,31 @@ def fit_rates(choices: Sequence[Choice]) -> dict[str, Rates]:
             "Every method must be measured in the forward pass and in training steps. Missing: "
             + ", ".join(sorted(f"{name} ({pass_name})" for name, pass_name in missing))
         )
-    cases = {choice.case for choice in choices}
-    if len(cases) < minimum_cases():
-        raise ValueError(
-            f"Fitting {minimum_cases()} rates needs at least {minimum_cases()} different cases. "
-            f"Received: {len(cases)}. Measure more random cases."
-        )
-    relative = relative_work(choices)
+
+
+def fit(work: np.ndarray, prior: ByPass | None = None, weight: float = 0.0) -> np.ndarray:
+    """Return the rates that fit `relative_work`, drawn towards a prior with some weight.
+
+    This is a non-negative least squares of relative errors, so that small and large maps count
+    alike. The prior adds a row for each rate: its deviation from the prior, relative to the prior.
+    """
+    nnls = solver()
     # Counts of multiply-adds and of operations differ by many orders of magnitude. Scaled, they
     # are shares of the time. A share below a millionth is rounding noise.
-    scale = np.maximum(relative.max(axis=0), np.finfo(float).tiny)
-    shares = nnls(relative / scale, np.ones(len(relative)))[0]
-    rates = np.where(shares < 1e-6, 0.0, shares / scale)
-    return by_pass(rates)
+    largest = np.maximum(work.max(axis=0), np.finfo(float).tiny)
+    rows, target, scale = work / largest, np.ones(len(work)), 1 / largest
+    if prior and weight:
+        expected = np.array([prior[name].get(kind, 0.0) for name in PASSES for kind in kinds()])
+        # One factor, since another machine is above all faster or slower.
+        expected = expected / math.exp(np.log(np.maximum(work @ expected, 1e-9)).mean())
+        scale = np.maximum(expected, _FREE_SHARE / largest)
+        strength = math.sqrt(weight * len(work) / len(expected))
+        rows = np.concatenate([work * scale, strength * np.eye(len(expected))])
+        target = np.concatenate([target, strength * expected / scale])
+    # The default number of steps is too small for some of these.
+    shares = nnls(rows, target, maxiter=100 * rows.shape[1])[0]
+    rates = shares * scale
+    return np.where(rates * largest < 1e-6, 0.0, rates)
 
 
 def relative_work(choices: Sequence[Choice]) -> np.ndarray:
@@ -133,9 +161,9 @@ def with_rates(text: str, measured: Measurements, rates: dict[str, Rates]) -> st
         "facts": measured.facts,
         "command": measured.command,
         "cases": len(cases),
+        "counting": counting(),
         **rates,
     }
-
     records = {
         tuple(entry[name] for name in _MACHINE): entry for entry in [*json.loads(text), record]
     }

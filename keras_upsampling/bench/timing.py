@@ -144,7 +144,7 @@ def time_rounds(
     runs: Mapping[str, Callable[[], Any]],
     seconds: float,
     minimum: int = _MINIMUM_ROUNDS,
-    short: float = SHORT,
+    short: float | None = None,
 ) -> dict[str, list[float]]:
     """Run all contenders in turn; return the seconds per call of each, round by round.
 
@@ -152,8 +152,9 @@ def time_rounds(
         runs: A call of each contender, by name.
         seconds: Approximate time of all rounds.
         minimum: Smallest number of rounds.
-        short: Calls are repeated until they take this many seconds together.
+        short: Calls are repeated until they take this many seconds together, `SHORT` by default.
     """
+    short = SHORT if short is None else short
 
     def timed(run: Callable[[], Any], repeats: int) -> float:
         start = time.perf_counter()

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.choosing import time_layers
 from keras_upsampling.bench.contenders import upsample_conv_layer
-from keras_upsampling.bench.fitting import by_pass, relative_work, solver
+from keras_upsampling.bench.fitting import ByPass, by_pass, check_methods, fit, relative_work
 from keras_upsampling.bench.measurements import Choice
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.ops._upsample_conv.choice import best, possible
-from keras_upsampling.ops._upsample_conv.methods import METHODS, PASSES, kinds
+from keras_upsampling.ops._upsample_conv.methods import METHODS
 from keras_upsampling.ops._upsample_conv.rate_file import Rates
 
 # With fewer cases, cross-validation took rates that were worse than those that it should keep.
@@ -28,10 +28,6 @@ MINIMUM_CASES = 8
 _FOLDS = 8
 # How strongly rates are drawn towards the prior. Zero ignores it.
 _WEIGHTS = (0.0, 0.001, 0.01, 0.1, 1.0, 10.0)
-# A rate that ships as zero may still grow to where it explains this share of a measured time.
-_FREE_SHARE = 0.01
-
-ByPass: TypeAlias = Mapping[str, Rates]
 
 
 class Tuned(NamedTuple):
@@ -106,7 +102,7 @@ def tune(choices: Sequence[Choice], present: ByPass | None, engine: str) -> Tune
     Raises:
         ImportError: If SciPy is not installed.
         RuntimeError: If the fit does not converge.
-        ValueError: If there are too few cases.
+        ValueError: If there are too few cases, or no times of some method.
     """
     by_case: dict[Case, list[Choice]] = {}
     for choice in choices:
@@ -117,6 +113,7 @@ def tune(choices: Sequence[Choice], present: ByPass | None, engine: str) -> Tune
             f"Expected {MINIMUM_CASES} measured cases or more. Received: {len(cases)}. Close other "
             "programs, which slow the measurements down."
         )
+    check_methods(choices)
     work = [relative_work(pair) for pair in cases]
     weights = _WEIGHTS if present else _WEIGHTS[:1]
     gains: dict[float, list[float]] = {weight: [] for weight in weights}
@@ -133,27 +130,3 @@ def tune(choices: Sequence[Choice], present: ByPass | None, engine: str) -> Tune
     # Of equals, the one that is closest to the prior.
     weight = max(reversed(weights), key=lambda weight: statistics.mean(gains[weight]))
     return Tuned(by_pass(fit(np.concatenate(work), present, weight)), weight, tuple(gains[weight]))
-
-
-def fit(work: np.ndarray, prior: ByPass | None, weight: float) -> np.ndarray:
-    """Return the rates that fit `relative_work`, drawn towards a prior with some weight.
-
-    This is the non-negative least squares of relative errors in `fitting.fit_rates`, with a row
-    more for each rate: its deviation from the prior, relative to the prior.
-    """
-    nnls = solver()
-    # The largest share of any time that a unit of each rate explains; kinds may be missing.
-    largest = np.maximum(work.max(axis=0), np.finfo(float).tiny)
-    rows, target, scale = work / largest, np.ones(len(work)), 1 / largest
-    if prior and weight:
-        expected = np.array([prior[name].get(kind, 0.0) for name in PASSES for kind in kinds()])
-        # One factor, since another machine is above all faster or slower.
-        expected = expected / math.exp(np.log(np.maximum(work @ expected, 1e-9)).mean())
-        scale = np.maximum(expected, _FREE_SHARE / largest)
-        strength = math.sqrt(weight * len(work) / len(expected))
-        rows = np.concatenate([work * scale, strength * np.eye(len(expected))])
-        target = np.concatenate([target, strength * expected / scale])
-    # The default number of steps is too small for some of these.
-    shares = nnls(rows, target, maxiter=100 * rows.shape[1])[0]
-    rates = shares * scale
-    return np.where(rates * largest < 1e-6, 0.0, rates)

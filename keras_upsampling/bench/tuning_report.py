@@ -11,9 +11,10 @@ from keras_upsampling._tables import table
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.choosing import time_layers
 from keras_upsampling.bench.contenders import upsample_conv_layer
+from keras_upsampling.bench.fitting import ByPass
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import FORWARD, STEP
-from keras_upsampling.bench.tuning import ByPass, Tuned, is_better, methods_for
+from keras_upsampling.bench.tuning import Tuned, is_better, methods_for
 from keras_upsampling.ops._upsample_conv.choice import possible
 from keras_upsampling.ops._upsample_conv.methods import PASSES, kinds
 from keras_upsampling.ops._upsample_conv.rate_file import RateSet

@@ -61,11 +61,11 @@ def _one_product(x: Tensor, kernel: Tensor, bias: Tensor | None, task: Task) -> 
 
 # Taps of one axis that read samples at the same shift, each as a pair `(tap, r)`: tap number `tap`
 # reads phase `r` of the upsampled map.
-_Run: TypeAlias = tuple[tuple[int, int], ...]
+_Group: TypeAlias = tuple[tuple[int, int], ...]
 
 
-def _runs(task: Task, i: int) -> list[tuple[tuple[int, _Run], ...]]:
-    """Return pairs of a shift and the run of taps that read with it, for every phase of axis `i`.
+def _groups_of_taps(task: Task, i: int) -> list[tuple[tuple[int, _Group], ...]]:
+    """Return pairs of a shift and the taps that read with it, for every phase of axis `i`.
 
     Tap `t` of output `s * j + p` reads sample `j + q` of phase `r` of the upsampled map, where `q`
     is the shift. With nearest every phase is the input itself, so `r` is 0.
@@ -73,26 +73,28 @@ def _runs(task: Task, i: int) -> list[tuple[tuple[int, _Run], ...]]:
     s, d, before = task.size[i], task.dilation_rate[i], task.widths[i][0]
     phases = []
     for p in range(s):
-        runs: dict[int, _Run] = {}
+        groups: dict[int, _Group] = {}
         for t in range(task.kernel_size[i]):
             q, r = divmod(p + d * t - before, s)
-            runs[q] = (*runs.get(q, ()), (t, 0 if task.interpolation == "nearest" else r))
-        phases.append(tuple(runs.items()))
+            groups[q] = (*groups.get(q, ()), (t, 0 if task.interpolation == "nearest" else r))
+        phases.append(tuple(groups.items()))
     return phases
 
 
-def _partial_sums(phases: Sequence[tuple[tuple[int, _Run], ...]]) -> dict[_Run, tuple[_Run, _Run]]:
-    """Return every sum that the runs need as a sum of two shorter runs, which come before it.
+def _partial_sums(
+    phases: Sequence[tuple[tuple[int, _Group], ...]],
+) -> dict[_Group, tuple[_Group, _Group]]:
+    """Return every sum that the groups need as a sum of two shorter ones, which come before it.
 
-    With nearest, runs begin with the first tap or end with the last one, so they share most sums.
+    With nearest, the groups at either end of the kernel share most of their sums.
     """
-    sums: dict[_Run, tuple[_Run, _Run]] = {}
-    for run in (run for phase in phases for _, run in phase):
-        for n in range(2, len(run) + 1):
-            if run[0][0] == 0:
-                sums[run[:n]] = run[: n - 1], run[n - 1 : n]
+    sums: dict[_Group, tuple[_Group, _Group]] = {}
+    for group in (group for phase in phases for _, group in phase):
+        for n in range(2, len(group) + 1):
+            if group[0][0] == 0:
+                sums[group[:n]] = group[: n - 1], group[n - 1 : n]
             else:
-                tail = run[-n:]
+                tail = group[-n:]
                 sums[tail] = tail[:1], tail[1:]
     return sums
 
@@ -117,17 +119,17 @@ def _sum_of_shifts(maps: Sequence[Tensor], i: int, task: Task) -> Tensor:
         padded = pad_map(plane, widths, mode)
         return crop(padded, [*leading, slice(start, start + length + phase_extra)])
 
-    phases = _runs(task, i)
-    sums: dict[_Run, Tensor] = {
+    phases = _groups_of_taps(task, i)
+    sums: dict[_Group, Tensor] = {
         ((t, r),): plane for t, tap in enumerate(planes) for r, plane in enumerate(tap)
     }
-    for run, (first, second) in _partial_sums(phases).items():
-        sums[run] = sums[first] + sums[second]
+    for group, (first, second) in _partial_sums(phases).items():
+        sums[group] = sums[first] + sums[second]
     # Phases that read the same samples share an output.
-    outputs: dict[tuple[tuple[int, _Run], ...], Tensor] = {}
+    outputs: dict[tuple[tuple[int, _Group], ...], Tensor] = {}
     for phase in phases:
         if phase not in outputs:
-            terms = [shifted(sums[run], q) for q, run in phase]
+            terms = [shifted(sums[group], q) for q, group in phase]
             outputs[phase] = functools.reduce(lambda a, b: a + b, terms)
     y = ops.stack([outputs[phase] for phase in phases], axis=axis + 1)
     shape = list(ops.shape(maps[0]))
@@ -151,7 +153,7 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
     largest = 2 * taps * values  # the product, and its parts
     for i, (s, k, _, _) in enumerate(task.axes):
         taps //= k
-        phases, weights = _runs(task, i), count_weights(s, task.interpolation)
+        phases, weights = _groups_of_taps(task, i), count_weights(s, task.interpolation)
         outputs = set(phases)
         sums = len(_partial_sums(phases)) + sum(len(phase) - 1 for phase in outputs)
         sums += k * max(0, weights - s)
