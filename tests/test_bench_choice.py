@@ -296,7 +296,7 @@ def test_too_few_measurements_for_a_fit_are_errors():
         fitting.fit_rates([choice for choice in choices if choice.pass_name == FORWARD])
     few = choices[:40]
     with pytest.raises(
-        ValueError, match=r"26 rates needs at least 26 different cases\. Received: 20\."
+        ValueError, match=r"24 rates needs at least 24 different cases\. Received: 20\."
     ):
         fitting.fit_rates(few * 2)  # repeated cases do not count
 
@@ -316,7 +316,7 @@ def test_too_few_measurements_for_a_fit_are_errors():
         (["--random", "2", "--tf32", "on"], "--tf32 cannot be used with --random"),
         (
             ["--fit", "--random", "2"],
-            "--fit needs at least 26 cases, one per rate. Received: --random 2",
+            "--fit needs at least 24 cases, one per rate. Received: --random 2",
         ),
     ],
 )
@@ -387,8 +387,8 @@ def test_an_interruption_keeps_what_was_measured(monkeypatch, capsys, rates_file
         return measure(case, engine)
 
     monkeypatch.setattr(bench_choice, "measure_choice", interrupted)
-    assert command_line.main(["bench", "--random", "26", "--fit"]) == 130
+    assert command_line.main(["bench", "--random", "24", "--fit"]) == 130
     printed = capsys.readouterr()
     assert str(measured[0]) in printed.out
-    assert "Interrupted after 1 of 26 cases" in printed.err
+    assert "Interrupted after 1 of 24 cases" in printed.err
     assert rates_file.read_text() == "[]"  # an interrupted run saves no rates

@@ -158,15 +158,12 @@ def _one_product_work(task: Task, shape: Shape) -> Work:
         sums = len(_partial_sums(phases)) + sum(len(phase) - 1 for phase in outputs)
         sums += k * max(0, weights - s)
         shifts = sum(q != 0 for phase in outputs for q, _ in phase)
-        # Weighted maps are padded, cropped and multiplied.
-        copied = 2 * (shifts + k * 2 * weights + s)
+        # Weighted maps are padded, cropped and multiplied; sums read two maps and write one.
+        copied = 3 * sums + 2 * (shifts + k * 2 * weights + s)
         # A weighted copy of every tap's map for every phase.
         largest = max(largest, taps * k * values * (1 + weights))
         operations = sums + 2 * shifts + k * 2 * weights + 1
-        works += [
-            passes(taps * values * copied, taps * operations),
-            {"added": 3 * taps * values * sums},  # reads two maps, writes one
-        ]
+        works.append(passes(taps * values * copied, taps * operations))
         values *= s
     return total(*works, held(largest, 2 * largest))
 
