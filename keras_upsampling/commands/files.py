@@ -102,17 +102,16 @@ def check_writable(path: str | Path, inputs: Iterable[Path] = ()) -> None:
         ) from None
 
 
-@contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give the path of a temporary file, which replaces a file in one step at the end.
-
-    If the block raises, the file stays as it is.
+def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Replace a file in one step by the one that `write` creates at the path it is called with.
 
     Args:
         path: Path of a file, which may exist. Its permissions are kept, and links to it stay links.
+        write: Function that is called with the path of a temporary file. If it raises, the file
+            stays as it is.
 
     Raises:
-        ValueError: As in `check_writable`, which is called before and after: files may change.
+        ValueError: As in `check_writable`, which is called again: files may change in the meantime.
         OSError: If the file cannot be written. The previous file is then unchanged.
     """
     check_writable(path)
@@ -120,22 +119,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     # A new folder contains no other files; and files created in it have the usual permissions.
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
         partial = Path(folder, "partial")
-        yield partial
-        check_writable(path)  # writing may have taken hours
+        write(partial)
         with contextlib.suppress(FileNotFoundError):
             partial.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(partial, target)
-
-
-def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Replace a file in one step by the one that `write` creates at the path it is called with.
-
-    Raises:
-        ValueError: As in `replacing`.
-        OSError: As in `replacing`.
-    """
-    with replacing(path) as partial:
-        write(partial)
 
 
 # Names of a folder that are held and sorted at once. Larger folders are read several times.

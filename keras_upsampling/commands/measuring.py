@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +153,8 @@ def _measure(images: ImagesOfFile, index: int, settings: Settings) -> tuple[Row,
     )
     # JSON needs numbers of Python.
     values = {field: value[0].item() for field, value in score._asdict().items()}
+    if not all(map(math.isfinite, values.values())):
+        raise ValueError(f"its score is not finite. Received: {values}. Scale the image")
     return Row(name, image.shape, data_range, stride=stride, **values), _mark(name, image)
 
 

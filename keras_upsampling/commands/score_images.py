@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import keras
 
 import keras_upsampling
 from keras_upsampling._arguments import positive_int
-from keras_upsampling.commands.files import check_outputs, named_path, only_a_file, replacing
+from keras_upsampling.commands.files import check_outputs, named_path, only_a_file
 from keras_upsampling.commands.images import ENDINGS, FoundFiles
 from keras_upsampling.commands.measuring import ALL, Share, count_files, measure
 from keras_upsampling.commands.results import publish_results
@@ -24,7 +22,7 @@ from keras_upsampling.commands.shared import (
     positive_integer,
     positive_number,
 )
-from keras_upsampling.commands.streams import aside, reason, say
+from keras_upsampling.commands.streams import append, aside, say
 from keras_upsampling.commands.tally import Settings, Tally
 
 
@@ -141,69 +139,48 @@ def run(options: argparse.Namespace) -> int:
     try:
         target = count_files(files, options.share)
         check_outputs(outputs, files)
-    except (ValueError, ImportError) as error:
+        if options.lines:
+            Path(options.lines).write_text("")
+    except (OSError, ValueError, ImportError) as error:
         for path, problem in files.entries():
             if problem is not None:
                 say(f"{path}: {problem}")
         say(str(error))
         return 2
     tally = Tally(settings_of(options), options.rows)
+    tally.interrupted = True  # by whatever ends the measuring early
     code = 0
     try:
-        with _lines(options.lines) as write_line:
-            try:
-                _measure_all(files, options.share, tally, target, write_line)
-            except KeyboardInterrupt:
-                tally.interrupted, code = True, 130
-    except (OSError, ValueError) as error:  # the lines could not be written
-        say(f"{options.lines}: {reason(error)}")
-        code = code or 1
+        if not _measure_all(files, options, tally, target):
+            code = 1
+        tally.interrupted = False
+    except KeyboardInterrupt:
+        code = 130
     finally:  # results must not be lost
         published = publish_results(tally, json_file=options.json, state_file=options.state)
     return code or published
 
 
-def _measure_all(
-    files: FoundFiles,
-    share: Share,
-    tally: Tally,
-    target: int,
-    write_line: Callable[[dict[str, Any]], object],
-) -> None:
-    """Measure one image after another, add them to the tally, and show a progress bar."""
+def _measure_all(files: FoundFiles, options: argparse.Namespace, tally: Tally, target: int) -> bool:
+    """Measure one image after another, add them to the tally, and show a progress bar.
+
+    Returns:
+        False if the lines could not be written; a message has then been printed.
+    """
     # Where a line cannot be overwritten, such as in a log, lines are rare.
     interval = 0.05 if sys.stderr is not None and sys.stderr.isatty() else 10
+    lines = options.lines
     # The progress bar must not be part of standard output.
     with aside():
         progress = keras.utils.Progbar(target, interval=interval, unit_name="image")
         try:
             progress.update(0)
-            for outcome in measure(files, tally.settings, share):
+            for outcome in measure(files, tally.settings, options.share):
                 tally.add(outcome.result, outcome.mark)
-                write_line(outcome.result.record())
+                if lines and not append(lines, json.dumps(outcome.result.record())):
+                    lines = None
                 progress.target += outcome.more
                 progress.update(tally.images + tally.failed, finalize=False)
         finally:  # also ends the line before other messages
             progress.update(tally.images + tally.failed, finalize=True)
-
-
-@contextlib.contextmanager
-def _lines(file: str | None) -> Iterator[Callable[[dict[str, Any]], object]]:
-    """Give the function that writes a line of JSON; the complete file is moved to its place."""
-    if file is None:
-        yield lambda _: None
-        return
-    lost: list[OSError] = []
-    with replacing(file) as partial:
-        with partial.open("w", encoding="utf-8") as stream:
-
-            def write(record: dict[str, Any]) -> None:
-                if not lost:
-                    try:
-                        stream.write(json.dumps(record) + "\n")
-                    except OSError as error:  # a full disk must not end the measuring
-                        lost.append(error)
-
-            yield write
-        if lost:
-            raise lost[0]
+    return lines == options.lines

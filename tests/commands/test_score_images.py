@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import socket
@@ -448,26 +449,69 @@ def test_of_many_images_the_table_has_the_strongest(folder, capsys):
     assert figures["summary"] == records(capsys, folder, "--detect-stride")["summary"]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
 def test_a_full_disk_loses_the_lines_and_nothing_else(folder, capsys, monkeypatch):
     np.save(folder / "a.npy", np.stack([GREY, GREY]))
     lines = folder.parent / "lines"
-    lines.write_text("old")
-    opened = Path.open
 
-    class Full(io.StringIO):
-        def write(self, _):
-            raise OSError(28, "No space left on device")
+    def fill(*_, **__):
+        lines.unlink(missing_ok=True)
+        lines.symlink_to("/dev/full")
+        return constant_score()
 
-    def open_full(path, mode="r", **options):
-        return Full() if path.name == "partial" else opened(path, mode, **options)
-
-    monkeypatch.setattr(Path, "open", open_full)
+    monkeypatch.setattr(command, "checkerboard_score", fill)
     code, out, err = scored(capsys, folder, "--lines", lines)
     assert code == 1
-    assert f"{lines}: No space left on device" in err
+    assert err.count(f"{lines}: No space left on device") == 1
     assert "2 images" in out
-    assert lines.read_text() == "old"
-    assert [path.name for path in folder.parent.iterdir()] == ["images", "lines"]
+
+
+def test_lines_replace_a_file_and_are_there_while_the_run_goes_on(folder, capsys, monkeypatch):
+    np.save(folder / "a.npy", np.stack([GREY] * 3))
+    lines, numbers = folder.parent / "lines", []
+    lines.write_text("old\n" * 9)
+
+    def count(*_, **__):
+        numbers.append(len(lines.read_text().splitlines()))
+        return constant_score()
+
+    monkeypatch.setattr(command, "checkerboard_score", count)
+    assert scored(capsys, folder, "--lines", lines)[0] == 0
+    assert numbers == [0, 1, 2]
+
+
+@pytest.mark.parametrize("error", [ValueError("a mistake"), OSError(5, "a bad disk")])
+def test_what_an_unexpected_error_ends_is_not_taken_for_complete(
+    error, folder, capsys, monkeypatch
+):
+    np.save(folder / "a.npy", np.stack([GREY] * 3))
+
+    def measured(*arguments):
+        yield from itertools.islice(command.measure(*arguments), 2)
+        raise error
+
+    monkeypatch.setattr(score_images, "measure", measured)
+    monkeypatch.setattr(command, "checkerboard_score", constant_score)
+    state = folder.parent / "a.state"
+    with pytest.raises(type(error)):
+        scored(capsys, folder, "--state", state)
+    assert "\n2 images, " in capsys.readouterr().out
+    assert (read_state(state).images, read_state(state).interrupted) == (2, True)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_is_a_failure(value, folder, capsys, monkeypatch):
+    np.save(folder / "a.npy", np.stack([GREY] * 3))
+    scores = iter([1.0, value, 3.0])
+
+    def score(*_, **__):
+        return constant_score()._replace(db=np.array([next(scores)]))
+
+    monkeypatch.setattr(command, "checkerboard_score", score)
+    code, out, err = scored(capsys, folder)
+    assert code == 1
+    assert "a.npy[1]: its score is not finite" in err
+    assert "\n2 images, " in out
 
 
 def test_programs_of_many_shapes_are_forgotten(folder, capsys, monkeypatch):
