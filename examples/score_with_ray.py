@@ -22,14 +22,14 @@ from pathlib import Path
 import keras
 
 from keras_upsampling.commands.files import check_outputs
-from keras_upsampling.commands.images import FoundFiles
-from keras_upsampling.commands.measuring import Share, count_files, measure
-from keras_upsampling.commands.results import publish_results
 from keras_upsampling.commands.score_images import add_measuring, settings_of
+from keras_upsampling.commands.scoring.images import FoundFiles
+from keras_upsampling.commands.scoring.measuring import Share, count_files, measure
+from keras_upsampling.commands.scoring.results import publish_results
+from keras_upsampling.commands.scoring.states import state_text, tally_of
+from keras_upsampling.commands.scoring.tally import Settings, Tally
 from keras_upsampling.commands.shared import positive_integer
-from keras_upsampling.commands.states import state_text, tally_of
 from keras_upsampling.commands.streams import aside, reason, say
-from keras_upsampling.commands.tally import Settings, Tally
 
 # More shares than workers, so that none waits long for the last, and the progress is seen.
 SHARES_PER_WORKER = 4

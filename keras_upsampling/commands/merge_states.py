@@ -6,11 +6,11 @@ import argparse
 import os
 
 from keras_upsampling.commands.files import check_outputs, named_path
-from keras_upsampling.commands.results import publish_results
+from keras_upsampling.commands.scoring.results import publish_results
+from keras_upsampling.commands.scoring.states import read_state
+from keras_upsampling.commands.scoring.tally import MARKS
 from keras_upsampling.commands.shared import Commands, add_json, add_state
-from keras_upsampling.commands.states import read_state
 from keras_upsampling.commands.streams import reason, say
-from keras_upsampling.commands.tally import MARKS
 
 
 def add(commands: Commands) -> None:

@@ -12,9 +12,10 @@ import keras
 import keras_upsampling
 from keras_upsampling._arguments import positive_int
 from keras_upsampling.commands.files import check_outputs, named_path, only_a_file
-from keras_upsampling.commands.images import ENDINGS, FoundFiles
-from keras_upsampling.commands.measuring import ALL, Share, count_files, measure
-from keras_upsampling.commands.results import publish_results
+from keras_upsampling.commands.scoring.images import ENDINGS, FoundFiles
+from keras_upsampling.commands.scoring.measuring import ALL, Share, count_files, measure
+from keras_upsampling.commands.scoring.results import publish_results
+from keras_upsampling.commands.scoring.tally import Settings, Tally
 from keras_upsampling.commands.shared import (
     Commands,
     add_json,
@@ -23,7 +24,6 @@ from keras_upsampling.commands.shared import (
     positive_number,
 )
 from keras_upsampling.commands.streams import append, aside, say
-from keras_upsampling.commands.tally import Settings, Tally
 
 
 def add(commands: Commands) -> None:

@@ -10,8 +10,8 @@ from PIL import Image
 
 import keras_upsampling
 from keras_upsampling import __main__ as command_line
-from keras_upsampling.commands import measuring
-from keras_upsampling.commands.states import read_state
+from keras_upsampling.commands.scoring import measuring
+from keras_upsampling.commands.scoring.states import read_state
 from keras_upsampling.metrics import CheckerboardScore, Stride
 
 SIDE = 24

@@ -20,11 +20,11 @@ from PIL import Image
 
 from keras_upsampling import __main__ as command_line
 from keras_upsampling import checkerboard_score, detect_stride
-from keras_upsampling.commands import measuring as command
 from keras_upsampling.commands import score_images
-from keras_upsampling.commands.images import ImagesOfFile
-from keras_upsampling.commands.states import read_state
-from keras_upsampling.commands.tally import MARKS, Tally
+from keras_upsampling.commands.scoring import measuring as command
+from keras_upsampling.commands.scoring.images import ImagesOfFile
+from keras_upsampling.commands.scoring.states import read_state
+from keras_upsampling.commands.scoring.tally import MARKS, Tally
 from keras_upsampling.metrics import Checkerboard, CheckerboardScore
 from tests.backends import BACKEND
 

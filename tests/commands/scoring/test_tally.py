@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_upsampling.commands import tally as module
-from keras_upsampling.commands.states import state_text, tally_of
-from keras_upsampling.commands.tally import Failure, Row, Settings, Tally
+from keras_upsampling.commands.scoring import tally as module
+from keras_upsampling.commands.scoring.states import state_text, tally_of
+from keras_upsampling.commands.scoring.tally import Failure, Row, Settings, Tally
 
 SETTINGS = Settings("0", (2, 2), None, True)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling._tables import by
-from keras_upsampling.commands.images import (
+from keras_upsampling.commands.scoring.images import (
     ENDINGS,
     FoundFiles,
     ImagesOfFile,
@@ -22,8 +22,8 @@ from keras_upsampling.commands.images import (
     open_images,
     pillow,
 )
+from keras_upsampling.commands.scoring.tally import Failure, Row, Settings
 from keras_upsampling.commands.streams import reason
-from keras_upsampling.commands.tally import Failure, Row, Settings
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.ops.tables import forget_compiled
 

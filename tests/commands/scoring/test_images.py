@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_upsampling.commands import files, images
-from keras_upsampling.commands.images import FoundFiles, open_images
+from keras_upsampling.commands import files
+from keras_upsampling.commands.scoring import images
+from keras_upsampling.commands.scoring.images import FoundFiles, open_images
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

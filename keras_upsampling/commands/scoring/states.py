@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_upsampling.commands.files import reading_error
-from keras_upsampling.commands.tally import Failure, Row, Settings, Tally
+from keras_upsampling.commands.scoring.tally import Failure, Row, Settings, Tally
 
 _FORMAT = "keras_upsampling.score.state"
 _VERSION = 1
