@@ -13,14 +13,14 @@ import keras_upsampling
 from keras_upsampling._arguments import positive_int
 from keras_upsampling.commands.files import check_outputs, named_path, only_a_file
 from keras_upsampling.commands.scoring.images import ENDINGS, FoundFiles
-from keras_upsampling.commands.scoring.measuring import ALL, Share, count_files, measure
+from keras_upsampling.commands.scoring.measuring import count_files, measure
 from keras_upsampling.commands.scoring.results import publish_results
+from keras_upsampling.commands.scoring.shares import ALL, Share, part_of
 from keras_upsampling.commands.scoring.tally import Settings, Tally
 from keras_upsampling.commands.shared import (
     Commands,
     add_json,
     add_state,
-    positive_integer,
     positive_number,
 )
 from keras_upsampling.commands.streams import append, aside, say
@@ -88,14 +88,6 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         help="difference between the highest and the lowest possible value (default: 255 "
         "for bytes, 65535 for unsigned integers of 16 bits, 1 for floats)",
     )
-    parser.add_argument(
-        "--rows",
-        type=positive_integer,
-        default=1000,
-        metavar="N",
-        help="of more than N images, print and write only the N with the strongest patterns, the "
-        "detected first, by db; and of the failures the first N (default: 1000)",
-    )
     add_state(parser)
     add_json(parser)
 
@@ -147,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{path}: {problem}")
         say(str(error))
         return 2
-    tally = Tally(settings_of(options), options.rows)
+    tally = Tally(settings_of(options), [part_of(options.paths, options.share)])
     tally.interrupted = True  # by whatever ends the measuring early
     code = 0
     try:
@@ -176,7 +168,7 @@ def _measure_all(files: FoundFiles, options: argparse.Namespace, tally: Tally, t
         try:
             progress.update(0)
             for outcome in measure(files, tally.settings, options.share):
-                tally.add(outcome.result, outcome.mark)
+                tally.add(outcome.result)
                 if lines and not append(lines, json.dumps(outcome.result.record())):
                     lines = None
                 progress.target += outcome.more

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,24 +20,11 @@ from keras_upsampling.commands.scoring.images import (
     open_images,
     pillow,
 )
+from keras_upsampling.commands.scoring.shares import ALL, Share
 from keras_upsampling.commands.scoring.tally import Failure, Row, Settings
 from keras_upsampling.commands.streams import reason
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.ops.tables import forget_compiled
-
-
-class Share(NamedTuple):
-    """One of several parts of the images: of every file, one image in `shares`, in turn."""
-
-    number: int  # from 1
-    shares: int
-
-    def indices(self, file: int, images: int) -> range:
-        """Return which images of the file of this number belong to the share."""
-        return range((self.number - 1 - file) % self.shares, images, self.shares)
-
-
-ALL = Share(1, 1)
 
 
 def count_files(files: FoundFiles, share: Share = ALL) -> int:
@@ -69,13 +54,11 @@ class Outcome(NamedTuple):
 
     Attributes:
         result: Its results, or why there are none.
-        mark: A number that identifies the image by its path and its pixels; 0 for a failure.
         more: How many images the share has beyond what `count_files` counted; of a file, at its
             first image.
     """
 
     result: Row | Failure
-    mark: int
     more: int
 
 
@@ -96,7 +79,7 @@ def measure(files: FoundFiles, settings: Settings, share: Share = ALL) -> Iterat
             images, problem = None, reason(error)
         if images is None:
             if has_first:
-                yield Outcome(Failure(str(path), problem or ""), 0, 0)
+                yield Outcome(Failure(str(path), problem or ""), 0)
             continue
         shapes.add(images.shape)
         if len(shapes) > _SHAPES_AT_ONCE:
@@ -111,9 +94,9 @@ def measure(files: FoundFiles, settings: Settings, share: Share = ALL) -> Iterat
 
 def _outcome(images: ImagesOfFile, index: int, settings: Settings, more: int) -> Outcome:
     try:
-        return Outcome(*_measure(images, index, settings), more)
+        return Outcome(_measure(images, index, settings), more)
     except Exception as error:
-        return Outcome(Failure(images.name(index), reason(error)), 0, more)
+        return Outcome(Failure(images.name(index), reason(error)), more)
 
 
 def _open(path: Path, settings: Settings) -> ImagesOfFile:
@@ -130,8 +113,8 @@ def _open(path: Path, settings: Settings) -> ImagesOfFile:
     return images
 
 
-def _measure(images: ImagesOfFile, index: int, settings: Settings) -> tuple[Row, int]:
-    """Return the results of one image and its mark.
+def _measure(images: ImagesOfFile, index: int, settings: Settings) -> Row:
+    """Return the results of one image.
 
     Images are measured separately, so that a NaN in one does not affect the others of its file.
     JAX then also compiles only once per shape, for any number of images in a file.
@@ -155,12 +138,4 @@ def _measure(images: ImagesOfFile, index: int, settings: Settings) -> tuple[Row,
     values = {field: value[0].item() for field, value in score._asdict().items()}
     if not all(map(math.isfinite, values.values())):
         raise ValueError(f"its score is not finite. Received: {values}. Scale the image")
-    return Row(name, image.shape, data_range, stride=stride, **values), _mark(name, image)
-
-
-def _mark(name: str, image: np.ndarray) -> int:
-    """Return a number of 64 bits that identifies an image by its path and its pixels."""
-    mark = hashlib.blake2b(digest_size=8)
-    mark.update(repr((os.path.abspath(name), image.shape, image.dtype.str)).encode())
-    mark.update(np.ascontiguousarray(image).reshape(-1).view("uint8").data)
-    return int.from_bytes(mark.digest())
+    return Row(name, image.shape, data_range, stride=stride, **values)

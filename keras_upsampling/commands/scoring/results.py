@@ -32,6 +32,7 @@ def _figures(tally: Tally) -> str:
     figures = {
         "keras_upsampling": tally.settings.version,
         "size": tally.settings.size,
+        "complete": not tally.interrupted and not tally.missing(),
         "summary": tally.summary(),
         "results": [row.record() for row in tally.rows()],
         "failures": [failure.record() for failure in tally.failures],
