@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import heapq
 import os
 import stat
 import tempfile
@@ -125,15 +124,11 @@ def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
         os.replace(partial, target)
 
 
-# Names of a folder that are held and sorted at once. Larger folders are read several times.
-_NAMES_AT_ONCE = 1 << 16
-
-
 def files_in(path: Path) -> Iterator[tuple[Path, OSError | None]]:
     """Yield all files in a folder and its subfolders, or the path itself if it is not a folder.
 
     They are in alphabetical order. Links to folders are not followed. A folder that cannot be read
-    is yielded with the error.
+    is yielded with the error. The names in one folder are held at once: 100 MB for a million.
     """
     if not os.path.isdir(path):
         yield path, None
@@ -156,15 +151,9 @@ def files_in(path: Path) -> Iterator[tuple[Path, OSError | None]]:
 
 def _sorted_names(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the paths in one folder in alphabetical order, and whether they are folders."""
-    last = ""
-    while True:
-        with os.scandir(folder) as entries:
-            later = ((entry.name, _is_folder(entry)) for entry in entries if entry.name > last)
-            names = heapq.nsmallest(_NAMES_AT_ONCE, later)
-        yield from ((folder / name, is_folder) for name, is_folder in names)
-        if len(names) < _NAMES_AT_ONCE:
-            return
-        last = names[-1][0]
+    with os.scandir(folder) as entries:
+        names = sorted((entry.name, _is_folder(entry)) for entry in entries)
+    yield from ((folder / name, is_folder) for name, is_folder in names)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -11,7 +11,7 @@ import keras
 
 import keras_upsampling
 from keras_upsampling._arguments import positive_int
-from keras_upsampling.commands.files import check_outputs, named_path, only_a_file
+from keras_upsampling.commands.files import check_outputs, named_path, only_a_file, reading_error
 from keras_upsampling.commands.scoring.images import ENDINGS, FoundFiles
 from keras_upsampling.commands.scoring.measuring import count_files, measure
 from keras_upsampling.commands.scoring.results import publish_results
@@ -135,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
             Path(options.lines).write_text("")
     except (OSError, ValueError, ImportError) as error:
         for path, problem in files.entries():
-            if problem is not None:
+            if problem := problem or reading_error(path):
                 say(f"{path}: {problem}")
         say(str(error))
         return 2

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling._tables import by
+from keras_upsampling.commands.files import reading_error
 from keras_upsampling.commands.scoring.images import (
     ENDINGS,
     FoundFiles,
@@ -34,14 +35,16 @@ def count_files(files: FoundFiles, share: Share = ALL) -> int:
         ValueError: If no file that can be read was found, for any share.
         ImportError: If there are pictures and Pillow is missing: once, instead of once per file.
     """
-    entries = found = 0
-    pictures = False
+    entries = 0
+    found = set()  # whether pictures, and whether others
     for path, problem in files.entries():
         entries += 1
-        found += problem is None
-        if problem is None and not pictures and is_picture(path):
-            pictures = True
-            pillow()
+        kind = is_picture(path)
+        # After the first of a kind none is looked at: that takes long for a million files.
+        if problem is None and kind not in found and reading_error(path) is None:
+            found.add(kind)
+            if kind:
+                pillow()
     if not found:
         raise ValueError(
             f"Nothing to measure: no file that ends in {', '.join(ENDINGS)} was found."
@@ -73,6 +76,8 @@ def measure(files: FoundFiles, settings: Settings, share: Share = ALL) -> Iterat
         has_first = len(share.indices(number, 1))
         if not has_first and (problem is not None or is_picture(path)):
             continue
+        # Opening a pipe or a device may block forever.
+        problem = problem or reading_error(path)
         try:
             images = None if problem else _open(path, settings)
         except Exception as error:  # decoders and backends raise exceptions of any class
