@@ -16,7 +16,7 @@ from keras_upsampling.commands.scoring.images import ENDINGS, FoundFiles
 from keras_upsampling.commands.scoring.measuring import count_files, measure
 from keras_upsampling.commands.scoring.results import publish_results
 from keras_upsampling.commands.scoring.shares import ALL, Share, part_of
-from keras_upsampling.commands.scoring.tally import Settings, Tally
+from keras_upsampling.commands.scoring.tally import MOST, Settings, Tally
 from keras_upsampling.commands.shared import (
     Commands,
     add_json,
@@ -37,32 +37,13 @@ def add(commands: Commands) -> None:
         "RGB, an alpha channel is dropped, colours of 16 bits become bytes. A .npy file contains "
         "one image, (H, W) or (H, W, C), or several, (N, H, W) or (N, H, W, C). With three axes, "
         "the last axis is the channels if its length is at most 4. All channels of an array are "
-        "measured. Images are read one at a time, and only sums, the strongest results and the "
-        "first failures are kept, so that the memory does not depend on their number. After "
-        "Ctrl-C, what was measured is printed and written. "
+        "measured. Images are read one at a time, and their names folder by folder; of more than "
+        f"{MOST} images, only the {MOST} with the strongest patterns are printed, the detected "
+        f"first, by db, and of the failures the first {MOST}. After Ctrl-C, what was measured is "
+        "printed and written. "
         "Exit code: 0 if all images were measured, 1 if some were not or the figures "
         "could not be written, 2 if there was nothing to measure.",
     )
-    add_measuring(parser)
-    parser.add_argument(
-        "--share",
-        type=_share,
-        default=ALL,
-        metavar="K/N",
-        help="measure only the K-th of N shares of the images, as in 2/8, for N processes or "
-        "machines that see the same files; see merge --help",
-    )
-    parser.add_argument(
-        "--lines",
-        type=only_a_file,
-        metavar="FILE",
-        help="also write the results of every image, and every failure, as one line of JSON each",
-    )
-    parser.set_defaults(run=run)
-
-
-def add_measuring(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is measured, and where the results go."""
     parser.add_argument(
         "paths",
         type=named_path,
@@ -88,8 +69,23 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         help="difference between the highest and the lowest possible value (default: 255 "
         "for bytes, 65535 for unsigned integers of 16 bits, 1 for floats)",
     )
+    parser.add_argument(
+        "--share",
+        type=_share,
+        default=ALL,
+        metavar="K/N",
+        help="measure only the K-th of N shares of the images, as in 2/8, for N processes or "
+        "machines that see the same files; see merge --help",
+    )
     add_state(parser)
+    parser.add_argument(
+        "--lines",
+        type=only_a_file,
+        metavar="FILE",
+        help="also write the results of every image, and every failure, as a line of JSON, at once",
+    )
     add_json(parser)
+    parser.set_defaults(run=run)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -117,13 +113,6 @@ def _share(text: str) -> Share:
     return Share(number, shares)
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
-    """Return what the numbers of an image depend on."""
-    return Settings(
-        keras_upsampling.__version__, options.size, options.data_range, options.detect_stride
-    )
-
-
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
     files = FoundFiles(options.paths)
@@ -139,7 +128,10 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{path}: {problem}")
         say(str(error))
         return 2
-    tally = Tally(settings_of(options), [part_of(options.paths, options.share)])
+    settings = Settings(
+        keras_upsampling.__version__, options.size, options.data_range, options.detect_stride
+    )
+    tally = Tally(settings, [part_of(options.paths, options.share)])
     tally.interrupted = True  # by whatever ends the measuring early
     code = 0
     try:
