@@ -21,8 +21,8 @@ def add(commands: Commands) -> None:
         "numbers of the summary are the same to the last bit. A table of all images is in the "
         "order of the files.",
         epilog="The runs must have had the same --size, --data-range and --detect-stride, and the "
-        "same version of this package. No image may be in two of them, which their full paths tell; "
-        "links can hide it. Missing shares are named. "
+        "same version of this package. No image may be in two of them, which their full paths "
+        "tell; links can hide it. Missing shares are named. "
         "Exit code: 0 if all images of all shares were measured, 1 if some were not, a run was "
         "interrupted or the figures could not be written, 2 if the states could not be merged.",
     )
