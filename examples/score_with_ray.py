@@ -36,7 +36,7 @@ VARIABLES = dict.fromkeys(
 )
 
 Result = tuple[int, str]  # the exit code of a process, and its messages
-Task = Callable[[], Result]
+Job = Callable[[], Result]
 
 
 def run_process(arguments: Sequence[str], variables: dict[str, str]) -> Result:
@@ -52,8 +52,8 @@ def run_process(arguments: Sequence[str], variables: dict[str, str]) -> Result:
     return finished.returncode, finished.stderr.decode(errors="replace")
 
 
-def over_ray(tasks: Sequence[Task], workers: int) -> Iterator[Result]:
-    """Yield the result of every task as soon as Ray has it."""
+def over_ray(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+    """Yield the result of every job as soon as Ray has it."""
     import ray
 
     if "RAY_ADDRESS" in os.environ:
@@ -61,7 +61,8 @@ def over_ray(tasks: Sequence[Task], workers: int) -> Iterator[Result]:
     else:  # "local" joins no cluster that happens to run on this machine
         ray.init("local", num_cpus=workers)
     try:
-        pending = [ray.remote(task).remote() for task in tasks]
+        run = ray.remote(lambda job: job())
+        pending = [run.remote(job) for job in jobs]
         while pending:
             (ended,), pending = ray.wait(pending)
             try:
@@ -72,11 +73,11 @@ def over_ray(tasks: Sequence[Task], workers: int) -> Iterator[Result]:
         ray.shutdown()
 
 
-def on_this_machine(tasks: Sequence[Task], workers: int) -> Iterator[Result]:
-    """Yield the result of every task as soon as it is there."""
+def on_this_machine(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+    """Yield the result of every job as soon as it is there."""
     pool = concurrent.futures.ThreadPoolExecutor(workers)  # its threads wait for processes
     try:
-        for future in concurrent.futures.as_completed([pool.submit(task) for task in tasks]):
+        for future in concurrent.futures.as_completed([pool.submit(job) for job in jobs]):
             yield future.result()
     finally:  # Ctrl-C reaches the processes too, which then write what they have
         pool.shutdown(cancel_futures=True)
@@ -108,14 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     variables = VARIABLES | {k: v for k, v in os.environ.items() if k == "KERAS_BACKEND"}
     number = SHARES_PER_WORKER * options.workers
     states = {f"{k}/{number}": folder / f"{k}-of-{number}.state" for k in range(1, number + 1)}
-    tasks = [
+    jobs = [
         functools.partial(run_process, [*score, f"--share={share}", f"--state={state}"], variables)
         for share, state in states.items()
     ]
     run = over_ray if importlib.util.find_spec("ray") else on_this_machine
     interrupted = False
     try:
-        for done, (code, messages) in enumerate(run(tasks, options.workers), 1):
+        for done, (code, messages) in enumerate(run(jobs, options.workers), 1):
             if code not in (0, 1):
                 sys.stderr.write(messages)
             if code == 2:  # nothing to measure, for all of them

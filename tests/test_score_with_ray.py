@@ -1,7 +1,9 @@
 """The example `score_with_ray.py` gives what one run of `score` gives."""
 
 import contextlib
+import functools
 import importlib
+import inspect
 import io
 import json
 import sys
@@ -59,7 +61,7 @@ def here(program, monkeypatch):
         return code, errors.getvalue()
 
     monkeypatch.setattr(program, "run_process", run_process)
-    monkeypatch.setattr(program, "on_this_machine", lambda tasks, _: (task() for task in tasks))
+    monkeypatch.setattr(program, "on_this_machine", lambda jobs, _: (job() for job in jobs))
     return ran
 
 
@@ -92,18 +94,23 @@ def test_processes_of_this_machine_give_what_one_run_gives(program, folder, caps
 
 
 def fake_ray(calls):
-    """Return a module that runs every task when its result is waited for."""
+    """Return a module that runs every job when its result is waited for."""
+
+    def remote(function):
+        assert inspect.isfunction(function)  # or Ray refuses it
+        return types.SimpleNamespace(remote=lambda job: functools.partial(function, job))
+
     return types.SimpleNamespace(
         init=lambda *address, **options: calls.append((*address, options)),
-        remote=lambda task: types.SimpleNamespace(remote=lambda: task),
-        wait=lambda tasks: (tasks[-1:], tasks[:-1]),
-        get=lambda task: task(),
+        remote=remote,
+        wait=lambda jobs: (jobs[-1:], jobs[:-1]),
+        get=lambda job: job(),
         shutdown=lambda: calls.append("shutdown"),
         exceptions=types.SimpleNamespace(RayError=ZeroDivisionError),
     )
 
 
-def test_ray_runs_the_same_tasks(program, folder, here, capsys, monkeypatch):
+def test_ray_runs_the_same_jobs(program, folder, here, capsys, monkeypatch):
     calls = []
     ray = fake_ray(calls)
     monkeypatch.setitem(sys.modules, "ray", ray)
@@ -132,12 +139,12 @@ def test_ray_runs_the_same_tasks(program, folder, here, capsys, monkeypatch):
 def test_what_was_measured_is_printed(ending, code, message, program, folder, capsys, monkeypatch):
     (folder / "bad.png").unlink()
 
-    def failing(tasks, _):
-        yield tasks[0]()
+    def failing(jobs, _):
+        yield jobs[0]()
         if isinstance(ending, BaseException):
             raise ending
         yield ending
-        yield tasks[2]()
+        yield jobs[2]()
 
     monkeypatch.setattr(program, "on_this_machine", failing)
     options = ["--workers", "2", "--states", "states", "--size", "1,2", "--detect-stride"]
