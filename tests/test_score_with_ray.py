@@ -1,6 +1,10 @@
 """The example `score_with_ray.py` gives what one run of `score` gives."""
 
+import contextlib
+import functools
 import importlib
+import inspect
+import io
 import json
 import sys
 import types
@@ -11,6 +15,7 @@ import pytest
 from PIL import Image
 
 from keras_upsampling import __main__ as command_line
+from keras_upsampling.commands.scoring.states import read_state
 
 SIDE = 24
 
@@ -28,7 +33,8 @@ def program(monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "images"
     path.mkdir()
     noise = np.random.default_rng(0).integers(0, 200, (4, SIDE, SIDE)).astype("uint8")
@@ -39,79 +45,135 @@ def folder(tmp_path):
     return path
 
 
-def figures(path):
-    written = json.loads(path.read_text())
+@pytest.fixture
+def here(program, monkeypatch):
+    """Run one command after another in this process, which takes no time; return what was run."""
+    ran = []
+
+    def run_process(arguments, variables):
+        ran.append((arguments, variables))
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+            try:
+                code = command_line.main(arguments)
+            except SystemExit as error:
+                code = error.code
+        return code, errors.getvalue()
+
+    monkeypatch.setattr(program, "run_process", run_process)
+    monkeypatch.setattr(program, "on_this_machine", lambda jobs, _: (job() for job in jobs))
+    return ran
+
+
+def figures(states):
+    assert command_line.main(["merge", *map(str, states), "--json", "figures.json"]) == 1
+    written = json.loads(Path("figures.json").read_text())
     written["results"].sort(key=lambda record: record["file"])
     return written
 
 
 def check(program, folder, capsys, *arguments):
     """Compare the program with one run of `score`, to the last bit."""
-    one, merged = folder.parent / "one.json", folder.parent / "merged.json"
-    assert command_line.main(["score", str(folder), "--json", str(one)]) == 1
+    assert command_line.main(["score", str(folder), "--state", "one.state"]) == 1
     expected = capsys.readouterr().out
-    assert program.main([str(folder), "--json", str(merged), *arguments]) == 1
+    assert program.main([folder.name, "--states", "states", *arguments]) == 1
     out, err = capsys.readouterr()
-    assert figures(merged) == figures(one)
-    assert figures(merged)["summary"]["images"] == 4
     assert sorted(out.splitlines()) == sorted(expected.splitlines())
     assert f"{folder / 'bad.png'}: cannot identify image file" in err
+    merged = figures(Path("states").iterdir())
+    assert merged == figures(["one.state"])
+    assert merged["complete"]
     return err
 
 
-def test_local_processes_give_what_one_run_gives(program, folder, capsys, monkeypatch):
+def test_processes_of_this_machine_give_what_one_run_gives(program, folder, capsys, monkeypatch):
     # As tests/conftest.py sets it for this process: other machine code rounds differently.
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    assert "8/8" in check(program, folder, capsys, "--workers", "2")
+    monkeypatch.setattr(program, "SHARES_PER_WORKER", 1)
+    assert "2 of 2 shares" in check(program, folder, capsys, "--workers", "2")
 
 
-def test_ray_maps_the_same_function(program, folder, capsys, monkeypatch):
-    calls = []
-    ray = types.SimpleNamespace(
-        init=lambda num_cpus: calls.append(num_cpus),
-        remote=lambda function: types.SimpleNamespace(remote=function),
-        get=lambda result: result,
+def fake_ray(calls):
+    """Return a module that runs every job when its result is waited for."""
+
+    def remote(function):
+        assert inspect.isfunction(function)  # or Ray refuses it
+        return types.SimpleNamespace(remote=lambda job: functools.partial(function, job))
+
+    return types.SimpleNamespace(
+        init=lambda *address, **options: calls.append((*address, options)),
+        remote=remote,
+        wait=lambda jobs: (jobs[-1:], jobs[:-1]),
+        get=lambda job: job(),
         shutdown=lambda: calls.append("shutdown"),
+        exceptions=types.SimpleNamespace(RayError=ZeroDivisionError),
     )
+
+
+def test_ray_runs_the_same_jobs(program, folder, here, capsys, monkeypatch):
+    calls = []
+    ray = fake_ray(calls)
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: ray)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    check(program, folder, capsys, "--workers", "3")
-    assert calls == [3, "shutdown"]
+    monkeypatch.setenv("KERAS_BACKEND", "a name")
+    check(program, folder, capsys, "--workers", "2")
+    assert calls == [("local", {"num_cpus": 2}), "shutdown"]
+    assert len(here) == 4
+    for arguments, variables in here:
+        assert arguments[1] == str(folder)  # a full path
+        assert variables["KERAS_BACKEND"] == "a name"
+        assert variables["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    list(program.over_ray(str, [], 3))
-    assert calls[2] is None
+    assert list(program.over_ray([lambda: (0, "")], 3)) == [(0, "")]
+    assert calls[2:] == [({},), "shutdown"]
+    assert list(program.over_ray([lambda: 1 / 0], 3)) == [(-1, "division by zero\n")]
 
 
-@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError("it died"), 1)])
-def test_what_was_measured_is_published(error, code, program, folder, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("ending", "code", "message"),
+    [(KeyboardInterrupt(), 130, ""), ((-9, "it was killed\n"), 1, "it was killed")],
+    ids=["interrupted", "a worker died"],
+)
+@pytest.mark.usefixtures("here")
+def test_what_was_measured_is_printed(ending, code, message, program, folder, capsys, monkeypatch):
     (folder / "bad.png").unlink()
 
-    def failing(task, shares, _):
-        yield task(shares[0])
-        raise error
+    def failing(jobs, _):
+        yield jobs[0]()
+        if isinstance(ending, BaseException):
+            raise ending
+        yield ending
+        yield jobs[2]()
 
-    monkeypatch.setattr(program, "in_processes", failing)
-    state = folder.parent / "a.state"
-    assert program.main([str(folder), "--workers", "3", "--state", str(state)]) == code
+    monkeypatch.setattr(program, "on_this_machine", failing)
+    options = ["--workers", "2", "--states", "states", "--size", "1,2", "--detect-stride"]
+    assert program.main(["images", *options, "--data-range", "300"]) == code
     out, err = capsys.readouterr()
-    assert "\n1 image, " in out
-    assert ("Images are missing, because a worker failed: it died" in err) == (code == 1)
-    assert command_line.main(["merge", str(state)]) == 1
-    assert "was interrupted" in capsys.readouterr().err
+    assert f"\n{1 if code == 130 else 2} image" in out
+    assert message in err
+    assert "missing of the images at" in err
+    assert "2/4" in err
+    settings = read_state(Path("states", "1-of-4.state")).settings
+    assert settings[1:] == ((1, 2), 300.0, True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "Nothing to measure"),
-        (["--workers", "0"], "'0' is not a positive integer"),
-        (["--size", "1"], "'1' is not a period"),
-        (["--json", "images/one.png"], "is one of the files that are read"),
+        (["nowhere", "--states", "new"], "nowhere: No such file or directory\nNothing to measure"),
+        (["images", "--states", "new", "--size", "1"], "'1' is not a period"),
+        (["images", "--states", "new", "--workers", "0"], "expected 1 or more. Received: 0"),
+        (["images", "--states", "images"], "expected a new or empty folder. Received: images"),
+        (["images", "--states", "images/one.png"], "expected a new or empty folder"),
     ],
 )
-def test_bad_arguments_are_refused(arguments, message, program, folder, capsys, monkeypatch):
-    monkeypatch.chdir(folder.parent)
-    with pytest.raises(SystemExit, match="2"):
-        program.main(arguments if arguments[0] == "nowhere" else ["images", *arguments])
+@pytest.mark.usefixtures("here")
+def test_bad_arguments_are_refused(arguments, message, program, folder, capsys):
+    try:
+        code = program.main(arguments)
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
     assert message in capsys.readouterr().err
+    assert len(list(folder.iterdir())) == 3

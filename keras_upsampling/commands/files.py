@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import heapq
 import os
 import stat
 import tempfile
@@ -102,17 +101,16 @@ def check_writable(path: str | Path, inputs: Iterable[Path] = ()) -> None:
         ) from None
 
 
-@contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give the path of a temporary file, which replaces a file in one step at the end.
-
-    If the block raises, the file stays as it is.
+def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Replace a file in one step by the one that `write` creates at the path it is called with.
 
     Args:
         path: Path of a file, which may exist. Its permissions are kept, and links to it stay links.
+        write: Function that is called with the path of a temporary file. If it raises, the file
+            stays as it is.
 
     Raises:
-        ValueError: As in `check_writable`, which is called before and after: files may change.
+        ValueError: As in `check_writable`, which is called again: files may change in the meantime.
         OSError: If the file cannot be written. The previous file is then unchanged.
     """
     check_writable(path)
@@ -120,33 +118,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
     # A new folder contains no other files; and files created in it have the usual permissions.
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
         partial = Path(folder, "partial")
-        yield partial
-        check_writable(path)  # writing may have taken hours
+        write(partial)
         with contextlib.suppress(FileNotFoundError):
             partial.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(partial, target)
-
-
-def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Replace a file in one step by the one that `write` creates at the path it is called with.
-
-    Raises:
-        ValueError: As in `replacing`.
-        OSError: As in `replacing`.
-    """
-    with replacing(path) as partial:
-        write(partial)
-
-
-# Names of a folder that are held and sorted at once. Larger folders are read several times.
-_NAMES_AT_ONCE = 1 << 16
 
 
 def files_in(path: Path) -> Iterator[tuple[Path, OSError | None]]:
     """Yield all files in a folder and its subfolders, or the path itself if it is not a folder.
 
     They are in alphabetical order. Links to folders are not followed. A folder that cannot be read
-    is yielded with the error.
+    is yielded with the error. The names in one folder are held at once: 100 MB for a million.
     """
     if not os.path.isdir(path):
         yield path, None
@@ -169,15 +151,9 @@ def files_in(path: Path) -> Iterator[tuple[Path, OSError | None]]:
 
 def _sorted_names(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the paths in one folder in alphabetical order, and whether they are folders."""
-    last = ""
-    while True:
-        with os.scandir(folder) as entries:
-            later = ((entry.name, _is_folder(entry)) for entry in entries if entry.name > last)
-            names = heapq.nsmallest(_NAMES_AT_ONCE, later)
-        yield from ((folder / name, is_folder) for name, is_folder in names)
-        if len(names) < _NAMES_AT_ONCE:
-            return
-        last = names[-1][0]
+    with os.scandir(folder) as entries:
+        names = sorted((entry.name, _is_folder(entry)) for entry in entries)
+    yield from ((folder / name, is_folder) for name, is_folder in names)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

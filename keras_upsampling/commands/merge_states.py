@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from keras_upsampling.commands.files import check_outputs, named_path
-from keras_upsampling.commands.results import publish_results
+from keras_upsampling.commands.scoring.results import publish_results
+from keras_upsampling.commands.scoring.states import read_state
 from keras_upsampling.commands.shared import Commands, add_json, add_state
-from keras_upsampling.commands.states import read_state
 from keras_upsampling.commands.streams import reason, say
-from keras_upsampling.commands.tally import MARKS
 
 
 def add(commands: Commands) -> None:
@@ -19,14 +17,13 @@ def add(commands: Commands) -> None:
         "merge",
         help="put the results of several runs of score together",
         description="Prints what one run of score would have printed of all images that several "
-        "runs have measured, from the files of their --state. The numbers of the summary are the "
-        "same to the last bit. A table of all images is in the order of the files.",
+        "runs have measured, from the files of their --state. For equal results of each image, the "
+        "numbers of the summary are the same to the last bit. A table of all images is in the "
+        "order of the files.",
         epilog="The runs must have had the same --size, --data-range and --detect-stride, and the "
-        "same version of this package; of different --rows the smallest counts. Images that were "
-        "scored twice, by their full path and their pixels, are an error. States of up to "
-        f"{MARKS} images show every such image. Larger ones show it almost surely if they share "
-        "one in a hundred of the larger one's, but hardly ever a single one. "
-        "Exit code: 0 if all images of all runs were measured, 1 if some were not, a run was "
+        "same version of this package. No image may be in two of them, which their full paths "
+        "tell; links can hide it. Missing shares are named. "
+        "Exit code: 0 if all images of all shares were measured, 1 if some were not, a run was "
         "interrupted or the figures could not be written, 2 if the states could not be merged.",
     )
     parser.add_argument(
@@ -40,16 +37,11 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Merge, print and write; return the exit code."""
     tally = None
-    seen = set()
     try:
         check_outputs({"--json": options.json, "--state": options.state}, options.states)
         for path in options.states:
             try:
                 other = read_state(path)
-                status = os.stat(path)
-                if (status.st_dev, status.st_ino) in seen:
-                    raise ValueError("every state counts once. Received: the same file again")
-                seen.add((status.st_dev, status.st_ino))
                 if tally is None:
                     tally = other
                 else:
@@ -62,5 +54,8 @@ def run(options: argparse.Namespace) -> int:
         say(str(error))
         return 2
     assert tally is not None
+    missing = tally.missing()
+    for text in missing:
+        say(text)
     code = publish_results(tally, json_file=options.json, state_file=options.state)
-    return code or int(tally.interrupted)
+    return code or int(tally.interrupted or bool(missing))

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import keras
 
 import keras_upsampling
 from keras_upsampling._arguments import positive_int
-from keras_upsampling.commands.files import check_outputs, named_path, only_a_file, replacing
-from keras_upsampling.commands.images import ENDINGS, FoundFiles
-from keras_upsampling.commands.measuring import ALL, Share, count_files, measure
-from keras_upsampling.commands.results import publish_results
+from keras_upsampling.commands.files import check_outputs, named_path, only_a_file, reading_error
+from keras_upsampling.commands.scoring.images import ENDINGS, FoundFiles
+from keras_upsampling.commands.scoring.measuring import count_files, measure
+from keras_upsampling.commands.scoring.results import publish_results
+from keras_upsampling.commands.scoring.shares import ALL, Share, part_of
+from keras_upsampling.commands.scoring.tally import MOST, Settings, Tally
 from keras_upsampling.commands.shared import (
     Commands,
     add_json,
     add_state,
-    positive_integer,
     positive_number,
 )
-from keras_upsampling.commands.streams import aside, reason, say
-from keras_upsampling.commands.tally import Settings, Tally
+from keras_upsampling.commands.streams import append, aside, say
 
 
 def add(commands: Commands) -> None:
@@ -39,32 +37,13 @@ def add(commands: Commands) -> None:
         "RGB, an alpha channel is dropped, colours of 16 bits become bytes. A .npy file contains "
         "one image, (H, W) or (H, W, C), or several, (N, H, W) or (N, H, W, C). With three axes, "
         "the last axis is the channels if its length is at most 4. All channels of an array are "
-        "measured. Images are read one at a time, and only sums, the strongest results and the "
-        "first failures are kept, so that the memory does not depend on their number. After "
-        "Ctrl-C, what was measured is printed and written. "
+        "measured. Images are read one at a time, and their names folder by folder; of more than "
+        f"{MOST} images, only the {MOST} with the strongest patterns are printed, the detected "
+        f"first, by db, and of the failures the first {MOST}. After Ctrl-C, what was measured is "
+        "printed and written. "
         "Exit code: 0 if all images were measured, 1 if some were not or the figures "
         "could not be written, 2 if there was nothing to measure.",
     )
-    add_measuring(parser)
-    parser.add_argument(
-        "--share",
-        type=_share,
-        default=ALL,
-        metavar="K/N",
-        help="measure only the K-th of N shares of the images, as in 2/8, for N processes or "
-        "machines that see the same files; see merge --help",
-    )
-    parser.add_argument(
-        "--lines",
-        type=only_a_file,
-        metavar="FILE",
-        help="also write the results of every image, and every failure, as one line of JSON each",
-    )
-    parser.set_defaults(run=run)
-
-
-def add_measuring(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is measured, and where the results go."""
     parser.add_argument(
         "paths",
         type=named_path,
@@ -91,15 +70,22 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         "for bytes, 65535 for unsigned integers of 16 bits, 1 for floats)",
     )
     parser.add_argument(
-        "--rows",
-        type=positive_integer,
-        default=1000,
-        metavar="N",
-        help="of more than N images, print and write only the N with the strongest patterns, the "
-        "detected first, by db; and of the failures the first N (default: 1000)",
+        "--share",
+        type=_share,
+        default=ALL,
+        metavar="K/N",
+        help="measure only the K-th of N shares of the images, as in 2/8, for N processes or "
+        "machines that see the same files; see merge --help",
     )
     add_state(parser)
+    parser.add_argument(
+        "--lines",
+        type=only_a_file,
+        metavar="FILE",
+        help="also write the results of every image, and every failure, as a line of JSON, at once",
+    )
     add_json(parser)
+    parser.set_defaults(run=run)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -127,13 +113,6 @@ def _share(text: str) -> Share:
     return Share(number, shares)
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
-    """Return what the numbers of an image depend on."""
-    return Settings(
-        keras_upsampling.__version__, options.size, options.data_range, options.detect_stride
-    )
-
-
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
     files = FoundFiles(options.paths)
@@ -141,69 +120,51 @@ def run(options: argparse.Namespace) -> int:
     try:
         target = count_files(files, options.share)
         check_outputs(outputs, files)
-    except (ValueError, ImportError) as error:
+        if options.lines:
+            Path(options.lines).write_text("")
+    except (OSError, ValueError, ImportError) as error:
         for path, problem in files.entries():
-            if problem is not None:
+            if problem := problem or reading_error(path):
                 say(f"{path}: {problem}")
         say(str(error))
         return 2
-    tally = Tally(settings_of(options), options.rows)
+    settings = Settings(
+        keras_upsampling.__version__, options.size, options.data_range, options.detect_stride
+    )
+    tally = Tally(settings, [part_of(options.paths, options.share)])
+    tally.interrupted = True  # by whatever ends the measuring early
     code = 0
     try:
-        with _lines(options.lines) as write_line:
-            try:
-                _measure_all(files, options.share, tally, target, write_line)
-            except KeyboardInterrupt:
-                tally.interrupted, code = True, 130
-    except (OSError, ValueError) as error:  # the lines could not be written
-        say(f"{options.lines}: {reason(error)}")
-        code = code or 1
+        if not _measure_all(files, options, tally, target):
+            code = 1
+        tally.interrupted = False
+    except KeyboardInterrupt:
+        code = 130
     finally:  # results must not be lost
         published = publish_results(tally, json_file=options.json, state_file=options.state)
     return code or published
 
 
-def _measure_all(
-    files: FoundFiles,
-    share: Share,
-    tally: Tally,
-    target: int,
-    write_line: Callable[[dict[str, Any]], object],
-) -> None:
-    """Measure one image after another, add them to the tally, and show a progress bar."""
+def _measure_all(files: FoundFiles, options: argparse.Namespace, tally: Tally, target: int) -> bool:
+    """Measure one image after another, add them to the tally, and show a progress bar.
+
+    Returns:
+        False if the lines could not be written; a message has then been printed.
+    """
     # Where a line cannot be overwritten, such as in a log, lines are rare.
     interval = 0.05 if sys.stderr is not None and sys.stderr.isatty() else 10
+    lines = options.lines
     # The progress bar must not be part of standard output.
     with aside():
         progress = keras.utils.Progbar(target, interval=interval, unit_name="image")
         try:
             progress.update(0)
-            for outcome in measure(files, tally.settings, share):
-                tally.add(outcome.result, outcome.mark)
-                write_line(outcome.result.record())
+            for outcome in measure(files, tally.settings, options.share):
+                tally.add(outcome.result)
+                if lines and not append(lines, json.dumps(outcome.result.record())):
+                    lines = None
                 progress.target += outcome.more
                 progress.update(tally.images + tally.failed, finalize=False)
         finally:  # also ends the line before other messages
             progress.update(tally.images + tally.failed, finalize=True)
-
-
-@contextlib.contextmanager
-def _lines(file: str | None) -> Iterator[Callable[[dict[str, Any]], object]]:
-    """Give the function that writes a line of JSON; the complete file is moved to its place."""
-    if file is None:
-        yield lambda _: None
-        return
-    lost: list[OSError] = []
-    with replacing(file) as partial:
-        with partial.open("w", encoding="utf-8") as stream:
-
-            def write(record: dict[str, Any]) -> None:
-                if not lost:
-                    try:
-                        stream.write(json.dumps(record) + "\n")
-                    except OSError as error:  # a full disk must not end the measuring
-                        lost.append(error)
-
-            yield write
-        if lost:
-            raise lost[0]
+    return lines == options.lines

@@ -70,6 +70,6 @@ def add_state(parser: argparse.ArgumentParser) -> None:
         "--state",
         type=only_a_file,
         metavar="FILE",
-        help="also write the sums of the summary and the rows, from which the command merge makes "
-        "the results of several runs together",
+        help="also write the state of the results, from which the command merge puts those of "
+        "several runs together",
     )

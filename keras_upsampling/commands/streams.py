@@ -108,6 +108,17 @@ def save(file: str, text: str) -> bool:
     return True
 
 
+def append(file: str, line: str) -> bool:
+    """Write a line at the end of a file; return False after a message if it cannot be written."""
+    try:
+        with open(file, "a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+    except OSError as error:  # such as a full disk
+        say(f"{file}: {reason(error)}")
+        return False
+    return True
+
+
 def _print(text: str) -> bool:
     if not text or sys.stdout is None:  # closed before Python started
         return True

@@ -135,7 +135,7 @@ def _measure(
     data_format: str,
     period: int | None = None,
 ) -> tuple[CheckerboardScore, Tensor]:
-    """Return the score of checked images, and their pattern as a share of the range."""
+    """Return the score of checked images, and their pattern as a fraction of the range."""
     if images.shape[0] == 0:
         # Backends refuse transforms and maxima of nothing: an image is added, then its results cut.
         added = [(0, 1), *[(0, 0)] * (len(images.shape) - 1)]

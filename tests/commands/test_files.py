@@ -17,6 +17,9 @@ from keras_upsampling import __main__ as command_line
 from keras_upsampling.bench import timing
 from keras_upsampling.bench.contenders import OURS
 from keras_upsampling.commands import files
+from keras_upsampling.commands.scoring.shares import ALL, part_of
+from keras_upsampling.commands.scoring.states import state_text
+from keras_upsampling.commands.scoring.tally import Row, Settings, Tally
 
 SIDE = 24
 
@@ -38,7 +41,7 @@ def model(tmp_path):
 
 
 @pytest.fixture
-def commands(picture, model, monkeypatch):
+def commands(picture, model, monkeypatch, tmp_path):
     """Return the arguments of every command, for a short run."""
 
     def measure(case, **_):
@@ -46,8 +49,20 @@ def commands(picture, model, monkeypatch):
         return timing.Result(case, dict.fromkeys((timing.FORWARD, timing.STEP), timings), 1.0)
 
     monkeypatch.setattr("keras_upsampling.commands.bench_layers.measure", measure)
-    bench = ["bench", "--quick", "--rank", "1"]
-    return {"score": ["score", picture], "audit": ["audit", model], "bench": bench}
+    state = tmp_path / "in.state"
+    state.write_text(state_text(one_image()))
+    return {
+        "score": ["score", picture],
+        "merge": ["merge", state],
+        "audit": ["audit", model],
+        "bench": ["bench", "--quick", "--rank", "1"],
+    }
+
+
+def one_image():
+    tally = Tally(Settings("0", (2, 2), None, False), [part_of(["in.png"], ALL)])
+    tally.add(Row("in.png", (SIDE, SIDE, 1), 255.0, 1.0, 2.0, 3.0, 0.5, False, None))
+    return tally
 
 
 def run(capsys, *arguments):
@@ -67,7 +82,9 @@ def contents(folder):
     }
 
 
-COMMANDS = ["score", "audit", "bench"]
+COMMANDS = ["score", "merge", "audit", "bench"]
+OUTPUTS = [*((command, "--json") for command in COMMANDS)]
+OUTPUTS += [("score", "--state"), ("score", "--lines"), ("merge", "--state")]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -79,14 +96,14 @@ def test_standard_output_contains_only_the_figures(command, commands, capsys):
     assert not os.path.exists("-")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_link_is_kept_and_its_target_is_replaced(command, commands, tmp_path, capsys):
+@pytest.mark.parametrize(("command", "option"), OUTPUTS)
+def test_a_link_is_kept_and_its_target_is_replaced(command, option, commands, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
     target, link = tmp_path / "elsewhere" / "figures.json", tmp_path / "link.json"
     target.write_text("old")
     target.chmod(0o640)
     link.symlink_to(target)
-    code, _, err = run(capsys, *commands[command], "--json", link)
+    code, _, err = run(capsys, *commands[command], option, link)
     assert code == 0, err
     assert link.is_symlink()
     assert json.loads(target.read_text())
@@ -188,15 +205,17 @@ BAD_PATHS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command", "option"), OUTPUTS)
 @pytest.mark.parametrize("place", BAD_PATHS)
-def test_bad_paths_are_refused_at_once(place, command, commands, tmp_path, capsys, monkeypatch):
-    for module in ("score_images", "audit_model", "bench_layers"):
+def test_bad_paths_are_refused_at_once(
+    place, command, option, commands, tmp_path, capsys, monkeypatch
+):
+    for module in ("score_images", "merge_states", "audit_model", "bench_layers"):
         monkeypatch.setattr(f"keras_upsampling.commands.{module}.run", None)
     make, message = BAD_PATHS[place]
     path = make(tmp_path)
     before = contents(tmp_path) if place != "circle" else None
-    code, out, err = run(capsys, *commands[command], "--json", path)
+    code, out, err = run(capsys, *commands[command], option, path)
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
     assert before is None or contents(tmp_path) == before
@@ -240,22 +259,28 @@ OTHER_NAMES = {
 }
 
 
+INPUTS = [one for one in OUTPUTS if "bench" not in one]
+
+
 @pytest.mark.parametrize("name", OTHER_NAMES)
-@pytest.mark.parametrize("command", ["score", "score of a folder", "audit"])
-def test_inputs_are_not_overwritten(name, command, picture, model, tmp_path, capsys):
-    source = model if command == "audit" else picture
+@pytest.mark.parametrize(("command", "option"), [*INPUTS, ("score of a folder", "--json")])
+def test_inputs_are_not_overwritten(name, command, option, commands, tmp_path, capsys):
+    source = commands[command.split()[0]][-1]
     argument = tmp_path if command == "score of a folder" else source
     target = tmp_path / OTHER_NAMES[name](source)
     before = contents(tmp_path)
-    code, out, err = run(capsys, command.split()[0], argument, "--json", target)
+    code, out, err = run(capsys, command.split()[0], argument, option, target)
     assert (code, out) == (2, "")
     assert "is one of the files that are read" in err
     assert err.count("\n") == 1
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_figures_that_can_no_longer_be_written_are_reported(command, commands, tmp_path, capsys):
+AT_THE_END = [one for one in OUTPUTS if "--lines" not in one]
+
+
+@pytest.mark.parametrize(("command", "option"), AT_THE_END)
+def test_what_can_no_longer_be_written_is_reported(command, option, commands, tmp_path, capsys):
     path = tmp_path / "figures.json"
     replace_file = files.replace_file
 
@@ -265,7 +290,7 @@ def test_figures_that_can_no_longer_be_written_are_reported(command, commands, t
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_upsampling.commands.streams.replace_file", too_late)
-        code, out, err = run(capsys, *commands[command], "--json", path)
+        code, out, err = run(capsys, *commands[command], option, path)
     assert code == 1
     assert "| ---" in out
     assert f"{path}: " in err.splitlines()[-1]

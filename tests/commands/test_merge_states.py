@@ -10,8 +10,8 @@ from PIL import Image
 
 import keras_upsampling
 from keras_upsampling import __main__ as command_line
-from keras_upsampling.commands import measuring
-from keras_upsampling.commands.states import read_state
+from keras_upsampling.commands.scoring import measuring, tally
+from keras_upsampling.commands.scoring.states import read_state
 from keras_upsampling.metrics import CheckerboardScore, Stride
 
 SIDE = 24
@@ -74,8 +74,11 @@ def comparable(path):
     return figures
 
 
-@pytest.mark.parametrize("options", [[], ["--rows", 3, "--detect-stride"]], ids=["all", "worst"])
-def test_shares_give_what_one_run_gives(options, folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("options", "most"), [([], 1000), (["--detect-stride"], 3)], ids=["all", "strongest"]
+)
+def test_shares_give_what_one_run_gives(options, most, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(tally, "MOST", most)
     (folder / "bad.npy").write_bytes(b"no array")
     (folder / "in" / "bad.png").write_bytes(b"no picture")
     one, merged = tmp_path / "one.json", tmp_path / "merged.json"
@@ -88,7 +91,7 @@ def test_shares_give_what_one_run_gives(options, folder, tmp_path, capsys):
         for k in (2, 1, 3)
     ]
     # The images within an array are shared too.
-    assert sorted(tally.images + tally.failed for tally in map(read_state, shares)) == [3, 3, 5]
+    assert sorted(one.images + one.failed for one in map(read_state, shares)) == [3, 3, 5]
     code, out, err = run(
         capsys, "merge", *shares, "--json", merged, "--state", tmp_path / "all.state"
     )
@@ -111,6 +114,24 @@ def test_more_shares_than_images_are_empty(folder, tmp_path, capsys):
     code, out, _ = run(capsys, "merge", *states)
     assert code == 0
     assert "\n9 images, " in out
+
+
+def test_a_missing_share_is_named(folder, tmp_path, capsys):
+    first, second, third = (
+        score(capsys, tmp_path / f"{k}.state", folder, "--share", f"{k}/3") for k in (1, 2, 3)
+    )
+    both, figures = tmp_path / "both.state", tmp_path / "all.json"
+    code, out, err = run(capsys, "merge", third, first, "--state", both, "--json", figures)
+    assert code == 1
+    assert "\n5 images, " in out  # of nine
+    assert err == f"share 2/3 is missing of the images at {str(folder)!r}\n"
+    assert not json.loads(figures.read_text())["complete"]
+    code, _, err = run(capsys, "merge", both, second, "--json", figures)
+    assert (code, err) == (0, "")
+    assert json.loads(figures.read_text())["complete"]
+    code, out, err = run(capsys, "merge", both, first)
+    assert (code, out) == (2, "")
+    assert f"{first}: no image may be scored twice. Received: share 1/3 of the images" in err
 
 
 @pytest.fixture
@@ -173,10 +194,10 @@ def pipe(_, tmp_path, *__):
 
 
 BAD = {
-    "itself": (lambda state, *_: state, "the same file again"),
-    "link": (link, "the same file again"),
-    "copy": (copy, "Received: a state with an image of those before"),
-    "overlap": (overlapping, "Received: a state with 2 images or more of those before"),
+    "itself": (lambda state, *_: state, "Received: share 1/1 of the images at"),
+    "link": (link, "Received: share 1/1 of the images at"),
+    "copy": (copy, "Received: share 1/1 of the images at"),
+    "overlap": (overlapping, "which those before have too, by other paths"),
     "other size": (of_other_size, "Expected: size=(2, 2), as before. Received: size=(1, 2)"),
     "strides": (with_strides, "Received: detect_stride=True"),
     "other range": (of_other_range, "Received: data_range=300.0"),

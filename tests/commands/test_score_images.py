@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import socket
@@ -19,11 +20,12 @@ from PIL import Image
 
 from keras_upsampling import __main__ as command_line
 from keras_upsampling import checkerboard_score, detect_stride
-from keras_upsampling.commands import measuring as command
 from keras_upsampling.commands import score_images
-from keras_upsampling.commands.images import ImagesOfFile
-from keras_upsampling.commands.states import read_state
-from keras_upsampling.commands.tally import MARKS, Tally
+from keras_upsampling.commands.scoring import measuring as command
+from keras_upsampling.commands.scoring import tally as tally_module
+from keras_upsampling.commands.scoring.images import ImagesOfFile
+from keras_upsampling.commands.scoring.states import read_state
+from keras_upsampling.commands.scoring.tally import Tally
 from keras_upsampling.metrics import Checkerboard, CheckerboardScore
 from tests.backends import BACKEND
 
@@ -235,6 +237,7 @@ def test_figures_are_written_with_a_summary(folder, capsys):
         "relative_amplitude": pytest.approx(row["amplitude"] / 255),
     }
     assert figures["failures"] == []
+    assert figures["complete"]
     assert sorted(path.name for path in folder.parent.iterdir()) == ["figures.json", "images"]
 
 
@@ -346,6 +349,7 @@ def test_an_interruption_keeps_the_results(folder, capsys, monkeypatch):
     # On a separate line, after the progress bar.
     assert any(line.startswith(f"{folder / 'a.png'}: ") for line in err.splitlines())
     assert len(json.loads(figures.read_text())["results"]) == 1
+    assert not json.loads(figures.read_text())["complete"]
 
 
 def test_an_interruption_is_noted_in_the_state(folder, capsys, monkeypatch):
@@ -403,18 +407,19 @@ def test_few_images_and_results_are_held(folder, capsys, monkeypatch):
     tallies = []
 
     class Watched(Tally):
-        def add(self, *arguments):
+        def add(self, result):
             tallies[:] = [self]
-            super().add(*arguments)
-            assert len(self.kept) + len(self.failures) + len(self.marks) <= 20 + 10 + 2 * MARKS
+            super().add(result)
+            assert len(self.kept) + len(self.failures) <= 20 + 10
 
+    monkeypatch.setattr(tally_module, "MOST", 10)
     monkeypatch.setattr(command, "open_images", many)
     monkeypatch.setattr(command, "checkerboard_score", constant_score)
     monkeypatch.setattr(score_images, "Tally", Watched)
     Counted.alive.clear()
     Counted.most = 0
     lines = folder.parent / "lines"
-    code, out, err = scored(capsys, folder, "--rows", 10, "--lines", lines)
+    code, out, err = scored(capsys, folder, "--lines", lines)
     assert code == 1
     assert 1 <= Counted.most <= 8  # views of one or two images
     assert (tallies[0].images, tallies[0].failed) == (number, number)
@@ -432,42 +437,87 @@ def test_few_images_and_results_are_held(folder, capsys, monkeypatch):
     assert written[2]["db"] == 1.0
 
 
-def test_of_many_images_the_table_has_the_strongest(folder, capsys):
+def test_of_many_images_the_table_has_the_strongest(folder, capsys, monkeypatch):
+    monkeypatch.setattr(tally_module, "MOST", 2)
     calm = pixels(SIDE, SIDE, 1, seed=5)
     calm[::2] = calm[::2] / 0.8
     weak = calm.copy()
     weak[::2] = weak[::2] * 0.9
     np.save(folder / "all.npy", np.stack([calm, GREY, calm, weak, calm]))
-    figures = records(capsys, folder, "--rows", 2, "--detect-stride")
+    figures = records(capsys, folder, "--detect-stride")
     strongest = [row["file"].removeprefix(str(folder)) for row in figures["results"]]
     assert strongest == ["/all.npy[1]", "/all.npy[3]"]
     assert figures["summary"]["images"] == 5
     assert sum(figures["summary"]["strides"].values()) == 5
-    _, out, _ = scored(capsys, folder, "--rows", 2, "--detect-stride")
+    _, out, _ = scored(capsys, folder, "--detect-stride")
     assert out.splitlines()[-1].startswith("Strides of all images: 1 in ")
+    monkeypatch.undo()
     assert figures["summary"] == records(capsys, folder, "--detect-stride")["summary"]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
 def test_a_full_disk_loses_the_lines_and_nothing_else(folder, capsys, monkeypatch):
     np.save(folder / "a.npy", np.stack([GREY, GREY]))
     lines = folder.parent / "lines"
-    lines.write_text("old")
-    opened = Path.open
 
-    class Full(io.StringIO):
-        def write(self, _):
-            raise OSError(28, "No space left on device")
+    def fill(*_, **__):
+        lines.unlink(missing_ok=True)
+        lines.symlink_to("/dev/full")
+        return constant_score()
 
-    def open_full(path, mode="r", **options):
-        return Full() if path.name == "partial" else opened(path, mode, **options)
-
-    monkeypatch.setattr(Path, "open", open_full)
+    monkeypatch.setattr(command, "checkerboard_score", fill)
     code, out, err = scored(capsys, folder, "--lines", lines)
     assert code == 1
-    assert f"{lines}: No space left on device" in err
+    assert err.count(f"{lines}: No space left on device") == 1
     assert "2 images" in out
-    assert lines.read_text() == "old"
-    assert [path.name for path in folder.parent.iterdir()] == ["images", "lines"]
+
+
+def test_lines_replace_a_file_and_are_there_while_the_run_goes_on(folder, capsys, monkeypatch):
+    np.save(folder / "a.npy", np.stack([GREY] * 3))
+    lines, numbers = folder.parent / "lines", []
+    lines.write_text("old\n" * 9)
+
+    def count(*_, **__):
+        numbers.append(len(lines.read_text().splitlines()))
+        return constant_score()
+
+    monkeypatch.setattr(command, "checkerboard_score", count)
+    assert scored(capsys, folder, "--lines", lines)[0] == 0
+    assert numbers == [0, 1, 2]
+
+
+@pytest.mark.parametrize("error", [ValueError("a mistake"), OSError(5, "a bad disk")])
+def test_what_an_unexpected_error_ends_is_not_taken_for_complete(
+    error, folder, capsys, monkeypatch
+):
+    np.save(folder / "a.npy", np.stack([GREY] * 3))
+
+    def measured(*arguments):
+        yield from itertools.islice(command.measure(*arguments), 2)
+        raise error
+
+    monkeypatch.setattr(score_images, "measure", measured)
+    monkeypatch.setattr(command, "checkerboard_score", constant_score)
+    state = folder.parent / "a.state"
+    with pytest.raises(type(error)):
+        scored(capsys, folder, "--state", state)
+    assert "\n2 images, " in capsys.readouterr().out
+    assert (read_state(state).images, read_state(state).interrupted) == (2, True)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_is_a_failure(value, folder, capsys, monkeypatch):
+    np.save(folder / "a.npy", np.stack([GREY] * 3))
+    scores = iter([1.0, value, 3.0])
+
+    def score(*_, **__):
+        return constant_score()._replace(db=np.array([next(scores)]))
+
+    monkeypatch.setattr(command, "checkerboard_score", score)
+    code, out, err = scored(capsys, folder)
+    assert code == 1
+    assert "a.npy[1]: its score is not finite" in err
+    assert "\n2 images, " in out
 
 
 def test_programs_of_many_shapes_are_forgotten(folder, capsys, monkeypatch):
@@ -756,7 +806,6 @@ def test_a_file_name_that_cannot_be_shown_loses_no_results(folder, monkeypatch):
         (["--share", "3/2"], "'3/2' is not a share"),
         (["--share", "1"], "'1' is not a share"),
         (["--share", "1/2/3"], "'1/2/3' is not a share"),
-        (["--rows", "0"], "'0' is not a positive integer"),
     ],
 )
 def test_bad_options_are_refused(arguments, message, capsys):

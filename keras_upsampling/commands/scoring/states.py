@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_upsampling.commands.files import reading_error
-from keras_upsampling.commands.tally import Failure, Row, Settings, Tally
+from keras_upsampling.commands.scoring.shares import Part
+from keras_upsampling.commands.scoring.tally import Failure, Row, Settings, Tally
 
 _FORMAT = "keras_upsampling.score.state"
 _VERSION = 1
@@ -20,17 +21,16 @@ def state_text(tally: Tally) -> str:
     """Return the text of the state of a tally."""
     state = {
         "settings": tally.settings._asdict(),
-        "rows": tally.limit,
+        "parts": [[part.paths, part.shares, sorted(part.numbers)] for part in tally.parts],
         "interrupted": tally.interrupted,
         "images": tally.images,
         "failed": tally.failed,
         "detections": tally.detections,
-        "ratios": _parts(tally.ratios),
-        "squares": _parts(tally.squares),
+        "ratios": str(tally.ratios),
+        "squares": str(tally.squares),
         "strides": {str(stride): n for stride, n in sorted(tally.strides.items())},
         "results": [row.record() for row in tally.rows()],
         "failures": [failure.record() for failure in tally.failures],
-        "marks": sorted(tally.least_marks()),
     }
     return json.dumps(
         {"format": _FORMAT, "version": _VERSION, "digest": _digest(state), "state": state}
@@ -63,15 +63,20 @@ def tally_of(text: str) -> Tally:
     if document.get("digest") != _digest(state):
         raise ValueError("the state is damaged: its digest differs. Score the images again")
     settings = Settings(**{**state["settings"], "size": tuple(state["settings"]["size"])})
-    tally = Tally(settings, state["rows"])
+    tally = Tally(
+        settings,
+        [
+            Part(tuple(paths), shares, frozenset(numbers))
+            for paths, shares, numbers in state["parts"]
+        ],
+    )
     tally.interrupted = state["interrupted"]
     tally.images, tally.failed = state["images"], state["failed"]
     tally.detections = state["detections"]
-    tally.ratios = sum(map(Fraction, state["ratios"]), Fraction())
-    tally.squares = sum(map(Fraction, state["squares"]), Fraction())
+    tally.ratios = Fraction(state["ratios"])
+    tally.squares = Fraction(state["squares"])
     tally.strides = Counter({int(stride): n for stride, n in state["strides"].items()})
     tally.failures = [Failure(**failure) for failure in state["failures"]]
-    tally.marks = set(state["marks"])
     tally.kept = [
         Row(**{"stride": None, **row, "shape": tuple(row["shape"])}) for row in state["results"]
     ]
@@ -92,12 +97,3 @@ def read_state(path: Path) -> Tally:
 
 def _digest(state: Any) -> str:
     return hashlib.blake2b(json.dumps(state).encode(), digest_size=16).hexdigest()
-
-
-def _parts(total: Fraction) -> list[float]:
-    """Return floats whose exact sum is an exact sum of floats; the first is its rounded value."""
-    parts = []
-    while total:
-        parts.append(float(total))
-        total -= Fraction(parts[-1])
-    return parts

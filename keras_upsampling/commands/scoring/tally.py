@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
+
+from keras_upsampling.commands.scoring.shares import Part, joined
 
 
 class Row(NamedTuple):
@@ -46,66 +49,54 @@ class Settings(NamedTuple):
     detect_stride: bool
 
 
-# How many marks of images a tally keeps, to notice an image that two tallies contain.
-MARKS = 1000
+# Most rows, and most failures, that a tally keeps.
+MOST = 1000
 
 
 class Tally:
-    """Sums over the images of a run, its worst rows, and its first failures.
+    """Sums over the images of a run, its strongest rows, and its first failures.
 
     The sums are exact, as fractions. So tallies of parts of the images, merged in any order, give
-    the same numbers as one of all images, to the last bit.
-
-    The marks are the smallest of the numbers that identify images. Two tallies of 1000 images at
-    most have one in common exactly if they share an image. Of larger ones, those that share one in
-    a hundred images of the larger have ten in common on average.
+    the same numbers as one of all images, to the last bit, if the rows are equal.
 
     Attributes:
         settings: What was measured.
-        limit: Most rows and failures that are kept.
+        parts: Of which paths and shares.
+        interrupted: Whether a run ended early, so that images of these are missing.
         images: Number of images that were measured.
         detections: Number of those with a detected pattern.
         ratios: Sum of the power ratios whose decibels are `db`.
-        squares: Sum of the squares of the amplitudes as shares of the range.
+        squares: Sum of the squares of the amplitudes, relative to the range.
         strides: Number of images by detected stride.
         failed: Number of failures.
         failures: The first of them.
-        marks: Marks of images, among them the smallest.
         kept: Rows of images, among them those that `rows` returns.
-        interrupted: Whether a run was interrupted, so that images are missing.
     """
 
-    def __init__(self, settings: Settings, limit: int) -> None:
+    def __init__(self, settings: Settings, parts: Sequence[Part]) -> None:
         self.settings = settings
-        self.limit = limit
+        self.parts = list(parts)
+        self.interrupted = False
         self.images = self.detections = self.failed = 0
         self.ratios = self.squares = Fraction()
         self.strides: Counter[int] = Counter()
         self.failures: list[Failure] = []
-        self.marks: set[int] = set()
-        self.interrupted = False
         self.kept: list[Row] = []
 
-    def add(self, result: Row | Failure, mark: int) -> None:
-        """Add the results of an image and its mark, or else its failure."""
+    def add(self, result: Row | Failure) -> None:
+        """Add the results of an image, or else its failure."""
         if isinstance(result, Failure):
             self.failed += 1
-            if len(self.failures) < self.limit:
+            if len(self.failures) < MOST:
                 self.failures.append(result)
-        else:
-            self._add(result, mark)
-
-    def _add(self, row: Row, mark: int) -> None:
-        ratio = Fraction(10 ** (row.db / 10))
-        square = Fraction((row.amplitude / row.data_range) ** 2)
+            return
         self.images += 1
-        self.detections += row.detected
-        self.ratios += ratio
-        self.squares += square
-        if row.stride is not None:
-            self.strides[row.stride] += 1
-        self.marks.add(mark)
-        self.kept.append(row)
+        self.detections += result.detected
+        self.ratios += Fraction(10 ** (result.db / 10))
+        self.squares += Fraction((result.amplitude / result.data_range) ** 2)
+        if result.stride is not None:
+            self.strides[result.stride] += 1
+        self.kept.append(result)
         self._drop()
 
     def merge(self, other: Tally) -> None:
@@ -130,41 +121,35 @@ class Tally:
                 f"states must be of the same options and version. Expected: {expected}, as before. "
                 f"Received: {received}. Score all images in the same way"
             )
-        if common := len(self.least_marks() & other.least_marks()):
-            raise ValueError(
-                "no image may be scored twice. Received: a state with "
-                f"{'an image' if common == 1 else f'{common} images or more'} of those before. "
-                "Leave one of them out"
-            )
-        self.limit = min(self.limit, other.limit)
+        parts = self.parts
+        for part in other.parts:
+            parts = joined(parts, part)
+        self.parts = parts
+        self.interrupted |= other.interrupted
         self.images += other.images
         self.detections += other.detections
         self.ratios += other.ratios
         self.squares += other.squares
         self.strides += other.strides
         self.failed += other.failed
-        self.failures = [*self.failures, *other.failures][: self.limit]
-        self.marks |= other.marks
-        self.interrupted |= other.interrupted
+        self.failures = [*self.failures, *other.failures][:MOST]
         self.kept += other.rows()
         self._drop()
 
     def rows(self) -> list[Row]:
-        """Return the rows: all in the order of measurement, or else the worst, the worst first."""
-        if self.images <= self.limit:
+        """Return all rows in the order of measurement, or else the strongest, in their order."""
+        if self.images <= MOST:
             return self.kept
-        return sorted(self.kept, key=_goodness)[: self.limit]
-
-    def least_marks(self) -> set[int]:
-        """Return the smallest marks, by which tallies are compared."""
-        return set(sorted(self.marks)[:MARKS])
+        return sorted(self.kept, key=_strongest_first)[:MOST]
 
     def _drop(self) -> None:
-        """Drop rows and marks that cannot count any more, seldom enough to cost little."""
-        if len(self.kept) > 2 * self.limit:
+        """Drop rows that cannot count any more, seldom enough to cost little."""
+        if len(self.kept) > 2 * MOST:
             self.kept = self.rows()
-        if len(self.marks) > 2 * MARKS:
-            self.marks = self.least_marks()
+
+    def missing(self) -> list[str]:
+        """Return what is missing of shares, as text: one entry for all shares of some paths."""
+        return [missing for part in self.parts if (missing := part.missing())]
 
     def summary(self) -> dict[str, Any]:
         """Return the means over the images; `db` is the mean of the ratios, as in the metric."""
@@ -187,6 +172,6 @@ class Tally:
         return summary
 
 
-def _goodness(row: Row) -> tuple[bool, float, str]:
-    """Return the key by which the worst rows come first, whatever the order of measurement."""
+def _strongest_first(row: Row) -> tuple[bool, float, str]:
+    """Return the key of a row for sorting, which does not depend on the order of measurement."""
     return not row.detected, -row.db, row.file

@@ -7,17 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_upsampling.commands import files, images
-from keras_upsampling.commands.images import FoundFiles, open_images
+from keras_upsampling.commands import files
+from keras_upsampling.commands.scoring import images, measuring
+from keras_upsampling.commands.scoring.images import FoundFiles, open_images
+from keras_upsampling.commands.scoring.shares import Share
+from keras_upsampling.commands.scoring.tally import Settings
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("shape", [(7, 5, 6), (7, 5, 6, 3), (5, 6), (5, 6, 4), (1, 5, 6, 2)])
 @pytest.mark.parametrize("dtype", ["uint8", ">f8", "bool"])
-def test_images_of_an_array_are_those_that_numpy_reads(dtype, shape, order, tmp_path, monkeypatch):
+def test_images_of_an_array_are_those_that_numpy_reads(dtype, shape, order, tmp_path):
     array = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
     np.save(tmp_path / "a.npy", np.asarray(array, order=order))
-    monkeypatch.setattr(images, "_BLOCK", 3 * array[0].nbytes)  # blocks of three images
     several = shape[0] != 5  # five is the height of single images
     expected = array if several else array[None]
     if expected.ndim == 3:
@@ -47,9 +49,8 @@ def test_an_unknown_version_of_the_format_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_memory_does_not_grow_with_the_array(order, tmp_path, monkeypatch):
+def test_memory_does_not_grow_with_the_array(order, tmp_path):
     shape, most = (400, 100, 100), 6 * 100 * 100
-    monkeypatch.setattr(images, "_BLOCK", 2 * 100 * 100)
     array = np.lib.format.open_memmap(
         tmp_path / "a.npy", "w+", "uint8", shape, fortran_order=order == "F"
     )
@@ -108,7 +109,6 @@ def tree(tmp_path, monkeypatch):
     return Path("t")
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 1000])
 @pytest.mark.parametrize(
     "names",
     [
@@ -125,8 +125,7 @@ def tree(tmp_path, monkeypatch):
     ],
     ids=" ".join,
 )
-def test_every_file_is_found_once_in_order(names, at_once, tree, monkeypatch):
-    monkeypatch.setattr(files, "_NAMES_AT_ONCE", at_once)
+def test_every_file_is_found_once_in_order(names, tree):
     paths = [tree / name for name in names]
     assert [str(path) for path in FoundFiles(paths)] == [str(path) for path in slow_search(paths)]
 
@@ -150,15 +149,32 @@ def test_a_folder_that_cannot_be_read_is_reported(tree, monkeypatch):
     ]
 
 
-def test_searching_holds_few_names(tmp_path, monkeypatch):
-    for number in range(300):
-        (tmp_path / f"{number:0100}.png").touch()
-    monkeypatch.setattr(files, "_NAMES_AT_ONCE", 4)
-    assert sum(1 for _ in FoundFiles([tmp_path])) == 300
+def test_searching_holds_the_names_of_one_folder(tmp_path):
+    for folder in range(20):
+        (tmp_path / str(folder)).mkdir()
+        for number in range(20):
+            (tmp_path / str(folder) / f"{number:0200}.png").touch()
+    assert sum(1 for _ in FoundFiles([tmp_path])) == 400
     tracemalloc.start()
     try:
-        assert sum(1 for _ in FoundFiles([tmp_path])) == 300
+        assert sum(1 for _ in FoundFiles([tmp_path])) == 400
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 300 * 100  # bytes of all names
+    assert peak < 400 * 200 / 2  # half of all names
+
+
+def test_only_the_first_file_of_a_kind_is_looked_at_before_the_measuring(tree, monkeypatch):
+    seen = []
+    monkeypatch.setattr(measuring, "reading_error", seen.append)
+    assert measuring.count_files(FoundFiles([tree])) == 6
+    assert [path.name for path in seen] == ["c.png", "y.npy"]
+
+
+def test_a_share_looks_at_its_own_pictures_alone(tree, monkeypatch):
+    seen = []
+    monkeypatch.setattr(measuring, "reading_error", lambda path: seen.append(path.name) or "no")
+    settings = Settings("0", (2, 2), None, False)
+    outcomes = measuring.measure(FoundFiles([tree]), settings, Share(2, 3))
+    assert [one.result.file for one in outcomes] == ["t/b/x.png", "t/b.png"]
+    assert seen == ["x.png", "y.npy", "b.png"]  # an array may have images of every share

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import math
 import os
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_upsampling._tables import reason_of
-from keras_upsampling.commands.files import files_in, reading_error
+from keras_upsampling.commands.files import files_in
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 ENDINGS = (*_PICTURES, ".npy")
@@ -41,10 +40,7 @@ class FoundFiles:
         return (path for path, error in self.entries() if error is None)
 
     def entries(self) -> Iterator[tuple[Path, str | None]]:
-        """Yield every file with None, or else with the reason why it cannot be read.
-
-        Pipes and devices are errors, because opening one may block forever.
-        """
+        """Yield every file with None, and every folder that cannot be searched with the reason."""
         first: dict[str, int] = {}  # the number of the first argument that is this path
         for number, path in enumerate(self.paths):
             first.setdefault(os.path.abspath(path), number)
@@ -56,11 +52,13 @@ class FoundFiles:
                 elif is_folder and file.suffix.lower() not in ENDINGS:
                     continue
                 elif not _found_earlier(file, first, number):
-                    yield file, reading_error(file)
+                    yield file, None
 
 
 def _found_earlier(file: Path, first: dict[str, int], number: int) -> bool:
     """Return whether a file is found at an argument before the one of this number as well."""
+    if number == 0:
+        return False
     path = os.path.abspath(file)
     if first.get(path, number) < number:
         return True
@@ -182,22 +180,14 @@ def _reader(
     return read
 
 
-# Bytes that are read at once of a .npy file in Fortran's order, whose images are interleaved.
-_BLOCK = 1 << 26
-
-
 def _interleaved_reader(
     path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype
 ) -> Callable[[int], np.ndarray]:
-    """Return the same function for an array in Fortran's order."""
-    at_once = max(1, _BLOCK // (math.prod(shape[1:]) * dtype.itemsize))
+    """Return the same function for an array in Fortran's order, whose images are interleaved.
 
-    @functools.lru_cache(maxsize=1)
-    def read_block(block: int) -> np.ndarray:
-        mapped = np.memmap(path, dtype, "r", start, shape, "F")
-        return np.array(mapped[block * at_once : (block + 1) * at_once], order="F")
-
-    return lambda index: read_block(index // at_once)[index % at_once]
+    The file is mapped: if it becomes shorter in the meantime, the system ends the program.
+    """
+    return lambda index: np.array(np.memmap(path, dtype, "r", start, shape, "F")[index])
 
 
 def data_range_of(dtype: np.dtype) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,8 @@ import numpy as np
 
 from keras_upsampling import checkerboard_score, detect_stride
 from keras_upsampling._tables import by
-from keras_upsampling.commands.images import (
+from keras_upsampling.commands.files import reading_error
+from keras_upsampling.commands.scoring.images import (
     ENDINGS,
     FoundFiles,
     ImagesOfFile,
@@ -21,24 +21,11 @@ from keras_upsampling.commands.images import (
     open_images,
     pillow,
 )
+from keras_upsampling.commands.scoring.shares import ALL, Share
+from keras_upsampling.commands.scoring.tally import Failure, Row, Settings
 from keras_upsampling.commands.streams import reason
-from keras_upsampling.commands.tally import Failure, Row, Settings
 from keras_upsampling.maths.harmonics import shortest_length
 from keras_upsampling.ops.tables import forget_compiled
-
-
-class Share(NamedTuple):
-    """One of several parts of the images: of every file, one image in `shares`, in turn."""
-
-    number: int  # from 1
-    shares: int
-
-    def indices(self, file: int, images: int) -> range:
-        """Return which images of the file of this number belong to the share."""
-        return range((self.number - 1 - file) % self.shares, images, self.shares)
-
-
-ALL = Share(1, 1)
 
 
 def count_files(files: FoundFiles, share: Share = ALL) -> int:
@@ -48,14 +35,16 @@ def count_files(files: FoundFiles, share: Share = ALL) -> int:
         ValueError: If no file that can be read was found, for any share.
         ImportError: If there are pictures and Pillow is missing: once, instead of once per file.
     """
-    entries = found = 0
-    pictures = False
+    entries = 0
+    found = set()  # whether pictures, and whether others
     for path, problem in files.entries():
         entries += 1
-        found += problem is None
-        if problem is None and not pictures and is_picture(path):
-            pictures = True
-            pillow()
+        kind = is_picture(path)
+        # After the first of a kind none is looked at: that takes long for a million files.
+        if problem is None and kind not in found and reading_error(path) is None:
+            found.add(kind)
+            if kind:
+                pillow()
     if not found:
         raise ValueError(
             f"Nothing to measure: no file that ends in {', '.join(ENDINGS)} was found."
@@ -68,13 +57,11 @@ class Outcome(NamedTuple):
 
     Attributes:
         result: Its results, or why there are none.
-        mark: A number that identifies the image by its path and its pixels; 0 for a failure.
         more: How many images the share has beyond what `count_files` counted; of a file, at its
             first image.
     """
 
     result: Row | Failure
-    mark: int
     more: int
 
 
@@ -89,13 +76,15 @@ def measure(files: FoundFiles, settings: Settings, share: Share = ALL) -> Iterat
         has_first = len(share.indices(number, 1))
         if not has_first and (problem is not None or is_picture(path)):
             continue
+        # Opening a pipe or a device may block forever.
+        problem = problem or reading_error(path)
         try:
             images = None if problem else _open(path, settings)
         except Exception as error:  # decoders and backends raise exceptions of any class
             images, problem = None, reason(error)
         if images is None:
             if has_first:
-                yield Outcome(Failure(str(path), problem or ""), 0, 0)
+                yield Outcome(Failure(str(path), problem or ""), 0)
             continue
         shapes.add(images.shape)
         if len(shapes) > _SHAPES_AT_ONCE:
@@ -110,9 +99,9 @@ def measure(files: FoundFiles, settings: Settings, share: Share = ALL) -> Iterat
 
 def _outcome(images: ImagesOfFile, index: int, settings: Settings, more: int) -> Outcome:
     try:
-        return Outcome(*_measure(images, index, settings), more)
+        return Outcome(_measure(images, index, settings), more)
     except Exception as error:
-        return Outcome(Failure(images.name(index), reason(error)), 0, more)
+        return Outcome(Failure(images.name(index), reason(error)), more)
 
 
 def _open(path: Path, settings: Settings) -> ImagesOfFile:
@@ -129,8 +118,8 @@ def _open(path: Path, settings: Settings) -> ImagesOfFile:
     return images
 
 
-def _measure(images: ImagesOfFile, index: int, settings: Settings) -> tuple[Row, int]:
-    """Return the results of one image and its mark.
+def _measure(images: ImagesOfFile, index: int, settings: Settings) -> Row:
+    """Return the results of one image.
 
     Images are measured separately, so that a NaN in one does not affect the others of its file.
     JAX then also compiles only once per shape, for any number of images in a file.
@@ -152,12 +141,6 @@ def _measure(images: ImagesOfFile, index: int, settings: Settings) -> tuple[Row,
     )
     # JSON needs numbers of Python.
     values = {field: value[0].item() for field, value in score._asdict().items()}
-    return Row(name, image.shape, data_range, stride=stride, **values), _mark(name, image)
-
-
-def _mark(name: str, image: np.ndarray) -> int:
-    """Return a number of 64 bits that identifies an image by its path and its pixels."""
-    mark = hashlib.blake2b(digest_size=8)
-    mark.update(repr((os.path.abspath(name), image.shape, image.dtype.str)).encode())
-    mark.update(np.ascontiguousarray(image).reshape(-1).view("uint8").data)
-    return int.from_bytes(mark.digest())
+    if not all(map(math.isfinite, values.values())):
+        raise ValueError(f"its score is not finite. Received: {values}. Scale the image")
+    return Row(name, image.shape, data_range, stride=stride, **values)

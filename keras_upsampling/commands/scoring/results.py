@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 
 from keras_upsampling._tables import by, table
-from keras_upsampling.commands.states import state_text
+from keras_upsampling.commands.scoring.states import state_text
+from keras_upsampling.commands.scoring.tally import Row, Tally
 from keras_upsampling.commands.streams import publish, save, say
-from keras_upsampling.commands.tally import Row, Tally
 
 
 def publish_results(tally: Tally, *, json_file: str | None, state_file: str | None) -> int:
@@ -32,6 +32,7 @@ def _figures(tally: Tally) -> str:
     figures = {
         "keras_upsampling": tally.settings.version,
         "size": tally.settings.size,
+        "complete": not tally.interrupted and not tally.missing(),
         "summary": tally.summary(),
         "results": [row.record() for row in tally.rows()],
         "failures": [failure.record() for failure in tally.failures],

@@ -1,0 +1,1 @@
+"""What the commands `score` and `merge` are made of."""
