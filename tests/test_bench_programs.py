@@ -3,6 +3,8 @@
 import functools
 import itertools
 import json
+import re
+import weakref
 from types import SimpleNamespace
 
 import keras
@@ -133,8 +135,22 @@ def test_a_program_differs_from_itself_by_its_spread():
     assert [cell.strip() for cell in summary.split("|")[2:-1]] == ["2", "1.40", "0.80", "2.00", "1"]
 
 
+@pytest.fixture
+def models(monkeypatch):
+    """Weak references to the models that are measured."""
+    models_of, models = training.models_of, []
+
+    def spied(*arguments):
+        made = models_of(*arguments)
+        models.extend(weakref.ref(model) for model in made.values())
+        return made
+
+    monkeypatch.setattr(training, "models_of", spied)
+    return models
+
+
 @pytest.mark.usefixtures("quick")
-def test_a_program_is_measured_with_every_block(tmp_path, capsys):
+def test_a_program_is_measured_with_every_block(models, tmp_path, capsys):
     path = tmp_path / "figures.json"
     arguments = ["--programs", "melgan_block_3", "melgan_block_3", "--json", str(path)]
     assert command_line.main(["bench", *arguments, "--seconds", "0.01"]) == 0
@@ -154,26 +170,41 @@ def test_a_program_is_measured_with_every_block(tmp_path, capsys):
         assert list(times["peak_bytes"]) == contenders
     assert config.preference() == "time"
     assert LESS_MEMORY in printed.out
+    assert [model() for model in models] == 4 * [None]  # freed
 
 
-def test_memory_is_measured_with_methods_chosen_for_it(monkeypatch):
-    preferences = []
+@pytest.mark.parametrize("xla", [False, True])
+def test_memory_is_that_of_the_engine_with_methods_chosen_for_it(xla, monkeypatch):
+    if xla and BACKEND != "tensorflow":
+        pytest.skip("an engine of TensorFlow")
+    engine = BACKEND + "-xla" * xla
+    measured = []
 
-    def spied(*_):
-        preferences.append(config.preference())
+    def spied(*arguments):
+        measured.append((config.preference(), arguments[-1]))
         return SimpleNamespace(peak_bytes=lambda: 1)
 
     monkeypatch.setattr(training, "program_of", spied)
     monkeypatch.setitem(PROGRAMS, "melgan_block_3", small("melgan_block_3"))
     monkeypatch.setattr(timing, "SHORT", 1e-9)
-    training.measure_training("melgan_block_3", seconds=0.01)
-    assert preferences == 2 * ["time", "time", "time", "memory"]
+    training.measure_training("melgan_block_3", seconds=0.01, engine=engine)
+    preferences = [*3 * ["time"], "memory"]
+    assert measured == 2 * [(preference, engine) for preference in preferences]
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras chooses XLA on TensorFlow")
+@pytest.mark.parametrize("engine", ["tensorflow", "tensorflow-xla"])
+def test_keras_compiles_with_xla_if_the_engine_is_that(engine):
+    program = small("melgan_block_3")
+    model = program.build(upsample_conv, program.width, program.length)
+    training._calls(model, *training._data(model, 2, "float32"), engine)
+    assert model.jit_compile == (engine == "tensorflow-xla")
 
 
 def test_a_step_updates_all_weights_and_a_forward_pass_none():
     program = small("wgan_gp")
     model = program.build(upsample_conv, program.width, program.length)
-    calls = training._calls(model, *training._data(model, 2, "float32"), jit_compile=False)
+    calls = training._calls(model, *training._data(model, 2, "float32"), BACKEND)
     before = [to_numpy(variable) for variable in model.weights]
     assert calls[FORWARD]().shape == (2, *model.output_shape[1:])
     for variable, value in zip(model.weights, before, strict=True):
@@ -241,7 +272,9 @@ def test_options_without_effect_are_errors(arguments, message, capsys):
 def test_unknown_programs_are_errors_that_name_the_known(capsys):
     with pytest.raises(SystemExit, match="2"):
         command_line.main(["bench", "--programs", "u_net"])
-    assert "invalid choice: 'u_net' (choose from 'dcgan', " in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "invalid choice: 'u_net'" in message
+    assert set(PROGRAMS) <= set(re.findall(r"\w+", message.split("choose from")[1]))
     with pytest.raises(SystemExit, match="0"):
         command_line.main(["bench", "--help"])
     assert set(PROGRAMS) <= set(capsys.readouterr().out.replace(",", " ").split())

@@ -15,7 +15,7 @@ from keras import ops
 
 from keras_upsampling._types import Tensor
 from keras_upsampling.bench.contenders import policy
-from keras_upsampling.bench.programs import Inputs, program_of
+from keras_upsampling.bench.programs import Inputs, program_of, synchronize
 from keras_upsampling.bench.published import (
     PROGRAMS,
     Block,
@@ -150,21 +150,31 @@ def _data(model: keras.Model, batch: int, dtype: str) -> tuple[Inputs, Tensor]:
     return (inputs if len(inputs) > 1 else inputs[0]), target
 
 
+# What Keras's `jit_compile` is for an engine; "auto" would be XLA for TensorFlow on a GPU.
+_JIT_COMPILE = {"tensorflow": False, "tensorflow-xla": True, "jax": True, "torch": False}
+
+
 def _calls(
-    model: keras.Model, x: Inputs, target: Tensor, jit_compile: bool
+    model: keras.Model, x: Inputs, target: Tensor, engine: str
 ) -> dict[str, Callable[[], Any]]:
     """Return a call of the forward pass and one of the training step, complete when they return."""
     # A low learning rate, so that the weights stay ordinary numbers however often it runs.
     optimizer = keras.optimizers.Adam(1e-5)
-    model.compile(optimizer, "mean_squared_error", jit_compile=jit_compile or "auto")
+    model.compile(optimizer, "mean_squared_error", jit_compile=_JIT_COMPILE[engine])
+
+    def complete(call: Callable[..., Any], *arguments: Any) -> Any:
+        result = call(*arguments)
+        synchronize()
+        return result
+
     return {
-        FORWARD: functools.partial(model.predict_on_batch, x),
-        STEP: functools.partial(model.train_on_batch, x, target),
+        FORWARD: functools.partial(complete, model.predict_on_batch, x),
+        STEP: functools.partial(complete, model.train_on_batch, x, target),
     }
 
 
 def measure_training(
-    name: str, *, dtype: str = "float32", seconds: float = 2.0, jit_compile: bool = False
+    name: str, *, dtype: str = "float32", seconds: float = 2.0, engine: str | None = None
 ) -> TrainingResult:
     """Time the passes of a published program, built from every block.
 
@@ -172,14 +182,18 @@ def measure_training(
         name: A key of `PROGRAMS`.
         dtype: The dtype to compute in.
         seconds: Approximate time of a pass, without its compilation.
-        jit_compile: Whether to compile with XLA on TensorFlow.
+        engine: The current backend, or `"tensorflow-xla"`; the current backend by default.
     """
-    program = PROGRAMS[name]
+    passes = _passes(PROGRAMS[name], dtype, seconds, engine or keras.backend.backend())
+    gc.collect()  # models are in reference cycles, and their compiled programs are large
+    return TrainingResult(name, passes)
+
+
+def _passes(program: Published, dtype: str, seconds: float, engine: str) -> dict[str, Times]:
+    """Return the times of each pass; models and programs end with this function."""
     models = models_of(program, dtype)
     x, target = _data(models[TWO_LAYERS], program.batch, dtype)
-    calls = {
-        contender: _calls(model, x, target, jit_compile) for contender, model in models.items()
-    }
+    calls = {contender: _calls(model, x, target, engine) for contender, model in models.items()}
     passes = {}
     for pass_name, cotangent in {FORWARD: None, STEP: target}.items():
         runs = {contender: call[pass_name] for contender, call in calls.items()}
@@ -187,14 +201,12 @@ def measure_training(
             run()  # compiles
         seconds_of_rounds = time_rounds(runs, seconds, _MINIMUM_ROUNDS)
         peak_bytes = {
-            contender: program_of(model, x, cotangent).peak_bytes()
+            contender: program_of(model, x, cotangent, engine).peak_bytes()
             for contender, model in models.items()
             if contender != AGAIN
         }
         with _preferring("memory"):
-            frugal = program_of(models[ONE_LAYER], x, cotangent)
+            frugal = program_of(models[ONE_LAYER], x, cotangent, engine)
             peak_bytes[LESS_MEMORY] = frugal.peak_bytes()
         passes[pass_name] = Times(seconds_of_rounds, peak_bytes)
-    del models, calls, runs, run
-    gc.collect()  # models are in reference cycles, and their compiled programs are large
-    return TrainingResult(name, passes)
+    return passes

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
                             name,
                             dtype=dtype,
                             seconds=options.seconds or 2.0,
-                            jit_compile=options.jit_compile,
+                            engine=engine,
                         )
                     )
                 except Exception as error:  # such as a dtype that a backend cannot train in
