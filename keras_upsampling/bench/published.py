@@ -1,10 +1,6 @@
-"""Published architectures that upsample and then convolve, built from one block at a time."""
+"""Published architectures, built from a block, a unit of channels and the first map's length."""
 
 from __future__ import annotations
-
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
 
 import keras
 from keras import layers
@@ -27,7 +23,8 @@ def _first_map(code: Tensor, length: int, channels: int) -> Tensor:
     return layers.Reshape((length, length, channels))(y)
 
 
-def _dcgan(block: Block, width: int, length: int) -> keras.Model:
+def dcgan(block: Block, width: int, length: int) -> keras.Model:
+    """Return the generator of DCGAN."""
     code = keras.Input((100,))
     y = _norm_relu(_first_map(code, length, 8 * width))
     for filters in (4 * width, 2 * width, width):
@@ -35,7 +32,8 @@ def _dcgan(block: Block, width: int, length: int) -> keras.Model:
     return keras.Model(code, block(y, 3, 5, activation="tanh"))
 
 
-def _conditional_gan(block: Block, width: int, length: int) -> keras.Model:
+def conditional_gan(block: Block, width: int, length: int) -> keras.Model:
+    """Return the generator of a GAN of digits of ten classes."""
     code = keras.Input((128 + 10,))  # noise and one of ten classes
     y = _leaky(_first_map(code, length, width + 10))
     for _ in range(2):
@@ -43,7 +41,8 @@ def _conditional_gan(block: Block, width: int, length: int) -> keras.Model:
     return keras.Model(code, conv(y, 1, 7, activation="sigmoid"))
 
 
-def _wgan_gp(block: Block, width: int, length: int) -> keras.Model:
+def wgan_gp(block: Block, width: int, length: int) -> keras.Model:
+    """Return the generator of a Wasserstein GAN."""
     code = keras.Input((128,))
     y = layers.Dense(length * length * 4 * width, use_bias=False)(code)
     y = _leaky(layers.BatchNormalization()(y))
@@ -56,7 +55,8 @@ def _wgan_gp(block: Block, width: int, length: int) -> keras.Model:
     return keras.Model(code, layers.Cropping2D(2, **LAST)(y))
 
 
-def _vae_decoder(block: Block, width: int, length: int) -> keras.Model:
+def vae_decoder(block: Block, width: int, length: int) -> keras.Model:
+    """Return the decoder of a variational autoencoder of digits."""
     code = keras.Input((2,))
     y = layers.ReLU()(_first_map(code, length, 2 * width))
     for filters in (2 * width, width):
@@ -64,7 +64,8 @@ def _vae_decoder(block: Block, width: int, length: int) -> keras.Model:
     return keras.Model(code, conv(y, 1, activation="sigmoid"))
 
 
-def _decoder(block: Block, width: int, length: int) -> keras.Model:
+def decoder(block: Block, width: int, length: int) -> keras.Model:
+    """Return a plain decoder of images."""
     x = y = keras.Input((length, length, 16 * width))
     for filters in (8 * width, 4 * width, 2 * width, width):
         y = block(y, filters, 3, activation="relu")
@@ -91,7 +92,9 @@ def _attention(x: Tensor) -> Tensor:
 _DIFFUSION_DEPTH = 3
 
 
-def _diffusion_decoder(block: Block, width: int, length: int) -> keras.Model:
+def diffusion_decoder(block: Block, width: int, length: int) -> keras.Model:
+    """Return the decoder of latent diffusion."""
+
     def residual(x: Tensor, filters: int, depth: int = 1) -> Tensor:
         for _ in range(depth):
             start = x if x.shape[-1] == filters else conv(x, filters, 1)
@@ -110,7 +113,8 @@ def _diffusion_decoder(block: Block, width: int, length: int) -> keras.Model:
 _EDSR_DEPTH = 16
 
 
-def _edsr(block: Block, width: int, length: int) -> keras.Model:
+def edsr(block: Block, width: int, length: int) -> keras.Model:
+    """Return EDSR, which upsamples images by 4."""
     image = keras.Input((length, length, 3))
     start = y = conv(layers.Rescaling(1 / 255)(image), width)
     for _ in range(_EDSR_DEPTH):
@@ -121,7 +125,8 @@ def _edsr(block: Block, width: int, length: int) -> keras.Model:
     return keras.Model(image, layers.Rescaling(255.0)(conv(y, 3)))
 
 
-def _deeplab_head(block: Block, width: int, length: int) -> keras.Model:
+def deeplab_head(block: Block, width: int, length: int) -> keras.Model:
+    """Return what follows the encoder in DeepLabv3+."""
     coarse, fine = (
         keras.Input((scale * length, scale * length, channels))
         for scale, channels in ((1, width), (4, width // 4))
@@ -141,7 +146,9 @@ def _deeplab_head(block: Block, width: int, length: int) -> keras.Model:
     return keras.Model([coarse, fine], block(y, 20, 1, 4, interpolation="linear"))
 
 
-def _unet(block: Block, width: int, length: int, *, depth: int = 4) -> keras.Model:
+def unet(block: Block, width: int, length: int, *, depth: int = 4) -> keras.Model:
+    """Return the U-Net."""
+
     def stage(x: Tensor, filters: int) -> Tensor:
         for _ in range(2):
             x = conv(x, filters, activation="relu")
@@ -159,7 +166,9 @@ def _unet(block: Block, width: int, length: int, *, depth: int = 4) -> keras.Mod
     return keras.Model(image, conv(y, 2, 1))
 
 
-def _unet_3d(block: Block, width: int, length: int, *, depth: int = 3) -> keras.Model:
+def unet_3d(block: Block, width: int, length: int, *, depth: int = 3) -> keras.Model:
+    """Return the U-Net for volumes."""
+
     def stage(x: Tensor, *filters: int) -> Tensor:
         for number in filters:
             x = _norm_relu(conv(x, number))
@@ -182,7 +191,8 @@ def _unet_3d(block: Block, width: int, length: int, *, depth: int = 3) -> keras.
 _MELGAN_BLOCKS = ((8, 7), (8, 7), (2, 5), (2, 3))
 
 
-def _melgan(block: Block, width: int, length: int) -> keras.Model:
+def melgan(block: Block, width: int, length: int) -> keras.Model:
+    """Return the generator of MelGAN."""
     spectrogram = keras.Input((length, 80))
     y = conv(spectrogram, 16 * width, 7)
     for i, (size, kernel_size) in enumerate(_MELGAN_BLOCKS):
@@ -194,89 +204,10 @@ def _melgan(block: Block, width: int, length: int) -> keras.Model:
     return keras.Model(spectrogram, conv(_leaky(y), 1, 7, activation="tanh"))
 
 
-def _melgan_block(block: Block, width: int, length: int, *, i: int) -> keras.Model:
+def melgan_block(block: Block, width: int, length: int, *, i: int) -> keras.Model:
+    """Return block `i` of MelGAN, from 0."""
     size, kernel_size = _MELGAN_BLOCKS[i]
     x = keras.Input((length, 2 * width))
     # A learnt slope, so that a step computes the gradient of the input, as in the generator.
     y = layers.PReLU(shared_axes=(1,))(x)
     return keras.Model(x, block(y, width, kernel_size, size))
-
-
-class Architecture(NamedTuple):
-    """A published architecture, in sizes that a small machine can train.
-
-    Attributes:
-        build: Returns the model, given a block, `width` and `length`.
-        width: Unit of the numbers of channels.
-        length: Length of the first map.
-        batch: Number of items of a batch.
-        source: The publication, and Keras's example if its sizes are taken from there.
-        differs: What differs from that, but for the block; in parentheses what it is there.
-    """
-
-    build: Callable[[Block, int, int], keras.Model]
-    width: int
-    length: int
-    batch: int
-    source: str
-    differs: str = ""
-
-
-def _melgan_block_record(i: int, length: int) -> Architecture:
-    build = functools.partial(_melgan_block, i=i)
-    differs = "as melgan; a slope that is learnt"
-    return Architecture(build, 256 // 2**i, length, 8, f"block {i + 1} of melgan", differs)
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "dcgan": Architecture(_dcgan, 128, 4, 4, "arXiv 1511.06434", "batch (128)"),
-    "conditional_gan": Architecture(
-        *(_conditional_gan, 128, 7, 16),
-        "arXiv 1411.1784; Keras's example conditional_gan",
-        "batch (64)",
-    ),
-    "wgan_gp": Architecture(
-        *(_wgan_gp, 64, 4, 128),
-        "arXiv 1704.00028; Keras's example wgan_gp",
-        "batch (512)",
-    ),
-    "vae_decoder": Architecture(
-        *(_vae_decoder, 32, 7, 128), "arXiv 1312.6114; Keras's example vae"
-    ),
-    "decoder": Architecture(
-        *(_decoder, 16, 32, 1), "no publication: blocks to 64, 128, 256 and 512 pixels"
-    ),
-    "diffusion_decoder": Architecture(
-        *(_diffusion_decoder, 64, 8, 1),
-        "arXiv 2112.10752",
-        "half the channels; maps from 8x8 (64x64)",
-    ),
-    "edsr": Architecture(
-        *(_edsr, 64, 24, 4), "arXiv 1707.02921; Keras's example edsr", "batch (16)"
-    ),
-    "deeplab_head": Architecture(
-        *(_deeplab_head, 256, 16, 1),
-        "arXiv 1802.02611; Keras's example deeplabv3_plus",
-        "maps from 16x16 (32x32); batch (4)",
-    ),
-    "unet": Architecture(
-        *(_unet, 64, 96, 1),
-        "arXiv 1505.04597",
-        "images of 96x96 (572x572), padded with zeros (not padded); no dropout",
-    ),
-    "unet_3d": Architecture(
-        *(_unet_3d, 16, 16, 1),
-        "arXiv 1606.06650",
-        "half the channels; volumes of 16x16x16 (132x132x116), padded with zeros (not padded)",
-    ),
-    "melgan": Architecture(
-        *(_melgan, 32, 32, 2),
-        "arXiv 1910.06711",
-        "kernels of 7, 7, 5 and 3 taps (16, 16, 4 and 4, for transposed convolutions); padded with "
-        "zeros (reflected); no weight normalization; batch (16)",
-    ),
-    **{
-        f"melgan_block_{i + 1}": _melgan_block_record(i, length)
-        for i, length in enumerate((32, 256, 2048, 4096))
-    },
-}

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_upsampling._types import Tensor
+from keras_upsampling.bench.architectures import ARCHITECTURES, Architecture
 from keras_upsampling.bench.blocks import (
     Block,
     GapsError,
@@ -23,7 +24,6 @@ from keras_upsampling.bench.blocks import (
 )
 from keras_upsampling.bench.contenders import policy
 from keras_upsampling.bench.programs import Inputs, program_of, synchronize
-from keras_upsampling.bench.published import ARCHITECTURES, Architecture
 from keras_upsampling.bench.timing import FORWARD, STEP, quartiles, time_rounds
 from keras_upsampling.ops._upsample_conv.choice import prefer, preferred
 

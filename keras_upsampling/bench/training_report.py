@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from keras_upsampling._tables import by, table
+from keras_upsampling.bench.architectures import ARCHITECTURES, Architecture
 from keras_upsampling.bench.blocks import upsample_conv
-from keras_upsampling.bench.published import ARCHITECTURES, Architecture
 from keras_upsampling.bench.report import MEMORY, facts
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.bench.training import (

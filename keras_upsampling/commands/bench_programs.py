@@ -7,7 +7,7 @@ import json
 
 import keras
 
-from keras_upsampling.bench.published import ARCHITECTURES
+from keras_upsampling.bench.architectures import ARCHITECTURES
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.training import TrainingResult, measure_training
 from keras_upsampling.bench.training_report import report
