@@ -1,8 +1,10 @@
-"""Published programs compute the same with either block, and their times are reported."""
+"""Published architectures compute the same with either block, and their times are reported."""
 
 import functools
 import itertools
 import json
+import re
+import weakref
 from types import SimpleNamespace
 
 import keras
@@ -13,7 +15,8 @@ from keras import ops
 from keras_upsampling import __main__ as command_line
 from keras_upsampling import config
 from keras_upsampling.bench import published, timing, training, training_report
-from keras_upsampling.bench.published import PROGRAMS, upsample_conv, upsampling_conv
+from keras_upsampling.bench.architectures import ARCHITECTURES
+from keras_upsampling.bench.blocks import transposed_conv, upsample_conv, upsampling_conv
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.bench.training import (
     AGAIN,
@@ -28,30 +31,32 @@ from tests.backends import BACKEND, to_numpy, value_and_gradients
 
 
 def small(name):
-    """A program with few channels and short maps."""
-    program = PROGRAMS[name]
+    """An architecture with few channels and short maps."""
+    architecture = ARCHITECTURES[name]
     if "unet" in name:
-        program = program._replace(build=functools.partial(program.build, depth=1))
+        build = functools.partial(architecture.build, depth=1)
+        architecture = architecture._replace(build=build)
     width = 16 if name == "deeplab_head" else 4
-    return program._replace(width=width, length=max(2, program.length // 8), batch=2)
+    length = max(2, architecture.length // 8)
+    return architecture._replace(width=width, length=length, batch=2)
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A program that is measured quickly."""
-    monkeypatch.setitem(PROGRAMS, "melgan_block_3", small("melgan_block_3"))
+    """An architecture that is measured quickly."""
+    monkeypatch.setitem(ARCHITECTURES, "melgan_block_3", small("melgan_block_3"))
     monkeypatch.setattr(timing, "SHORT", 1e-9)
 
 
-def built(program, block):
-    """A program whose layers have the same names whatever the block is."""
+def built(architecture, block):
+    """A model whose layers have the same names whatever the block is."""
     keras.utils.clear_session(free_memory=False)
     count = itertools.count()
 
     def named(*arguments, **options):
         return block(*arguments, name=f"block_{next(count)}", **options)
 
-    return program.build(named, program.width, program.length)
+    return architecture.build(named, architecture.width, architecture.length)
 
 
 def output_and_gradients(model, inputs, cotangent):
@@ -67,13 +72,14 @@ def output_and_gradients(model, inputs, cotangent):
     return value, dict(zip(paths, gradients, strict=True))
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_programs_compute_the_same_with_either_block(name, monkeypatch):
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_compute_the_same_with_either_block(name, monkeypatch):
     monkeypatch.setattr(published, "_EDSR_DEPTH", 1)
+    monkeypatch.setattr(published, "_DIFFUSION_DEPTH", 0)  # two are left
     if name == "melgan":  # the others are like these
         monkeypatch.setattr(published, "_MELGAN_BLOCKS", published._MELGAN_BLOCKS[1:3])
-    program = small(name)
-    theirs, ours = (built(program, block) for block in (upsampling_conv, upsample_conv))
+    architecture = small(name)
+    theirs, ours = (built(architecture, block) for block in (upsampling_conv, upsample_conv))
     rng = np.random.default_rng(0)
     for layer in theirs.layers:
         layer.set_weights([w + rng.uniform(0, 0.1, w.shape) for w in layer.get_weights()])
@@ -96,6 +102,25 @@ def test_programs_compute_the_same_with_either_block(name, monkeypatch):
         np.testing.assert_allclose(received_gradients[path], gradient, atol=atol, err_msg=path)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="their number is the same, and takes longer")
+@pytest.mark.parametrize(
+    ("name", "width", "weights"),
+    [
+        # As printed by Keras's examples.
+        ("vae_decoder", 32, 65_089),
+        ("wgan_gp", 64, 910_660),
+        # As said of Stable Diffusion's decoder.
+        ("diffusion_decoder", 128, 49_490_179),
+        # The publication leaves out the normalization: four numbers for each of 2336 channels.
+        ("unet_3d", 32, 19_069_955 + 4 * 2336),
+    ],
+)
+def test_architectures_have_as_many_weights_as_published(name, width, weights):
+    architecture = ARCHITECTURES[name]
+    model = architecture.build(transposed_conv, width, architecture.length)
+    assert model.count_params() == weights
+
+
 def test_transposed_convolutions_that_leave_gaps_are_left_out():
     without = {
         name
@@ -105,7 +130,7 @@ def test_transposed_convolutions_that_leave_gaps_are_left_out():
     assert without == {"deeplab_head", "melgan_block_1", "melgan_block_2"}
 
 
-def test_a_program_differs_from_itself_by_its_spread():
+def test_a_model_differs_from_itself_by_its_spread():
     def times(ours):
         seconds = {TWO_LAYERS: [2.0, 2.0, 2.0], AGAIN: [1.6, 2.0, 2.5], ONE_LAYER: ours}
         return Times(seconds, dict.fromkeys(seconds))
@@ -117,34 +142,63 @@ def test_a_program_differs_from_itself_by_its_spread():
     assert not times([2.2, 2.2, 2.2]).slower
     assert times([2.3, 2.3, 2.3]).slower  # by more than 1.125
     assert not times([1.0, 1.0, 1.0]).slower
+
+
+def test_ratios_are_summarized_by_their_geometric_mean():
+    def times(ours):
+        seconds = {TWO_LAYERS: [2.0, 2.0, 2.0], AGAIN: [1.6, 2.0, 2.5], ONE_LAYER: 3 * [ours]}
+        return Times(seconds, dict.fromkeys(seconds))
+
     results = [
-        training.TrainingResult("melgan_block_1", {FORWARD: even, STEP: times([2.5, 2.5, 2.5])}),
-        training.TrainingResult("melgan_block_2", {FORWARD: even, STEP: times([1.0, 1.0, 1.0])}),
+        training.TrainingResult(name, {FORWARD: times(2.0), STEP: times(ours)})
+        for name, ours in [("wgan_gp", 0.25), ("melgan_block_1", 2.5), ("melgan_block_2", 1.0)]
     ]
     lines = training_report.report(results, {"engine": "any"}).splitlines()
-    rows = [line.split("|")[1:-1] for line in lines if line.startswith("| melgan_block")]
-    cells = [[cell.strip() for cell in row] for row in rows]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     itself = "1.00 (0.90 to 1.12)"
-    assert cells[:2] == [
+    assert [row for row in rows if row and row[0].startswith("melgan_block")][:2] == [
         ["melgan_block_1", "2000.0 ms", "2500.0 ms", "0.80 (0.80 to 0.80)", itself, "yes", ""],
         ["melgan_block_2", "2000.0 ms", "1000.0 ms", "2.00 (2.00 to 2.00)", itself, "", ""],
     ]
-    summary = next(line for line in lines if line.startswith("| training step"))
-    assert [cell.strip() for cell in summary.split("|")[2:-1]] == ["2", "1.40", "0.80", "2.00", "1"]
+    assert [row for row in rows if row and row[0] in (FORWARD, STEP)] == [
+        # The third root of 0.8 * 2 * 8, and the square root of 0.8 * 2.
+        [STEP, "all", "3", "2.34", "0.80", "8.00", "1"],
+        [STEP, "one dimension (MelGAN)", "2", "1.26", "0.80", "2.00", "1"],
+        [FORWARD, "all", "3", "1.00", "1.00", "1.00", "0"],
+        [FORWARD, "one dimension (MelGAN)", "2", "1.00", "1.00", "1.00", "0"],
+    ]
+    (only,) = [row for row in rows if row and row[0] == "wgan_gp" and "arXiv" in row[-2]]
+    assert only[-1] == "batch (512)"
+    alone = training_report.report(results[:1], {"engine": "any"})
+    assert "MelGAN" not in alone
+
+
+@pytest.fixture
+def models(monkeypatch):
+    """Weak references to the models that are measured."""
+    models_of, models = training.models_of, []
+
+    def spied(*arguments):
+        made = models_of(*arguments)
+        models.extend(weakref.ref(model) for model in made.values())
+        return made
+
+    monkeypatch.setattr(training, "models_of", spied)
+    return models
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_program_is_measured_with_every_block(tmp_path, capsys):
+def test_an_architecture_is_measured_with_every_block(models, tmp_path, capsys):
     path = tmp_path / "figures.json"
     arguments = ["--programs", "melgan_block_3", "melgan_block_3", "--json", str(path)]
     assert command_line.main(["bench", *arguments, "--seconds", "0.01"]) == 0
     printed = capsys.readouterr()
-    assert "1/1" in printed.err  # a program that is named twice is measured once
+    assert "1/1" in printed.err  # what is named twice is measured once
     assert "| melgan_block_3 | 2     | 256x8 | 512x4" in printed.out
     figures = json.loads(path.read_text())
     assert (figures["engine"], figures["dtype"]) == (BACKEND, "float32")
     (record,) = figures["programs"]
-    assert record["program"] == "melgan_block_3"
+    assert record["architecture"] == "melgan_block_3"
     for name in (FORWARD, STEP):
         times = record["passes"][name]
         assert list(times["seconds"]) == [TWO_LAYERS, AGAIN, ONE_LAYER, TRANSPOSE]
@@ -154,26 +208,44 @@ def test_a_program_is_measured_with_every_block(tmp_path, capsys):
         assert list(times["peak_bytes"]) == contenders
     assert config.preference() == "time"
     assert LESS_MEMORY in printed.out
+    assert [model() for model in models] == 4 * [None]  # freed
 
 
-def test_memory_is_measured_with_methods_chosen_for_it(monkeypatch):
-    preferences = []
+@pytest.mark.parametrize("xla", [False, True])
+def test_memory_is_that_of_the_engine_with_methods_chosen_for_it(xla, monkeypatch):
+    if xla and BACKEND != "tensorflow":
+        pytest.skip("an engine of TensorFlow")
+    engine = BACKEND + "-xla" * xla
+    measured = []
 
-    def spied(*_):
-        preferences.append(config.preference())
+    def spied(*arguments):
+        measured.append((config.preference(), arguments[-1]))
         return SimpleNamespace(peak_bytes=lambda: 1)
 
+    def calls(*arguments):
+        assert arguments[-1] == engine
+        return dict.fromkeys((FORWARD, STEP), lambda: None)
+
     monkeypatch.setattr(training, "program_of", spied)
-    monkeypatch.setitem(PROGRAMS, "melgan_block_3", small("melgan_block_3"))
+    monkeypatch.setattr(training, "_calls", calls)
+    monkeypatch.setitem(ARCHITECTURES, "melgan_block_3", small("melgan_block_3"))
     monkeypatch.setattr(timing, "SHORT", 1e-9)
-    training.measure_training("melgan_block_3", seconds=0.01)
-    assert preferences == 2 * ["time", "time", "time", "memory"]
+    training.measure_training("melgan_block_3", seconds=0.01, engine=engine)
+    preferences = [*3 * ["time"], "memory"]
+    assert measured == 2 * [(preference, engine) for preference in preferences]
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras chooses XLA on TensorFlow")
+@pytest.mark.parametrize("engine", ["tensorflow", "tensorflow-xla"])
+def test_keras_compiles_with_xla_if_the_engine_is_that(engine):
+    model = built(small("melgan_block_3"), upsample_conv)
+    training._calls(model, *training._data(model, 2, "float32"), engine)
+    assert model.jit_compile == (engine == "tensorflow-xla")
 
 
 def test_a_step_updates_all_weights_and_a_forward_pass_none():
-    program = small("wgan_gp")
-    model = program.build(upsample_conv, program.width, program.length)
-    calls = training._calls(model, *training._data(model, 2, "float32"), jit_compile=False)
+    model = built(small("wgan_gp"), upsample_conv)
+    calls = training._calls(model, *training._data(model, 2, "float32"), BACKEND)
     before = [to_numpy(variable) for variable in model.weights]
     assert calls[FORWARD]().shape == (2, *model.output_shape[1:])
     for variable, value in zip(model.weights, before, strict=True):
@@ -183,7 +255,7 @@ def test_a_step_updates_all_weights_and_a_forward_pass_none():
         assert np.any(to_numpy(variable) != value), variable.path
 
 
-def test_programs_compute_in_the_requested_dtype():
+def test_architectures_compute_in_the_requested_dtype():
     before = keras.config.dtype_policy()
     models = training.models_of(small("melgan_block_3"), "bfloat16")
     assert keras.config.dtype_policy() == before
@@ -194,7 +266,7 @@ def test_programs_compute_in_the_requested_dtype():
 @pytest.mark.parametrize(
     ("error", "code", "message", "measured"),
     [
-        (KeyboardInterrupt(), 130, "Interrupted after 1 of 3 programs.", ["melgan_block_1"]),
+        (KeyboardInterrupt(), 130, "Interrupted after 1 of 3 architectures.", ["melgan_block_1"]),
         (RuntimeError("a\nb"), 1, "unet: a\n", ["melgan_block_1", "edsr"]),
         (MemoryError(), 1, "unet: it does not fit into memory", ["melgan_block_1", "edsr"]),
     ],
@@ -238,10 +310,12 @@ def test_options_without_effect_are_errors(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_unknown_programs_are_errors_that_name_the_known(capsys):
+def test_unknown_architectures_are_errors_that_name_the_known(capsys):
     with pytest.raises(SystemExit, match="2"):
         command_line.main(["bench", "--programs", "u_net"])
-    assert "invalid choice: 'u_net' (choose from 'dcgan', " in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "invalid choice: 'u_net'" in message
+    assert set(ARCHITECTURES) <= set(re.findall(r"\w+", message.split("choose from")[1]))
     with pytest.raises(SystemExit, match="0"):
         command_line.main(["bench", "--help"])
-    assert set(PROGRAMS) <= set(capsys.readouterr().out.replace(",", " ").split())
+    assert set(ARCHITECTURES) <= set(capsys.readouterr().out.replace(",", " ").split())

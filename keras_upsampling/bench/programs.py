@@ -26,6 +26,20 @@ class Program(NamedTuple):
     peak_bytes: Callable[[], int | None]
 
 
+def synchronize() -> None:
+    """Wait until the GPUs of TensorFlow or PyTorch have computed what they were given."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.test.experimental.sync_devices()
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+
 def _listed(x: Inputs) -> list[Tensor]:
     return x if isinstance(x, list) else [x]
 
@@ -52,7 +66,7 @@ def _tensorflow(
 
     def run() -> Any:
         result = program(*arguments)
-        tf.test.experimental.sync_devices()
+        synchronize()
         return result
 
     def peak_bytes() -> int | None:
@@ -133,8 +147,7 @@ def _torch(model: keras.Model, x: Inputs, cotangent: Tensor | None) -> Program:
             inputs = [tensor.detach().requires_grad_() for tensor in _listed(x)]
             y = model(inputs if isinstance(x, list) else inputs[0], training=True)
             result = y, torch.autograd.grad(y, [*inputs, *weights], cotangent)
-        if not on_cpu(_listed(x)[0]):
-            torch.cuda.synchronize()
+        synchronize()
         return result
 
     def peak_bytes() -> int | None:

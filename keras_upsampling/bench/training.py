@@ -1,4 +1,4 @@
-"""Whole training steps of published programs, with one block or another."""
+"""Whole training steps of published architectures, with one block or another."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ import numpy as np
 from keras import ops
 
 from keras_upsampling._types import Tensor
-from keras_upsampling.bench.contenders import policy
-from keras_upsampling.bench.programs import Inputs, program_of
-from keras_upsampling.bench.published import (
-    PROGRAMS,
+from keras_upsampling.bench.architectures import ARCHITECTURES, Architecture
+from keras_upsampling.bench.blocks import (
     Block,
     GapsError,
-    Published,
     transposed_conv,
     upsample_conv,
     upsampling_conv,
 )
+from keras_upsampling.bench.contenders import policy
+from keras_upsampling.bench.programs import Inputs, program_of, synchronize
 from keras_upsampling.bench.timing import FORWARD, STEP, quartiles, time_rounds
 from keras_upsampling.ops._upsample_conv.choice import prefer, preferred
 
@@ -64,7 +63,7 @@ class Ratio(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Seconds of every contender in every round, and its peak memory, in one pass of a program."""
+    """Seconds of every contender in every round and its peak memory, in one pass."""
 
     seconds: dict[str, list[float]]
     peak_bytes: dict[str, int | None]
@@ -76,17 +75,17 @@ class Times(NamedTuple):
 
     @property
     def spread(self) -> Ratio:
-        """Time of upsampling, then convolving over the time of the same program built again."""
+        """Time of upsampling, then convolving over the time of the same model built again."""
         return Ratio.of(self.seconds[TWO_LAYERS], self.seconds[AGAIN])
 
     @property
     def slower(self) -> bool:
-        """Whether this library is slower by more than a program differs from itself."""
+        """Whether this library is slower by more than a model differs from itself."""
         return 1 / self.gain.median > max(self.spread.high, 1 / self.spread.low)
 
 
 class TrainingResult(NamedTuple):
-    """The times of the forward pass and the training step of a published program."""
+    """The times of the forward pass and the training step of a published architecture."""
 
     name: str
     passes: dict[str, Times]
@@ -102,7 +101,7 @@ class TrainingResult(NamedTuple):
             }
             for name, times in self.passes.items()
         }
-        return {"program": self.name, "passes": passes}
+        return {"architecture": self.name, "passes": passes}
 
 
 @contextlib.contextmanager
@@ -127,16 +126,16 @@ def _dtype(dtype: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def models_of(program: Published, dtype: str = "float32") -> dict[str, keras.Model]:
-    """Return a program built from every block, by the name of the contender.
+def models_of(architecture: Architecture, dtype: str = "float32") -> dict[str, keras.Model]:
+    """Return an architecture built from every block, by the name of the contender.
 
-    The transposed convolution is left out of programs in which it would leave gaps.
+    The transposed convolution is left out of architectures in which it would leave gaps.
     """
     models = {}
     with _dtype(dtype):
         for name, block in BLOCKS.items():
             with contextlib.suppress(GapsError):
-                models[name] = program.build(block, program.width, program.length)
+                models[name] = architecture.build(block, architecture.width, architecture.length)
     return models
 
 
@@ -150,36 +149,52 @@ def _data(model: keras.Model, batch: int, dtype: str) -> tuple[Inputs, Tensor]:
     return (inputs if len(inputs) > 1 else inputs[0]), target
 
 
+# What Keras's `jit_compile` is for an engine; "auto" would be XLA for TensorFlow on a GPU.
+_JIT_COMPILE = {"tensorflow": False, "tensorflow-xla": True, "jax": True, "torch": False}
+
+
 def _calls(
-    model: keras.Model, x: Inputs, target: Tensor, jit_compile: bool
+    model: keras.Model, x: Inputs, target: Tensor, engine: str
 ) -> dict[str, Callable[[], Any]]:
     """Return a call of the forward pass and one of the training step, complete when they return."""
     # A low learning rate, so that the weights stay ordinary numbers however often it runs.
     optimizer = keras.optimizers.Adam(1e-5)
-    model.compile(optimizer, "mean_squared_error", jit_compile=jit_compile or "auto")
+    model.compile(optimizer, "mean_squared_error", jit_compile=_JIT_COMPILE[engine])
+
+    def complete(call: Callable[..., Any], *arguments: Any) -> Any:
+        result = call(*arguments)
+        synchronize()
+        return result
+
     return {
-        FORWARD: functools.partial(model.predict_on_batch, x),
-        STEP: functools.partial(model.train_on_batch, x, target),
+        FORWARD: functools.partial(complete, model.predict_on_batch, x),
+        STEP: functools.partial(complete, model.train_on_batch, x, target),
     }
 
 
 def measure_training(
-    name: str, *, dtype: str = "float32", seconds: float = 2.0, jit_compile: bool = False
+    name: str, *, dtype: str = "float32", seconds: float = 2.0, engine: str | None = None
 ) -> TrainingResult:
-    """Time the passes of a published program, built from every block.
+    """Time the passes of a published architecture, built from every block.
 
     Args:
-        name: A key of `PROGRAMS`.
+        name: A key of `ARCHITECTURES`.
         dtype: The dtype to compute in.
         seconds: Approximate time of a pass, without its compilation.
-        jit_compile: Whether to compile with XLA on TensorFlow.
+        engine: The current backend, or `"tensorflow-xla"`; the current backend by default.
     """
-    program = PROGRAMS[name]
-    models = models_of(program, dtype)
-    x, target = _data(models[TWO_LAYERS], program.batch, dtype)
-    calls = {
-        contender: _calls(model, x, target, jit_compile) for contender, model in models.items()
-    }
+    passes = _passes(ARCHITECTURES[name], dtype, seconds, engine or keras.backend.backend())
+    gc.collect()  # models are in reference cycles, and their compiled programs are large
+    return TrainingResult(name, passes)
+
+
+def _passes(
+    architecture: Architecture, dtype: str, seconds: float, engine: str
+) -> dict[str, Times]:
+    """Return the times of each pass; models and programs end with this function."""
+    models = models_of(architecture, dtype)
+    x, target = _data(models[TWO_LAYERS], architecture.batch, dtype)
+    calls = {contender: _calls(model, x, target, engine) for contender, model in models.items()}
     passes = {}
     for pass_name, cotangent in {FORWARD: None, STEP: target}.items():
         runs = {contender: call[pass_name] for contender, call in calls.items()}
@@ -187,14 +202,12 @@ def measure_training(
             run()  # compiles
         seconds_of_rounds = time_rounds(runs, seconds, _MINIMUM_ROUNDS)
         peak_bytes = {
-            contender: program_of(model, x, cotangent).peak_bytes()
+            contender: program_of(model, x, cotangent, engine).peak_bytes()
             for contender, model in models.items()
             if contender != AGAIN
         }
         with _preferring("memory"):
-            frugal = program_of(models[ONE_LAYER], x, cotangent)
+            frugal = program_of(models[ONE_LAYER], x, cotangent, engine)
             peak_bytes[LESS_MEMORY] = frugal.peak_bytes()
         passes[pass_name] = Times(seconds_of_rounds, peak_bytes)
-    del models, calls, runs, run
-    gc.collect()  # models are in reference cycles, and their compiled programs are large
-    return TrainingResult(name, passes)
+    return passes

@@ -1,4 +1,4 @@
-"""Tables of the whole training steps of published programs."""
+"""Tables of the whole training steps of published architectures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from keras_upsampling._tables import by, table
-from keras_upsampling.bench.published import PROGRAMS, Published, upsample_conv
+from keras_upsampling.bench.architectures import ARCHITECTURES, Architecture
+from keras_upsampling.bench.blocks import upsample_conv
 from keras_upsampling.bench.report import MEMORY, facts
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.bench.training import (
@@ -19,14 +20,14 @@ from keras_upsampling.bench.training import (
 )
 
 _EXPLANATION = (
-    "Each program is built from `UpSampling` and `Conv`, from `UpsampleConv`, and from "
-    "`ConvTranspose` with the same kernel, and trained by `train_on_batch` with Adam. `ratio`: the "
-    "time of UpSampling, Conv over the time of UpsampleConv; above 1, UpsampleConv is faster. "
-    "`itself`: the time of UpSampling, Conv over the time of the same program, built again. Both "
-    "are medians over the rounds of one run, with their quartiles. `slower`: whether UpsampleConv "
-    "takes longer by more than the quartiles of `itself`. ConvTranspose computes something else "
-    "and leaves checkerboards; programs in which its kernel would be shorter than its stride are "
-    "left out."
+    "Each architecture is built from `UpSampling` and `Conv`, from `UpsampleConv`, and from "
+    "`ConvTranspose` with the same kernel, and trained by `train_on_batch` with Adam, for the mean "
+    "squared error. `ratio`: the time of UpSampling, Conv over the time of UpsampleConv; above 1, "
+    "UpsampleConv is faster. `itself`: the time of UpSampling, Conv over the time of the same "
+    "model, built again. Both are medians over the rounds of one run, with their quartiles. "
+    "`slower`: whether UpsampleConv takes longer by more than the quartiles of `itself`. "
+    "ConvTranspose computes something else and leaves checkerboards; architectures in which its "
+    "kernel would be shorter than its stride are left out."
 )
 
 
@@ -43,7 +44,7 @@ def report(results: Sequence[TrainingResult], conditions: Mapping[str, str]) -> 
     header = {
         **facts(),
         **conditions,
-        "rounds": f"{min(rounds)} to {max(rounds)} for each pass of a program",
+        "rounds": f"{min(rounds)} to {max(rounds)} for each pass of an architecture",
     }
     sections = [table(("", ""), list(header.items())), _EXPLANATION, "### Summary"]
     sections.append(_summary(results))
@@ -51,7 +52,7 @@ def report(results: Sequence[TrainingResult], conditions: Mapping[str, str]) -> 
         sections += [
             f"### {pass_name.capitalize()}",
             table(
-                ["program", TWO_LAYERS, ONE_LAYER, "ratio", "itself", "slower", TRANSPOSE],
+                ["architecture", TWO_LAYERS, ONE_LAYER, "ratio", "itself", "slower", TRANSPOSE],
                 [[result.name, *_cells(result.passes[pass_name])] for result in results],
             ),
         ]
@@ -66,32 +67,35 @@ def report(results: Sequence[TrainingResult], conditions: Mapping[str, str]) -> 
             "### Memory",
             f"{MEMORY} A step is without its update here. {LESS_MEMORY}: after "
             '`config.set_preference("memory")`.',
-            table(["program", "pass", *contenders], memory),
+            table(["architecture", "pass", *contenders], memory),
         ]
     sections += [
-        "### Programs",
+        "### Architectures",
+        "Published ones, in sizes that a small machine can train. `differs`: what differs from the "
+        "source but for the block; in parentheses what it is there.",
         table(
-            ["program", "batch", "input", "output", "weights", "from"],
-            [[result.name, *_description(PROGRAMS[result.name])] for result in results],
+            ["architecture", "batch", "input", "output", "weights", "source", "differs"],
+            [[result.name, *_description(ARCHITECTURES[result.name])] for result in results],
         ),
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def _summary(results: Sequence[TrainingResult]) -> str:
+    melgan = [result for result in results if result.name.startswith("melgan")]
+    groups = {"all": results, "one dimension (MelGAN)": melgan}
     rows = []
     for pass_name in (STEP, FORWARD):
-        passes = [result.passes[pass_name] for result in results]
-        gains = [times.gain.median for times in passes]
-        rows.append(
-            [
-                pass_name,
-                str(len(gains)),
-                *(f"{number:.2f}" for number in (statistics.median(gains), min(gains), max(gains))),
-                str(sum(times.slower for times in passes)),
-            ]
-        )
-    return table(["pass", "programs", "median ratio", "worst", "best", "slower"], rows)
+        for group, members in groups.items():
+            passes = [result.passes[pass_name] for result in members]
+            gains = [times.gain.median for times in passes]
+            if gains:
+                numbers = statistics.geometric_mean(gains), min(gains), max(gains)
+                cells = [f"{number:.2f}" for number in numbers]
+                slower = str(sum(times.slower for times in passes))
+                rows.append([pass_name, group, str(len(gains)), *cells, slower])
+    header = ["pass", "architectures", "number", "geometric mean of ratios"]
+    return table([*header, "worst", "best", "slower"], rows)
 
 
 def _cells(times: Times) -> list[str]:
@@ -113,10 +117,12 @@ def _mebibytes(peak: int | None) -> str:
     return "" if peak is None else f"{peak / 2**20:.1f}"
 
 
-def _description(program: Published) -> list[str]:
-    model = program.build(upsample_conv, program.width, program.length)
+def _description(architecture: Architecture) -> list[str]:
+    model = architecture.build(upsample_conv, architecture.width, architecture.length)
     inputs, outputs = (
         " and ".join(by(tensor.shape[1:]) for tensor in tensors)
         for tensors in (model.inputs, model.outputs)
     )
-    return [str(program.batch), inputs, outputs, str(model.count_params()), program.source]
+    weights = str(model.count_params())
+    source, differs = architecture.source, architecture.differs
+    return [str(architecture.batch), inputs, outputs, weights, source, differs]

@@ -1,4 +1,4 @@
-"""`bench --programs`: times whole training steps of published programs."""
+"""`bench --programs`: times whole training steps of published architectures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 import keras
 
-from keras_upsampling.bench.published import PROGRAMS
+from keras_upsampling.bench.architectures import ARCHITECTURES
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.training import TrainingResult, measure_training
 from keras_upsampling.bench.training_report import report
@@ -18,21 +18,21 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the option to those of `bench`."""
     group = parser.add_argument_group(
         "whole programs",
-        "Instead of the grid, time the forward pass and the training step of published programs, "
-        "with UpSampling + Conv, with UpsampleConv and with ConvTranspose.",
+        "Instead of the grid, time the forward pass and the training step of published "
+        "architectures, with UpSampling + Conv, with UpsampleConv and with ConvTranspose.",
     )
     group.add_argument(
         "--programs",
-        choices=tuple(PROGRAMS),
+        choices=tuple(ARCHITECTURES),
         nargs="*",
         metavar="NAME",
-        help=f"time these programs, or all: {', '.join(PROGRAMS)}",
+        help=f"time these architectures, or all: {', '.join(ARCHITECTURES)}",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit code."""
-    names = list(dict.fromkeys(options.programs)) or list(PROGRAMS)
+    names = list(dict.fromkeys(options.programs)) or list(ARCHITECTURES)
     dtype = (options.dtype or ["float32"])[0]
     engine = keras.backend.backend() + ("-xla" if options.jit_compile else "")
     results: list[TrainingResult] = []
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     code = 0
     try:
         with aside():
-            progress = keras.utils.Progbar(len(names), unit_name="program")
+            progress = keras.utils.Progbar(len(names), unit_name="architecture")
             progress.update(0)
             for i, name in enumerate(names):
                 try:
@@ -49,14 +49,14 @@ def run(options: argparse.Namespace) -> int:
                             name,
                             dtype=dtype,
                             seconds=options.seconds or 2.0,
-                            jit_compile=options.jit_compile,
+                            engine=engine,
                         )
                     )
                 except Exception as error:  # such as a dtype that a backend cannot train in
                     failures.append(f"{name}: {reason(error)}")
                 progress.update(i + 1)
     except KeyboardInterrupt:
-        say(f"Interrupted after {len(results)} of {len(names)} programs.")
+        say(f"Interrupted after {len(results)} of {len(names)} architectures.")
         code = 130
     finally:
         for failure in failures:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.several_devices.common import (
     BATCH_SIZE,
@@ -11,6 +12,7 @@ from tests.several_devices.common import (
     chain_data,
     digits_model,
     import_program,
+    normalization,
     plain,
     train_by_program,
 )
@@ -58,3 +60,19 @@ def test_parts_of_different_lengths_weigh_the_same_as_in_a_plain_model(two_devic
     two.fit(x, x / 2, batch_size=4, shuffle=False, verbose=0)
     pairs = zip(one.get_weights(), two.get_weights(), strict=True)
     assert max(abs(a - b).max() for a, b in pairs) > 1e-3
+
+
+def test_a_first_batch_that_does_not_divide_is_refused(two_devices):
+    x = np.zeros((7, 6, 6, 1), "float32")
+    with two_devices.scope():
+        model = plain()
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        model.fit(x, x, batch_size=7, verbose=0)
+
+
+def test_batch_normalization_takes_the_statistics_of_parts(two_devices):
+    with two_devices.scope():
+        model, layer, x = normalization()
+    model.fit(x, x, batch_size=8, shuffle=False, verbose=0)
+    # What is kept, and saved, is that of the first part.
+    np.testing.assert_allclose(layer.moving_variance, x[:4].var(axis=0), rtol=1e-5)

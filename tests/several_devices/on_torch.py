@@ -18,6 +18,7 @@ from tests.several_devices.common import (
     chain_data,
     digits_model,
     import_program,
+    normalization,
     train_by_program,
 )
 
@@ -75,3 +76,11 @@ def test_other_layers_train_as_in_one_process(count):
     assert_same_training(
         {"loss": [loss]}, two.get_weights(), {"loss": [expected]}, one.get_weights()
     )
+
+
+def test_batch_normalization_takes_the_statistics_of_parts():
+    model, layer, x = normalization()
+    part = x[processes.get_rank() :: processes.get_world_size()]
+    DistributedDataParallel(model)(torch.as_tensor(part), training=True)
+    received = layer.moving_variance.value.detach().numpy()
+    np.testing.assert_allclose(received, part.var(axis=0), rtol=1e-5)
