@@ -93,7 +93,7 @@ def set_rates(source: str | os.PathLike[str] | None = None) -> None:
     Raises:
         TypeError: If `source` is something else.
         ValueError: If the file cannot be read, is damaged, or has no rates for this machine and
-            this version of the backend.
+            this version of the backend that can be used. Entries that cannot are passed over.
 
     Example:
         >>> from keras_upsampling import config

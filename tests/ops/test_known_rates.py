@@ -128,6 +128,31 @@ def test_damaged_files_mean_shipped_rates(path, damage):
     assert rates_of(*HERE).source == "shipped"  # a refused file changes nothing
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_written_anew(path, damage):
+    content = DAMAGES[damage]
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if damage == "another format":
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match="format 0, but this version reads 1; use the version"):
+            write(path, tuned(dtype="float64"))
+        assert path.read_bytes() == before
+    else:
+        write(path, tuned(dtype="float64"))
+        assert [entry.key for entry in read(path)[0]] == [tuned(dtype="float64").key]
+        assert len(json.loads(path.read_text())["rates"]) == 1  # what cannot be used is gone
+
+
+def test_a_file_that_cannot_be_read_is_not_overwritten(path):
+    path.mkdir()
+    with pytest.raises(ValueError, match="not a regular file"):
+        with_changes(path, [tuned()], [])
+    path.rmdir()
+    path.symlink_to(path)  # a link in a circle
+    with pytest.raises(OSError, match="symbolic links"):
+        with_changes(path, [tuned()], [])
+
+
 @given(st.binary(max_size=40), st.integers(0, len(GOOD)), st.integers(0, 40))
 @example(b"1e999", GOOD.index("1.0"), 3)
 def test_no_damage_raises(tmp_path_factory, inserted, start, removed):
@@ -185,8 +210,14 @@ def test_one_bad_entry_does_not_spoil_the_others(path):
     content = json.loads(path.read_text())
     content["rates"][1]["forward"] = {}
     path.write_text(json.dumps(content))
-    assert rates_of(*HERE).source == str(path)
-    assert rates_of(BACKEND, "cpu", "float64") is None
+    for source in (None, path):
+        config.set_rates(source)
+        assert rates_of(*HERE).source == str(path)
+        assert rates_of(BACKEND, "cpu", "float64") is None
+    content["rates"] = content["rates"][1:]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="the rates of .*, float64 are not those of every kind"):
+        config.set_rates(path)
 
 
 def test_lookup_goes_from_the_device_to_its_kind(path, monkeypatch):

@@ -53,6 +53,10 @@ class RateSet(NamedTuple):
         return self.engine, self.version, self.device, self.dtype
 
 
+class DamagedError(ValueError):
+    """A file that holds nothing of use, so that it may be written anew."""
+
+
 def default_path() -> Path:
     """Return the path of the file in Keras's home folder, which Keras finds in the same way."""
     if "KERAS_HOME" in os.environ:
@@ -82,26 +86,31 @@ def with_changes(
 ) -> str:
     """Return the text of a file with some entries saved, some removed, and the others kept.
 
-    A file that is missing or damaged has no entries to keep.
+    A file that is missing or damaged has no entries to keep. Entries that this version cannot use,
+    as it counts work differently, are left out.
+
+    Raises:
+        OSError: If there is a file that cannot be read.
+        ValueError: If it may hold something of use to others, such as a later version.
     """
-    replaced = {entry.key for entry in saved}.union(forgotten)
     try:
-        kept = [record for record in _records(path) if _key(record) not in replaced]
-    except (OSError, ValueError):
-        kept = []
-    added = [
-        {
-            **{
-                name: value
-                for name, value in entry._asdict().items()
-                if name not in ("source", "rates")
-            },
-            "counting": counting(),
-            **entry.rates,
-        }
-        for entry in saved
-    ]
-    return json.dumps({"format": _FORMAT, "rates": [*kept, *added]}, indent=1) + "\n"
+        entries, _ = read(path)
+    except (FileNotFoundError, DamagedError):
+        entries = []
+    changed = {entry.key: entry for entry in (*entries, *saved)}
+    for key in forgotten:
+        changed.pop(key, None)
+    return (
+        json.dumps({"format": _FORMAT, "rates": [*map(_record, changed.values())]}, indent=1) + "\n"
+    )
+
+
+def _record(entry: RateSet) -> dict[str, Any]:
+    """Return an entry as it is written."""
+    fields = entry._asdict()
+    rates = fields.pop("rates")
+    del fields["source"]
+    return {**fields, "counting": counting(), **rates}
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -120,14 +129,17 @@ def _records(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise ValueError("not a file of rates: no JSON") from None
+        raise DamagedError("not a file of rates: no JSON") from None
     if not isinstance(content, dict) or "format" not in content:
-        raise ValueError("not a file of rates")
+        raise DamagedError("not a file of rates")
     if content["format"] != _FORMAT:
-        raise ValueError(f"format {content['format']!r}, but this version reads {_FORMAT}")
+        raise ValueError(
+            f"format {content['format']!r}, but this version reads {_FORMAT}; use the version that "
+            "wrote it, or remove it"
+        )
     records = content.get("rates")
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise ValueError("not a file of rates: no list of entries")
+        raise DamagedError("not a file of rates: no list of entries")
     return records
 
 
