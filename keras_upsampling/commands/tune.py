@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,36 +75,44 @@ def run(options: argparse.Namespace) -> int:
         solver()
         path.parent.mkdir(parents=True, exist_ok=True)
         check_writable(path)
-    except (ImportError, OSError, ValueError) as failure:
+        with_changes(path, [], [])
+    except ImportError as failure:
         say(f"tune: {reason(failure)}")
         return 2
+    except (OSError, ValueError) as failure:
+        say(f"tune: {path}: {reason(failure)}")
+        return 2
     outcomes: list[Outcome] = []
+    code = 0
     try:
         for device in devices.devices_to_measure():
             for dtype in dtypes:
                 with _on(device):
                     outcomes.append(_tune(engine, device, dtype))
+                # At once, so that nothing which comes later can lose it.
+                if not _save(outcomes[-1], path, options.jit_compile):
+                    code = 1
     except KeyboardInterrupt:
-        say("Interrupted: nothing was saved.")
-        return 130
+        code = 130
+        finished = "; ".join(" ".join(outcome.key) for outcome in outcomes)
+        say(f"Interrupted. Finished before, and kept if better: {finished or 'nothing'}.")
     figures = json.dumps([outcome.as_record() for outcome in outcomes], indent=1)
-    text = "\n\n".join(map(report, outcomes))
-    published = publish(text, figures, options.json)
-    fitted = [outcome for outcome in outcomes if outcome.tuned]
-    saved = _save(fitted, path, options.jit_compile)
-    return 0 if published and saved and len(fitted) == len(outcomes) else 1
+    if outcomes and not publish("\n\n".join(map(report, outcomes)), figures, options.json):
+        code = code or 1
+    return code
 
 
-def _save(outcomes: Sequence[Outcome], path: Path, jit_compile: bool) -> bool:
-    """Save the rates that are better than what ships; return whether that succeeded."""
-    better = [outcome for outcome in outcomes if outcome.is_better]
-    # What was tuned earlier, and is no longer better than what ships, goes.
-    forgotten = [outcome.key for outcome in outcomes if not outcome.is_better]
-    if not better and not path.exists():
+def _save(outcome: Outcome, path: Path, jit_compile: bool) -> bool:
+    """Save rates that are better than what ships; return whether there were any, and were saved."""
+    if outcome.tuned is None:
+        return False
+    if not outcome.is_better and not path.exists():
         return True
     option = " --jit-compile" if jit_compile else ""
-    command = f"python -m keras_upsampling tune{option} --dtype "
-    entries = [outcome.rate_set(str(path), command + outcome.key[-1]) for outcome in better]
+    command = f"python -m keras_upsampling tune{option} --dtype {outcome.key[-1]}"
+    entries = [outcome.rate_set(str(path), command)] if outcome.is_better else []
+    # What was tuned earlier, and is no longer better than what ships, goes.
+    forgotten = [] if outcome.is_better else [outcome.key]
     try:  # the file is read as late as possible: another run may have written it
         replace_file(
             path,
@@ -115,8 +123,11 @@ def _save(outcomes: Sequence[Outcome], path: Path, jit_compile: bool) -> bool:
     except (OSError, ValueError) as failure:
         say(f"{path}: {reason(failure)}")
         return False
-    if better:
-        say(f"Rates saved to {path}. Programs that start from now on use them.")
+    if entries:
+        say(
+            f"Rates of {' '.join(outcome.key)} saved to {path}. Programs that start from now on "
+            "use them."
+        )
     return True
 
 
@@ -137,16 +148,15 @@ def _tune(engine: str, device: str, dtype: str) -> Outcome:
     with aside():
         progress = keras.utils.Progbar(round(_SECONDS), unit_name="second")
         progress.update(0)
-        for _ in _measured(engine, dtype, start, choices):
-            progress.update(min(round(time.monotonic() - start), round(_SECONDS) - 1))
         try:
+            for _ in _measured(engine, dtype, start, choices):
+                progress.update(min(round(time.monotonic() - start), round(_SECONDS) - 1))
             tuned = tune(choices, present, engine)
-        except (RuntimeError, ValueError) as error:
-            problem = reason(error)
-        if tuned:
             for shape in STANDARD:
                 if not compared or time.monotonic() - start < _SECONDS:
                     compared += compare(Case(*shape, dtype), engine, present, tuned.rates)
+        except Exception as error:  # every backend has its own, such as for memory
+            tuned, problem = None, reason(error)
         progress.update(round(_SECONDS), finalize=True)
     seconds = time.monotonic() - start
     return Outcome(key, len(choices) // 2, seconds, tuned, tuple(compared), problem)

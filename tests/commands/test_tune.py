@@ -112,7 +112,7 @@ def test_the_rates_of_another_machine_are_recovered_and_used(path, machine, tmp_
     figures = tmp_path / "figures.json"
     assert command_line.main(["tune", "--json", str(figures)]) == 0
     printed = capsys.readouterr()
-    assert f"Rates saved to {path}" in printed.err
+    assert f"Rates of {' '.join(tuned().key)} saved to {path}" in printed.err
     assert "kept" in printed.out
     assert "12 cases measured" in printed.out
     assert printed.out.count("| geometric mean") == 2
@@ -132,7 +132,7 @@ def test_the_rates_of_another_machine_are_recovered_and_used(path, machine, tmp_
     assert len(record["standard"]) == 2 * len(tuning_report.STANDARD)
     for row in record["standard"]:  # the known machine, measured
         shipped, new = row["gains"]
-        assert new >= shipped * (1 - 1e-9) or "/" in "".join(row["methods"])
+        assert new >= shipped * 0.99
 
 
 def test_rates_that_are_no_better_are_not_saved(path, machine, capsys):
@@ -172,21 +172,72 @@ def test_too_few_cases_are_an_error(path, machine, monkeypatch, capsys, limit):
     assert not path.exists()
 
 
-def test_an_interruption_saves_nothing(path, machine, monkeypatch, capsys):
+@pytest.mark.parametrize("last", [5, 20])
+def test_an_interruption_keeps_what_is_finished(path, machine, monkeypatch, capsys, last):
     machine(RATES)
     done = []
 
     def measure(case, *_):
-        if len(done) == 20:
+        if len(done) == last:
             raise KeyboardInterrupt
         done.append(case.dtype)
         return times(case, RATES)
 
     monkeypatch.setattr(tune, "measure_methods", measure)
-    assert command_line.main(["tune", "--dtype", "float32", "float16"]) == 130
-    assert set(done) == {"float32", "float16"}  # interrupted after the first dtype
-    assert "Interrupted: nothing was saved." in capsys.readouterr().err
-    assert not path.exists()
+    figures = path.parent.parent / "figures.json"
+    arguments = ["tune", "--dtype", "float32", "float16", "--json", str(figures)]
+    assert command_line.main(arguments) == 130
+    printed = capsys.readouterr()
+    if last == 5:
+        assert "Interrupted. Finished before, and kept if better: nothing." in printed.err
+        assert not path.exists()
+        assert not figures.exists()
+    else:  # after the first dtype
+        assert set(done) == {"float32", "float16"}
+        assert f"and kept if better: {' '.join(tuned().key)}." in printed.err
+        assert [entry.dtype for entry in read(path)[0]] == ["float32"]
+        assert [record["dtype"] for record in json.loads(figures.read_text())] == ["float32"]
+        assert "kept" in printed.out
+
+
+def test_rates_are_saved_even_if_nobody_reads_what_is_printed(path, machine, monkeypatch):
+    machine(RATES)
+
+    def publish(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(tune, "publish", publish)
+    with contextlib.suppress(BrokenPipeError):
+        command_line.main(["tune"])
+    assert [entry.key for entry in read(path)[0]] == [tuned().key]
+
+
+@pytest.mark.parametrize("failing", ["measure_methods", "compare"])
+def test_errors_of_the_backend_are_told_and_the_other_dtypes_measured(
+    path, machine, monkeypatch, capsys, failing
+):
+    machine(RATES)
+    function = getattr(tune, failing)
+
+    def fail(case, *rest):
+        if case.dtype == "float16":
+            raise TypeError("no such routine in float16")
+        return function(case, *rest)
+
+    monkeypatch.setattr(tune, failing, fail)
+    assert command_line.main(["tune", "--dtype", "float16", "float32"]) == 1
+    assert "Nothing was fitted: no such routine in float16" in capsys.readouterr().out
+    assert [entry.dtype for entry in read(path)[0]] == ["float32"]
+
+
+def test_a_file_of_a_later_version_is_an_error_before_anything_is_measured(
+    path, monkeypatch, capsys
+):
+    monkeypatch.setattr(tune, "measure_methods", lambda *_: pytest.fail("measured"))
+    path.parent.mkdir()
+    path.write_text('{"format": 2, "rates": []}')
+    assert command_line.main(["tune"]) == 2
+    assert f"{path}: format 2, but this version reads 1; use the" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["SciPy", "the folder"])
