@@ -61,6 +61,7 @@ def test_random_cases_are_within_the_documented_bounds():
         assert 1 <= case.filters <= 384
         assert case.size in (2, 3, 4)
         assert case.kernel_size in (1, 2, 3, 4, 5)
+    assert [*map(random_cases.kind_of_bounds, ("CPU", "GPU", "TPU"))] == ["cpu", "gpu", "gpu"]
     for device, (least, most, _) in random_cases.BOUNDS.items():
         for case in random_cases.random_cases(5, 0, work=device):
             taps = (case.size * case.kernel_size) ** len(case.spatial)

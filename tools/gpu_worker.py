@@ -26,7 +26,7 @@ from keras_upsampling.bench.contenders import KERAS, contenders, model, upsample
 from keras_upsampling.bench.fitting import minimum_cases
 from keras_upsampling.bench.measurements import TF32, as_record
 from keras_upsampling.bench.programs import program_of
-from keras_upsampling.bench.random_cases import FIT_INTERPOLATIONS, random_cases
+from keras_upsampling.bench.random_cases import FIT_INTERPOLATIONS, kind_of_bounds, random_cases
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import tensors
 from keras_upsampling.ops._upsample_conv.choice import METHODS, possible
@@ -278,7 +278,7 @@ def main():
     if flagged:
         set_deterministic()
     here = facts()
-    work = here["device"].lower() if options.work == "device" else options.work
+    work = kind_of_bounds(here["device"]) if options.work == "device" else options.work
     todo = tasks(flagged, options.cases, options.seed, work)
     fit = {"cases": minimum_cases(), "methods": list(METHODS)}
     answer({"facts": here, "needed_for_a_fit": fit, "tasks": todo})

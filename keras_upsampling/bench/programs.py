@@ -124,6 +124,7 @@ def _torch(model: keras.Model, x: Inputs, cotangent: Tensor | None) -> Program:
     import torch
 
     weights = [variable.value for variable in model.trainable_variables]
+    device = _listed(x)[0].device  # PyTorch's functions would take the first GPU
 
     def run() -> Any:
         if cotangent is None:
@@ -133,17 +134,19 @@ def _torch(model: keras.Model, x: Inputs, cotangent: Tensor | None) -> Program:
             inputs = [tensor.detach().requires_grad_() for tensor in _listed(x)]
             y = model(inputs if isinstance(x, list) else inputs[0], training=True)
             result = y, torch.autograd.grad(y, [*inputs, *weights], cotangent)
-        if not on_cpu(_listed(x)[0]):
-            torch.cuda.synchronize()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         return result
 
     def peak_bytes() -> int | None:
-        if on_cpu(_listed(x)[0]):
+        if device.type == "cpu":
             return _peak_resident(run)
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
+        if device.type != "cuda":
+            return None
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
         run()
-        return torch.cuda.max_memory_allocated() - before
+        return torch.cuda.max_memory_allocated(device) - before
 
     return Program(run, peak_bytes)
 

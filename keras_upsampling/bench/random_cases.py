@@ -30,6 +30,12 @@ BOUNDS = {
     "gpu": Bounds(3e8, 2e11, 1e8),
 }
 
+
+def kind_of_bounds(device: str) -> str:
+    """Return which of the `BOUNDS` suit a device, given by the name of its kind."""
+    return "cpu" if device.lower() == "cpu" else "gpu"
+
+
 # Two cases in three are nearest. Rates are fitted to all interpolations.
 INTERPOLATIONS = ("nearest", "nearest", "linear")
 FIT_INTERPOLATIONS = (*INTERPOLATIONS * 3, "cubic", "lanczos3", "lanczos5")

@@ -12,7 +12,6 @@ from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.choosing import time_layers
 from keras_upsampling.bench.contenders import upsample_conv_layer
 from keras_upsampling.bench.fitting import ByPass
-from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.bench.tuning import Tuned, is_better, methods_for
 from keras_upsampling.ops._upsample_conv.choice import possible
@@ -46,6 +45,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         key: Engine, version of the backend, device and dtype.
+        facts: The machine and the versions, as of that device.
         cases: The number of measured cases.
         seconds: The time of everything.
         tuned: The fit; None if there was none.
@@ -54,6 +54,7 @@ class Outcome(NamedTuple):
     """
 
     key: tuple[str, str, str, str]
+    facts: dict[str, str]
     cases: int
     seconds: float
     tuned: Tuned | None
@@ -80,14 +81,14 @@ class Outcome(NamedTuple):
         assert self.tuned is not None
         fitted = self.tuned.rates
         rates = {name: {kind: fitted[name].get(kind, 0.0) for kind in kinds()} for name in PASSES}
-        return RateSet(*self.key, source, facts(), command, self.cases, {**rates})
+        return RateSet(*self.key, source, self.facts, command, self.cases, {**rates})
 
     def as_record(self) -> dict[str, Any]:
         """Return everything as a plain record, for JSON."""
         tuned = self.tuned
         return {
             **dict(zip(("engine", "version", "device", "dtype"), self.key, strict=True)),
-            "facts": facts(),
+            "facts": self.facts,
             "cases": self.cases,
             "seconds": self.seconds,
             "problem": self.problem,

@@ -14,6 +14,7 @@ from keras_upsampling.bench.measurements import Measurements, read_measurements
 from keras_upsampling.bench.random_cases import (
     FIT_INTERPOLATIONS,
     INTERPOLATIONS,
+    kind_of_bounds,
     random_cases,
 )
 from keras_upsampling.bench.report import facts
@@ -189,11 +190,11 @@ def _command(options: argparse.Namespace, dtype: str) -> str:
 
 def _measure_all(options: argparse.Namespace, dtype: str, measured: Measurements) -> None:
     """Measure all random cases, with a progress bar, and append to `measured.choices`."""
-    device = measured.facts["device"].lower()
+    bounds = kind_of_bounds(measured.facts["device"])
     cases = [
         case._replace(data_format=_data_format(options))
         for case in random_cases(
-            _count(options), _seed(options), dtype, _interpolations(options), device
+            _count(options), _seed(options), dtype, _interpolations(options), bounds
         )
     ]
     with aside():

@@ -16,6 +16,7 @@ from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.fitting import solver
 from keras_upsampling.bench.measurements import Choice
 from keras_upsampling.bench.random_cases import random_cases
+from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.tuning import MINIMUM_CASES, measure_methods, tune
 from keras_upsampling.bench.tuning_report import STANDARD, Compared, Outcome, compare, report
 from keras_upsampling.commands.files import check_writable, replace_file
@@ -132,8 +133,9 @@ def _save(outcome: Outcome, path: Path, jit_compile: bool) -> bool:
 
 
 def _on(device: str) -> contextlib.AbstractContextManager[Any]:
-    """Return a context in which the backend computes on a device; the first is its default."""
-    return keras.device(device) if device not in ("cpu", "gpu:0") else contextlib.nullcontext()
+    """Return a context in which the backend computes on a device."""
+    is_default = device == devices.device_of(keras.ops.zeros(1))
+    return contextlib.nullcontext() if is_default else keras.device(device)
 
 
 def _tune(engine: str, device: str, dtype: str) -> Outcome:
@@ -159,7 +161,7 @@ def _tune(engine: str, device: str, dtype: str) -> Outcome:
             tuned, problem = None, reason(error)
         progress.update(round(_SECONDS), finalize=True)
     seconds = time.monotonic() - start
-    return Outcome(key, len(choices) // 2, seconds, tuned, tuple(compared), problem)
+    return Outcome(key, facts(), len(choices) // 2, seconds, tuned, tuple(compared), problem)
 
 
 def _measured(engine: str, dtype: str, start: float, choices: list[Choice]) -> Iterator[None]:

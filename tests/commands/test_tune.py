@@ -11,7 +11,7 @@ import pytest
 
 from keras_upsampling import __main__ as command_line
 from keras_upsampling import config
-from keras_upsampling.bench import tuning, tuning_report
+from keras_upsampling.bench import report, tuning, tuning_report
 from keras_upsampling.bench.choosing import Choice
 from keras_upsampling.bench.fitting import relative_work
 from keras_upsampling.bench.random_cases import random_cases
@@ -269,17 +269,22 @@ def test_every_accelerator_is_measured_where_it_is(path, machine, monkeypatch):
     names = {"gpu:0": "one", "gpu:2": "another", "cpu": "a processor"}
     monkeypatch.setattr(devices, "devices_to_measure", lambda: ["gpu:0", "gpu:2"])
     monkeypatch.setattr(devices, "device_name", names.__getitem__)
+    monkeypatch.setattr(report, "device_name", names.__getitem__)
     entered = []
 
     @contextlib.contextmanager
     def device(name):
         entered.append(name)
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(report, "device_of", lambda _: name)
+            yield
 
     monkeypatch.setattr(keras, "device", device)
     assert command_line.main(["tune"]) == 0
-    assert [entry.device for entry in read(path)[0]] == ["one", "another"]
-    assert entered == ["gpu:2"]  # the first is the default
+    entries = read(path)[0]
+    assert [entry.device for entry in entries] == ["one", "another"]
+    assert [entry.facts["GPU"] for entry in entries] == ["one", "another"]
+    assert entered == ["gpu:0", "gpu:2"]
 
 
 def test_xla_is_tuned_on_tensorflow_only(path, machine, capsys):
