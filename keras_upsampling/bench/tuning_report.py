@@ -18,12 +18,20 @@ from keras_upsampling.ops._upsample_conv.choice import possible
 from keras_upsampling.ops._upsample_conv.methods import PASSES, kinds
 from keras_upsampling.ops._upsample_conv.rate_file import RateSet
 
-# Stages of common decoders: batch, spatial lengths, channels, filters, factor, taps.
-STANDARD = (
-    (1, (32, 32), 64, 32, 2, 3, "nearest"),
-    (8, (14, 14), 64, 32, 2, 3, "linear"),
-    (4, (16, 16), 32, 16, 4, 5, "nearest"),
-)
+# Stages of common decoders, by kind of device: batch, spatial lengths, channels, filters, factor,
+# taps, interpolation.
+STANDARD = {
+    "cpu": (
+        (1, (32, 32), 64, 32, 2, 3, "nearest"),
+        (8, (14, 14), 64, 32, 2, 3, "linear"),
+        (4, (16, 16), 32, 16, 4, 5, "nearest"),
+    ),
+    "gpu": (
+        (16, (64, 64), 128, 64, 2, 3, "nearest"),
+        (32, (32, 32), 128, 64, 2, 3, "linear"),
+        (8, (64, 64), 64, 32, 4, 5, "nearest"),
+    ),
+}
 _ROUNDS = 5
 
 
@@ -137,9 +145,9 @@ def report(outcome: Outcome) -> str:
         means = [f"{statistics.geometric_mean(column):.2f}" for column in zip(*gains, strict=True)]
         rows.append(["geometric mean", pass_name, *means, "", ""])
     verdict = (
-        "Better by more than chance: the tuned rates are kept."
+        "Better by more than twice the standard error: the tuned rates are kept."
         if outcome.is_better
-        else "Not better by more than chance: the shipped rates stay in use."
+        else "Not better by more than twice the standard error: the shipped rates stay in use."
     )
     return "\n\n".join(
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import keras
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.fitting import solver
 from keras_upsampling.bench.measurements import Choice
-from keras_upsampling.bench.random_cases import random_cases
+from keras_upsampling.bench.random_cases import kind_of_bounds, random_cases
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.tuning import MINIMUM_CASES, measure_methods, tune
 from keras_upsampling.bench.tuning_report import STANDARD, Compared, Outcome, compare, report
@@ -53,7 +54,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--jit-compile",
         action="store_true",
-        help="compile with XLA on TensorFlow, as jit_compile=True does",
+        help="measure TensorFlow with XLA alone, as jit_compile=True; on a GPU, where Keras turns "
+        "XLA on by itself, it is measured with and without unless this is set",
     )
     add_json(parser)
     parser.set_defaults(run=run)
@@ -70,7 +72,6 @@ def run(options: argparse.Namespace) -> int:
     if error:
         say(error)
         return 2
-    engine = backend + ("-xla" if options.jit_compile else "")
     path = default_path()
     try:  # fail before anything is measured
         solver()
@@ -87,11 +88,11 @@ def run(options: argparse.Namespace) -> int:
     code = 0
     try:
         for device in devices.devices_to_measure():
-            for dtype in dtypes:
+            for dtype, engine in itertools.product(dtypes, _engines(device, options.jit_compile)):
                 with _on(device):
                     outcomes.append(_tune(engine, device, dtype))
                 # At once, so that nothing which comes later can lose it.
-                if not _save(outcomes[-1], path, options.jit_compile):
+                if not _save(outcomes[-1], path):
                     code = 1
     except KeyboardInterrupt:
         code = 130
@@ -103,14 +104,23 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _save(outcome: Outcome, path: Path, jit_compile: bool) -> bool:
+def _engines(device: str, jit_compile: bool) -> tuple[str, ...]:
+    """Return the engines to measure: all on an accelerator, where Keras turns XLA on by itself."""
+    engines = devices.engines_of_backend()
+    if jit_compile:
+        return engines[1:]
+    return engines[:1] if device == "cpu" else engines
+
+
+def _save(outcome: Outcome, path: Path) -> bool:
     """Save rates that are better than what ships; return whether there were any, and were saved."""
     if outcome.tuned is None:
         return False
     if not outcome.is_better and not path.exists():
         return True
-    option = " --jit-compile" if jit_compile else ""
-    command = f"python -m keras_upsampling tune{option} --dtype {outcome.key[-1]}"
+    engine, *_, dtype = outcome.key
+    option = " --jit-compile" if engine.endswith("-xla") else ""
+    command = f"python -m keras_upsampling tune{option} --dtype {dtype}"
     entries = [outcome.rate_set(str(path), command)] if outcome.is_better else []
     # What was tuned earlier, and is no longer better than what ships, goes.
     forgotten = [] if outcome.is_better else [outcome.key]
@@ -144,6 +154,7 @@ def _tune(engine: str, device: str, dtype: str) -> Outcome:
     key = engine, devices.backend_version(), devices.device_name(device), dtype
     shipped = shipped_rates().get((engine, device.partition(":")[0], dtype))
     present = shipped.rates if shipped else None
+    kind = kind_of_bounds(device)
     choices: list[Choice] = []
     compared: list[Compared] = []
     tuned, problem = None, ""
@@ -151,10 +162,10 @@ def _tune(engine: str, device: str, dtype: str) -> Outcome:
         progress = keras.utils.Progbar(round(_SECONDS), unit_name="second")
         progress.update(0)
         try:
-            for _ in _measured(engine, dtype, start, choices):
+            for _ in _measured(engine, kind, dtype, start, choices):
                 progress.update(min(round(time.monotonic() - start), round(_SECONDS) - 1))
             tuned = tune(choices, present, engine)
-            for shape in STANDARD:
+            for shape in STANDARD[kind]:
                 if not compared or time.monotonic() - start < _SECONDS:
                     compared += compare(Case(*shape, dtype), engine, present, tuned.rates)
         except Exception as error:  # every backend has its own, such as for memory
@@ -164,11 +175,14 @@ def _tune(engine: str, device: str, dtype: str) -> Outcome:
     return Outcome(key, facts(), len(choices) // 2, seconds, tuned, tuple(compared), problem)
 
 
-def _measured(engine: str, dtype: str, start: float, choices: list[Choice]) -> Iterator[None]:
+def _measured(
+    engine: str, kind: str, dtype: str, start: float, choices: list[Choice]
+) -> Iterator[None]:
     """Measure random cases as long as time is left for the standard shapes."""
-    for done, case in enumerate(random_cases(_MOST_CASES, _SEED, dtype, work="tune")):
+    bounds = "tune" if kind == "cpu" else "tune gpu"
+    for done, case in enumerate(random_cases(_MOST_CASES, _SEED, dtype, work=bounds)):
         # On a slow machine, one standard shape must do. Each has half the programs of a case.
-        shapes = len(STANDARD) if done >= MINIMUM_CASES else 1
+        shapes = len(STANDARD[kind]) if done >= MINIMUM_CASES else 1
         elapsed = time.monotonic() - start
         if elapsed + elapsed / max(1, done) * (1 + shapes / 2) > _SECONDS:
             return

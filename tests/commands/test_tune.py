@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import statistics
 import sys
 
@@ -28,6 +29,8 @@ from tests.ops.test_known_rates import tuned, write
 from tests.test_bench_choice import RATES
 
 HERE = (BACKEND, "cpu", "float32")
+# On a GPU, Keras turns XLA on by itself.
+ENGINES = ("tensorflow", "tensorflow-xla") if BACKEND == "tensorflow" else (BACKEND,)
 SHIPPED = shipped_rates()[HERE].rates
 
 
@@ -129,7 +132,7 @@ def test_the_rates_of_another_machine_are_recovered_and_used(path, machine, tmp_
     (record,) = json.loads(figures.read_text())
     assert record["saved"]
     assert record["gain"] > 1
-    assert len(record["standard"]) == 2 * len(tuning_report.STANDARD)
+    assert len(record["standard"]) == 2 * len(tuning_report.STANDARD["cpu"])
     for row in record["standard"]:  # the known machine, measured
         shipped, new = row["gains"]
         assert new >= shipped * 0.99
@@ -264,12 +267,13 @@ def test_the_dtype_is_that_of_computations(path, machine):
     assert [entry.dtype for entry in read(path)[0]] == ["bfloat16"]
 
 
-def test_every_accelerator_is_measured_where_it_is(path, machine, monkeypatch):
-    machine(RATES)
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Two GPUs of different names; the list of those that `keras.device` was called for."""
     names = {"gpu:0": "one", "gpu:2": "another", "cpu": "a processor"}
     monkeypatch.setattr(devices, "devices_to_measure", lambda: ["gpu:0", "gpu:2"])
-    monkeypatch.setattr(devices, "device_name", names.__getitem__)
-    monkeypatch.setattr(report, "device_name", names.__getitem__)
+    for module in (devices, report):
+        monkeypatch.setattr(module, "device_name", names.__getitem__)
     entered = []
 
     @contextlib.contextmanager
@@ -280,11 +284,36 @@ def test_every_accelerator_is_measured_where_it_is(path, machine, monkeypatch):
             yield
 
     monkeypatch.setattr(keras, "device", device)
+    return entered
+
+
+def test_every_accelerator_is_measured_where_it_is(path, machine, two_gpus):
+    machine(RATES)
     assert command_line.main(["tune"]) == 0
     entries = read(path)[0]
-    assert [entry.device for entry in entries] == ["one", "another"]
-    assert [entry.facts["GPU"] for entry in entries] == ["one", "another"]
-    assert entered == ["gpu:0", "gpu:2"]
+    names = [(engine, name) for name in ("one", "another") for engine in ENGINES]
+    assert [(entry.engine, entry.device) for entry in entries] == names
+    assert [entry.facts["GPU"] for entry in entries] == [name for _, name in names]
+    assert two_gpus == [device for device in ("gpu:0", "gpu:2") for _ in ENGINES]
+    for entry in entries:  # the command repeats what was measured
+        assert ("--jit-compile" in entry.command) == (entry.engine == "tensorflow-xla")
+
+
+@pytest.mark.usefixtures("two_gpus", "path")
+def test_what_a_gpu_measures_takes_longer_than_to_start_it(machine, monkeypatch):
+    machine(RATES)
+    measured, compare, measure = [], tune.compare, tune.measure_methods
+
+    def spied(function):
+        return lambda case, *rest: measured.append(case) or function(case, *rest)
+
+    monkeypatch.setattr(tune, "measure_methods", spied(measure))
+    monkeypatch.setattr(tune, "compare", spied(compare))
+    command_line.main(["tune"])
+    assert len(measured) == 2 * len(ENGINES) * (12 + 3)
+    for case in measured:
+        taps = case.kernel_size ** len(case.spatial)
+        assert math.prod(case.output_shape) * case.channels * taps >= 1e9, case
 
 
 def test_xla_is_tuned_on_tensorflow_only(path, machine, capsys):
@@ -323,6 +352,13 @@ def test_noise_alone_does_not_replace_the_shipped_rates():
     result = tuning.tune(choices, SHIPPED, BACKEND)
     assert not tuning.is_better(result.gains)
     assert loss(result.rates, SHIPPED) < 0.05
+
+
+def test_a_gain_within_twice_its_error_is_not_better():
+    steady = [0.1, 0.2, 0.3, 0.2]  # mean 0.2, standard error 0.041
+    assert tuning.is_better(steady)
+    assert not tuning.is_better([gain - 0.13 for gain in steady])  # 1.7 errors
+    assert not tuning.is_better([-gain for gain in steady])
 
 
 def test_a_training_step_of_two_methods_is_put_together():
