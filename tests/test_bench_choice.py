@@ -344,6 +344,11 @@ def test_files_of_two_machines_are_an_error(rates_file, tmp_path, capsys):
         "another.json: expected measurements from the same machine and versions as"
         in capsys.readouterr().err
     )
+    # The same, if both are in one file.
+    records = [json.loads(path.read_text()) for path in paths]
+    paths[0].write_text(json.dumps({"measurements": records}))
+    assert command_line.main(["bench", "--fit", str(paths[0])]) == 2
+    assert "Received: another processor. Fit each separately." in capsys.readouterr().err
     assert rates_file.read_text() == "[]"
 
 

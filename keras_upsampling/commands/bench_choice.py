@@ -235,11 +235,16 @@ def _read(options: argparse.Namespace, engine: str, dtype: str) -> Measurements:
                 + ". Set KERAS_BACKEND, --jit-compile, --dtype, --tf32 or --data-format to match."
             )
         chosen += belonging
-        first, facts_here = chosen[0].facts, belonging[0].facts
-        differing = [name for name in facts_here if facts_here[name] != first.get(name)]
+        first = chosen[0].facts
+        differing = {
+            name: None
+            for measured in belonging
+            for name in {**first, **measured.facts}
+            if measured.facts.get(name) != first.get(name)
+        }
         if differing:
             raise ValueError(
-                f"{path}: expected measurements from the same machine and versions as "
+                f"{path}: expected measurements from the same machine and versions as the first in "
                 f"{options.fit[0]}. Received: another {', '.join(differing)}. Fit each separately."
             )
     return chosen[0]._replace(
