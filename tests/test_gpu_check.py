@@ -109,6 +109,26 @@ def test_an_error_of_a_method_is_found(few_methods, monkeypatch):
         assert record["errors"]["input gradient"] < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["exactness", "determinism"])
+def test_one_that_fails_is_not_compiled_with_the_others(kind, few_methods, monkeypatch):
+    program_of = gpu_worker.program_of
+    failing = iter([False, True, False, False])  # the second of three methods, and Keras's layers
+
+    def together(*_):
+        raise RuntimeError("no kernel")
+
+    def alone(*arguments):
+        return together() if next(failing) else program_of(*arguments)
+
+    monkeypatch.setattr(gpu_worker, "programs_of", together)
+    monkeypatch.setattr(gpu_worker, "program_of", alone)
+    answer = answer_of(kind, SMALL)
+    (failure,) = answer["failures"]
+    assert (failure["method"], failure["kind"], failure["error"]) == ("phases", kind, "no kernel")
+    assert {"resize", "one_product"} <= {record["method"] for record in answer[kind]}
+    assert few_methods[1] == "phases"
+
+
 @pytest.mark.usefixtures("few_methods")
 def test_a_method_that_fails_leaves_the_others(monkeypatch, tmp_path):
     layer, measure = gpu_worker.upsample_conv_layer, gpu_worker.measure_choice
@@ -257,6 +277,28 @@ def test_a_worker_that_answers_something_else_is_not_waited_for(tmp_path, monkey
     content = run_fake(tmp_path, ["mumble", "two"])
     assert content["exactness"] == ["two"]
     assert [entry["error"] for entry in content["failures"]] == ["the worker did not answer: "]
+
+
+def test_plain_workers_have_most_of_the_time(tmp_path):
+    done, now = {"plain": 0, "flagged": 0}, itertools.count()
+
+    class Stub:
+        def __init__(self, name):
+            self.name, self.share, self.seconds = name, gpu_check.SHARES[name], 0.0
+            self.tasks = []
+
+        def ask(self, _):
+            done[self.name] += 1
+
+        def answer(self, _):
+            return {} if self.tasks else {"tasks": list(range(100))}
+
+        def stop(self):
+            pass
+
+    figures = gpu_check.Figures(tmp_path / "figures.json", "")
+    gpu_check.measure([Stub("plain"), Stub("flagged")], figures, 150, lambda: next(now))
+    assert 3 * done["flagged"] <= done["plain"] <= 5 * done["flagged"]
 
 
 def test_the_time_limit_ends_a_task_that_hangs(tmp_path):

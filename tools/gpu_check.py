@@ -36,8 +36,8 @@ WORKER = Path(__file__).with_name("gpu_worker.py")
 # it ended or because it was slow, as when it compiles.
 START_SECONDS, TASK_SECONDS, END_SECONDS = 180.0, 90.0, 10.0
 MOST_LOSSES = {"ended": 4, "slow": 3}
-# How much of the time a worker with deterministic operations has: it has few tasks, and a backend's
-# other worker those that rates are fitted to.
+# Shares of the time. Workers with deterministic operations have few tasks, and rates are fitted to
+# what the others measure.
 SHARES = {"plain": 1.0, "flagged": 0.25}
 LISTS = ("exactness", "determinism", "failures")
 

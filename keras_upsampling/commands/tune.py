@@ -113,7 +113,7 @@ def _engines(device: str, jit_compile: bool) -> tuple[str, ...]:
 
 
 def _save(outcome: Outcome, path: Path) -> bool:
-    """Save rates that are better than what ships; return whether there were any, and were saved."""
+    """Save rates if they are better than what ships; return False without any, or if that fails."""
     if outcome.tuned is None:
         return False
     if not outcome.is_better and not path.exists():

@@ -27,7 +27,7 @@ Machine: TypeAlias = tuple[str, str, str]
 
 
 class Goal(NamedTuple):
-    """What methods are chosen for: one of `PREFERENCES`, on an engine, for maps of a dtype."""
+    """What methods are chosen for: one of the `PREFERENCES`, on an engine, in a dtype."""
 
     engine: str
     with_gradients: bool
@@ -55,7 +55,7 @@ def prefer(what: str) -> None:
 
 
 def use_rates(source: str | Path | None) -> None:
-    """Set where rates are looked up, as `config.set_rates` documents, also for what was chosen."""
+    """Set where rates are looked up, as `config.set_rates` documents; forget earlier choices."""
     use(source)
     cheapest.cache_clear()
 
