@@ -201,7 +201,8 @@ def perform(task, flagged):
         set_tf32(task.get("tf32"))
         return KINDS[task["kind"]](case, **options)
     except Exception as error:
-        return {"failures": [{"engine": BACKEND, "task": task, "error": reason_of(error)}]}
+        engine = task.get("engine", BACKEND)
+        return {"failures": [{"engine": engine, "task": task, "error": reason_of(error)}]}
     finally:
         free_memory()
 

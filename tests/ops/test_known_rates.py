@@ -147,6 +147,22 @@ def test_damaged_files_are_written_anew(path, damage):
         assert len(json.loads(path.read_text())["rates"]) == 1  # what cannot be used is gone
 
 
+def test_entries_of_other_backends_are_kept_as_they_are(path):
+    """They count work by other methods, so their checksum is another."""
+    content = json.loads(with_changes(path, [tuned(engine="another"), tuned(dtype="float64")], []))
+    for record in content["rates"]:
+        record.update(counting="0", more=1)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"the rates of another, .* are of another backend"):
+        config.set_rates(path)
+    write(path, tuned())
+    kept, saved = json.loads(path.read_text())["rates"]
+    assert kept == content["rates"][0]
+    assert saved["dtype"] == "float32"
+    config.set_rates(path)
+    assert rates_of(*HERE).source == str(path)
+
+
 def test_a_file_that_cannot_be_read_is_not_overwritten(path):
     path.mkdir()
     with pytest.raises(ValueError, match="not a regular file"):

@@ -95,13 +95,7 @@ def _named(path: Path) -> tuple[RateSet, ...]:
         raise ValueError(f"{expected}. Received: {path} ({error}). {again}") from None
     version = devices.backend_version()
     names = {devices.device_name(device) for device in ("cpu", *devices.devices_to_measure())}
-    here = [
-        entry
-        for entry in entries
-        if entry.engine in devices.engines_of_backend()
-        and entry.version == version
-        and entry.device in names
-    ]
+    here = [entry for entry in entries if entry.version == version and entry.device in names]
     if not here:
         found = "; ".join([*(" ".join(entry.key[:3]) for entry in entries), *problems])
         raise ValueError(

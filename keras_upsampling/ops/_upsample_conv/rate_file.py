@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from keras_upsampling.ops._upsample_conv.methods import PASSES, counting, kinds
+from keras_upsampling.ops.devices import engines_of_backend
 
 # Seconds per unit of each kind of work.
 Rates: TypeAlias = Mapping[str, float]
@@ -86,23 +87,33 @@ def with_changes(
 ) -> str:
     """Return the text of a file with some entries saved, some removed, and the others kept.
 
-    A file that is missing or damaged has no entries to keep. Entries that this version cannot use,
-    as it counts work differently, are left out.
+    A file that is missing or damaged has no entries to keep. Entries of the present backend that
+    this version cannot use are left out.
 
     Raises:
         OSError: If there is a file that cannot be read.
         ValueError: If it may hold something of use to others, such as a later version.
     """
     try:
-        entries, _ = read(path)
+        records = _records(path)
     except (FileNotFoundError, DamagedError):
-        entries = []
-    changed = {entry.key: entry for entry in (*entries, *saved)}
+        records = []
+    changed = {_key(record): record for record in records if _is_kept(record)}
+    changed.update((entry.key, _record(entry)) for entry in saved)
     for key in forgotten:
         changed.pop(key, None)
-    return (
-        json.dumps({"format": _FORMAT, "rates": [*map(_record, changed.values())]}, indent=1) + "\n"
-    )
+    return json.dumps({"format": _FORMAT, "rates": [*changed.values()]}, indent=1) + "\n"
+
+
+def _is_kept(record: dict[str, Any]) -> bool:
+    """Return whether an entry is usable, or of another backend, which checks it itself."""
+    if _is_complete(_key(record)) and record["engine"] not in engines_of_backend():
+        return True
+    try:
+        _entry(record, "")
+    except ValueError:
+        return False
+    return True
 
 
 def _record(entry: RateSet) -> dict[str, Any]:
@@ -147,6 +158,10 @@ def _key(record: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(record.get(name) for name in ("engine", "version", "device", "dtype"))
 
 
+def _is_complete(key: tuple[Any, ...]) -> bool:
+    return all(isinstance(part, str) for part in key)
+
+
 def _entry(record: dict[str, Any], source: str) -> RateSet:
     """Return a checked entry.
 
@@ -154,9 +169,11 @@ def _entry(record: dict[str, Any], source: str) -> RateSet:
         ValueError: If something is missing or malformed.
     """
     key, facts = _key(record), record.get("facts")
-    if not all(isinstance(part, str) for part in key):
+    if not _is_complete(key):
         raise ValueError(f"the entry {key} lacks its engine, version, device or dtype")
     name = ", ".join(key)
+    if record["engine"] not in engines_of_backend():  # each backend counts work by its own methods
+        raise ValueError(f"the rates of {name} are of another backend")
     if record.get("counting") != counting():
         raise ValueError(f"the rates of {name} are for work that this version counts differently")
     if not isinstance(facts, dict) or not all(isinstance(fact, str) for fact in facts.values()):
