@@ -218,6 +218,27 @@ def test_the_backend_is_told_to_be_deterministic(monkeypatch):
     assert calls == ([] if BACKEND == "jax" else [True])
 
 
+@pytest.mark.parametrize("value", ["off", None])
+def test_tf32_is_switched(value):
+    gpu_worker.set_tf32(value)
+    if BACKEND == "torch":
+        import torch
+
+        assert torch.backends.cudnn.allow_tf32 == (value is None)
+        assert not torch.backends.cuda.matmul.allow_tf32
+        gpu_worker.set_tf32("on")
+        assert torch.backends.cuda.matmul.allow_tf32
+    elif BACKEND == "jax":
+        import jax
+
+        assert jax.config.jax_default_matmul_precision == ("highest" if value else None)
+    else:
+        import tensorflow as tf
+
+        enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+        assert enabled == (value is None)
+
+
 # A worker without a backend: it answers, ends or hangs, as its task says.
 FAKE = """
 import json, os, sys, time

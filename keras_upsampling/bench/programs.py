@@ -124,7 +124,7 @@ def _torch(model: keras.Model, x: Inputs, cotangent: Tensor | None) -> Program:
     import torch
 
     weights = [variable.value for variable in model.trainable_variables]
-    device = _listed(x)[0].device  # PyTorch's functions would take the first GPU
+    device = _listed(x)[0].device  # PyTorch would wait for its current GPU
 
     def run() -> Any:
         if cotangent is None:
