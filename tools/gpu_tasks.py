@@ -68,9 +68,11 @@ def tasks(flagged, count, seed, bounds):
     number = minimum_cases() + SPARE
     enough, more = cases[:number], cases[number:]
     untimed = [task for pair in itertools.zip_longest(repeated, exact) for task in pair if task]
+    for_one_fit = timed(enough, MOST_USED)
     return [
-        *untimed[:2],  # one of each
-        *timed(enough, MOST_USED),
+        *for_one_fit[:1],
+        *untimed[:2],  # one of each kind
+        *for_one_fit[1:],
         *untimed[2:],
         *timed(enough, OTHERS),
         *timed(more, MOST_USED + OTHERS),
