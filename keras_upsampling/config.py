@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from keras_upsampling._tables import table
 from keras_upsampling.ops import devices
-from keras_upsampling.ops._upsample_conv.choice import PREFERENCES, cheapest, prefer, preferred
-from keras_upsampling.ops._upsample_conv.known_rates import SHIPPED, rates_of, use
+from keras_upsampling.ops._upsample_conv.choice import PREFERENCES, prefer, preferred, use_rates
+from keras_upsampling.ops._upsample_conv.known_rates import SHIPPED, rates_of
 from keras_upsampling.ops._upsample_conv.rate_file import RateSet
 
 __all__ = ["RateSet", "RatesInUse", "preference", "rates", "set_preference", "set_rates"]
@@ -93,7 +93,7 @@ def set_rates(source: str | os.PathLike[str] | None = None) -> None:
     Raises:
         TypeError: If `source` is something else.
         ValueError: If the file cannot be read, is damaged, or has no rates for this machine and
-            this version of the backend.
+            this version of the backend that can be used. Entries that cannot are passed over.
 
     Example:
         >>> from keras_upsampling import config
@@ -105,8 +105,7 @@ def set_rates(source: str | os.PathLike[str] | None = None) -> None:
             f"`source` must be the path of a file, {SHIPPED!r} or None. Received: {source!r} (type "
             f"{type(source).__name__}). Use the path of a file of tuned rates."
         )
-    use(source if source is None else os.fspath(source))
-    cheapest.cache_clear()
+    use_rates(source if source is None else os.fspath(source))
 
 
 def preference() -> str:

@@ -61,6 +61,7 @@ def test_random_cases_are_within_the_documented_bounds():
         assert 1 <= case.filters <= 384
         assert case.size in (2, 3, 4)
         assert case.kernel_size in (1, 2, 3, 4, 5)
+    assert [*map(random_cases.kind_of_bounds, ("CPU", "GPU", "TPU"))] == ["cpu", "gpu", "gpu"]
     for device, (least, most, _) in random_cases.BOUNDS.items():
         for case in random_cases.random_cases(5, 0, work=device):
             taps = (case.size * case.kernel_size) ** len(case.spatial)
@@ -343,6 +344,11 @@ def test_files_of_two_machines_are_an_error(rates_file, tmp_path, capsys):
         "another.json: expected measurements from the same machine and versions as"
         in capsys.readouterr().err
     )
+    # The same, if both are in one file.
+    records = [json.loads(path.read_text()) for path in paths]
+    paths[0].write_text(json.dumps({"measurements": records}))
+    assert command_line.main(["bench", "--fit", str(paths[0])]) == 2
+    assert "Received: another processor. Fit each separately." in capsys.readouterr().err
     assert rates_file.read_text() == "[]"
 
 

@@ -17,6 +17,7 @@ from keras_upsampling import config
 from keras_upsampling.bench import published, timing, training, training_report
 from keras_upsampling.bench.architectures import ARCHITECTURES
 from keras_upsampling.bench.blocks import transposed_conv, upsample_conv, upsampling_conv
+from keras_upsampling.bench.programs import program_of
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.bench.training import (
     AGAIN,
@@ -319,3 +320,19 @@ def test_unknown_architectures_are_errors_that_name_the_known(capsys):
     with pytest.raises(SystemExit, match="0"):
         command_line.main(["bench", "--help"])
     assert set(ARCHITECTURES) <= set(capsys.readouterr().out.replace(",", " ").split())
+
+
+def test_pytorch_waits_for_the_device_of_the_input(monkeypatch):
+    if BACKEND != "torch":
+        pytest.skip("only PyTorch is told which device to wait for")
+    import torch
+
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    with keras.device("meta"):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        x = ops.zeros((1, 3))
+        program = program_of(model, x)
+        program.run()
+    assert waited == [x.device]
+    assert program.peak_bytes() is None  # memory is known for CUDA and ROCm

@@ -23,6 +23,9 @@ import profile_methods
         ("aten::add", "sums"),
         ("model/conv/BiasAdd_2:AddV2", "sums"),
         ("aten::copy_", "moves"),
+        ("convert.3", "moves"),
+        ("wrapped_convert_fusion.1", "moves"),
+        ("aten::_conv_depthwise2d", "filters"),
         ("bitcast_concatenate_fusion.1", "moves"),
         ("model/layer/concat_6:ConcatV2", "moves"),
         ("something", "others"),
@@ -47,3 +50,11 @@ def test_a_profile_has_the_shares_of_the_quickest_method(monkeypatch, capsys):
         shares = [float(cell.strip().rstrip(" %")) for cell in row[5:]]
         assert 97 <= sum(shares) <= 103
         assert shares[1] > 0  # products
+
+
+def test_a_profile_without_known_operations_has_no_shares(monkeypatch):
+    events = {name: lambda _: {"something strange": 1.0} for name in profile_methods.EVENTS}
+    monkeypatch.setattr(profile_methods, "EVENTS", events)
+    monkeypatch.setattr(timing, "SHORT", 1e-9)
+    case = Case(1, (8,), 4, 3, 2, 3, "nearest", "float32")
+    assert profile_methods.row(case, "forward")[4:] == ["0.00", *[""] * len(profile_methods.KINDS)]

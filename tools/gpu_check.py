@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.machinery
 import importlib.util
 import json
 import os
@@ -31,8 +32,13 @@ from gpu_summary import summary
 
 BACKENDS = ("torch", "jax", "tensorflow")
 WORKER = Path(__file__).with_name("gpu_worker.py")
-# A start or a task that takes longer is given up, and so is a worker that is lost so often.
-START_SECONDS, TASK_SECONDS, CRASHES = 180.0, 90.0, 4
+# A start or a task that takes longer is given up, and so is a worker that is lost so often, because
+# it ended or because it was slow, as when it compiles.
+START_SECONDS, TASK_SECONDS, END_SECONDS = 180.0, 90.0, 10.0
+MOST_LOSSES = {"ended": 4, "slow": 3}
+# Shares of the time. Workers with deterministic operations have few tasks, and rates are fitted to
+# what the others measure.
+SHARES = {"plain": 1.0, "flagged": 0.25}
 LISTS = ("exactness", "determinism", "failures")
 
 # All workers share one GPU, so none may take all of its memory.
@@ -50,7 +56,11 @@ DETERMINISTIC = {
 
 
 class LostError(Exception):
-    """A worker ended or did not answer in time."""
+    """A worker ended, or was too slow."""
+
+    def __init__(self, how, message):
+        super().__init__(message)
+        self.how = how  # a key of `MOST_LOSSES`
 
 
 class Worker:
@@ -58,7 +68,8 @@ class Worker:
 
     def __init__(self, command, environment, log):
         self.command, self.environment, self.log = command, environment, log
-        self.name, self.tasks, self.seconds, self.crashes = " ".join(command[2:4]), [], 0.0, 0
+        self.name, self.tasks, self.seconds = " ".join(command[2:4]), [], 0.0
+        self.share, self.losses = SHARES[command[3]], dict.fromkeys(MOST_LOSSES, 0)
         self.start()
 
     def start(self):
@@ -93,18 +104,22 @@ class Worker:
         try:
             line = self.answers.get(timeout=max(seconds, 0.01))
         except queue.Empty:
-            raise LostError(f"no answer in {seconds:.0f} seconds") from None
+            raise LostError("slow", f"no answer in {seconds:.0f} seconds") from None
         try:
             return json.loads(line)
         except ValueError:
-            code = self.process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_SECONDS)
+            code = self.process.returncode
+            what = "did not answer" if code is None else f"ended with code {code}"
             lines = self.log.read_text(errors="replace").strip().splitlines()[-12:]
-            raise LostError(f"the worker ended with code {code}: " + " / ".join(lines)) from None
+            raise LostError("ended", f"the worker {what}: " + " / ".join(lines)) from None
 
     def stop(self):
         self.process.kill()
-        self.process.wait()
-        self.listener.join()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its driver may hang
+            self.process.wait(END_SECONDS)
+            self.listener.join()
         with contextlib.suppress(OSError):  # a task that nobody has read
             self.process.stdin.close()
 
@@ -157,8 +172,8 @@ def measure(workers, figures, deadline, clock=time.monotonic):
         busy = [worker for worker in workers if worker.tasks]
         if not busy:
             break
-        # The worker that has had the least time is next.
-        worker = min(busy, key=lambda worker: worker.seconds)
+        # The worker that has had the least of its share is next.
+        worker = min(busy, key=lambda worker: worker.seconds / worker.share)
         start, task = clock(), worker.tasks.pop(0)
         worker.ask(task)
         try:
@@ -182,8 +197,8 @@ def lost(worker, task, error, figures, deadline, clock):
     """Record a lost worker, and start it again."""
     figures.add({"failures": [{"worker": worker.name, "task": task, "error": str(error)}]})
     worker.stop()
-    worker.crashes += 1
-    if worker.crashes >= CRASHES:
+    worker.losses[error.how] += 1
+    if worker.losses[error.how] >= MOST_LOSSES[error.how]:
         figures.add({"failures": [{"worker": worker.name, "error": "given up"}]})
         worker.tasks = []
         return
@@ -195,12 +210,22 @@ def lost(worker, task, error, figures, deadline, clock):
         worker.tasks = []
 
 
-def start_workers(options, folder):
-    """Start the workers of every backend that is installed."""
+def is_installed(backend, folder):
+    """Return whether a worker can import a backend, also from the wheels in a folder."""
+    found = importlib.util.find_spec(backend)
+    return bool(
+        found or importlib.machinery.PathFinder.find_spec(backend, [str(folder / "wheels")])
+    )
+
+
+def start_workers(options, folder, figures):
+    """Start the workers of every backend that is installed; record and say which are not."""
     path = [str(folder / "wheels"), str(WORKER.parents[1]), os.environ.get("PYTHONPATH", "")]
     workers = []
     for backend in options.backend or BACKENDS:
-        if importlib.util.find_spec(backend) is None:
+        if not is_installed(backend, folder):
+            print(f"{backend} is not installed, so it is not measured.", flush=True)
+            figures.add({"failures": [{"worker": backend, "error": "not installed"}]})
             continue
         for deterministic in (False, True):
             environment = {
@@ -214,7 +239,8 @@ def start_workers(options, folder):
                     environment[name] = " ".join(filter(None, [os.environ.get(name), value]))
             switch = "flagged" if deterministic else "plain"
             command = [sys.executable, str(WORKER), backend, switch]
-            command += [f"--{name}={getattr(options, name)}" for name in ("cases", "seed", "work")]
+            names = "cases", "seed", "bounds"
+            command += [f"--{name}={getattr(options, name)}" for name in names]
             workers.append(Worker(command, environment, folder / f"{len(workers)}.log"))
     return workers
 
@@ -241,18 +267,27 @@ def main():
     parser.add_argument("--cases", type=int, default=150, help="random cases (default: 150)")
     parser.add_argument("--seed", type=int, default=100, help="of the random cases (default: 100)")
     parser.add_argument(
-        "--work",
+        "--bounds",
         choices=("small", "cpu", "gpu", "device"),
         default="device",
         help="how large cases are (default: as the device needs)",
     )
     options = parser.parse_args()
     deadline = time.monotonic() + 60 * options.minutes
-    figures = Figures(options.json, shlex.join(["python", "tools/gpu_check.py", *sys.argv[1:]]))
+    command = shlex.join(["python", "tools/gpu_check.py", *sys.argv[1:]])
+    try:
+        figures = Figures(options.json, command)
+    except OSError as error:
+        parser.error(
+            f"expected a file that can be written. Received: {options.json} ({error.strerror}). "
+            "Use one in an existing folder."
+        )
     with tempfile.TemporaryDirectory() as folder:
         if options.wheels:
             install(options.wheels, Path(folder))
-        workers = start_workers(options, Path(folder))
+        workers = start_workers(options, Path(folder), figures)
+        if not workers:
+            parser.error("expected an installed backend. Install one, or use --wheels.")
         try:
             measure(workers, figures, deadline)
         finally:

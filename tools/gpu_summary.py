@@ -120,7 +120,7 @@ def fits(content):
         methods[label] |= set(record["seconds"])
     rows = []
     for label in sorted(cases):
-        wanted = needed.get(label[0], {"cases": 0, "methods": []})
+        wanted = needed.get(label[0].removesuffix("-xla"), {"cases": 0, "methods": []})
         reasons = [f"no {name}" for name in wanted["methods"] if name not in methods[label]]
         if len(cases[label]) < wanted["cases"]:
             reasons.append(f"fewer than {wanted['cases']} cases")

@@ -1,8 +1,7 @@
 """The worker of `gpu_check.py`: the tasks of one backend.
 
 Reads tasks from standard input and writes answers to standard output, both as lines of JSON. The
-first answer has the facts of the machine and all tasks, in a good order: the first few have some of
-everything.
+first answer has the facts of the machine and all tasks.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import gc
-import itertools
 import json
 import os
 import sys
 
 import keras
 import numpy as np
+from gpu_tasks import tasks
 from keras import ops
 
 from keras_upsampling._tables import reason_of
@@ -25,74 +24,17 @@ from keras_upsampling.bench.choosing import measure_choice
 from keras_upsampling.bench.contenders import KERAS, contenders, model, upsample_conv_layer
 from keras_upsampling.bench.fitting import minimum_cases
 from keras_upsampling.bench.measurements import TF32, as_record
-from keras_upsampling.bench.programs import program_of
-from keras_upsampling.bench.random_cases import FIT_INTERPOLATIONS, random_cases
+from keras_upsampling.bench.programs import program_of, programs_of
+from keras_upsampling.bench.random_cases import kind_of_bounds
 from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import tensors
 from keras_upsampling.ops._upsample_conv.choice import METHODS, possible
 from tests.oracle import upsample_conv, upsample_conv_gradients
 
 BACKEND = keras.backend.backend()
-FORMATS = ("channels_last", "channels_first")
-DTYPES = ("float32", "bfloat16")
 # Rounds, and seconds for the repeated calls of a round: less than on a CPU, as GPUs vary less.
 ROUNDS, SHORT = 5, 0.004
 RUNS = 5  # of a program whose gradients are compared
-# What is timed: TF32, dtype, data format, and of how many cases one. On JAX and TensorFlow TF32 is
-# on as it is; PyTorch has it on for convolutions only.
-SETTINGS = (
-    (None, "float32", "channels_last", 1),
-    (None, "bfloat16", "channels_last", 1),
-    ("off", "float32", "channels_last", 2),
-    *([("on", "float32", "channels_last", 2)] if BACKEND == "torch" else []),
-    (None, "float32", "channels_first", 4),
-    (None, "bfloat16", "channels_first", 4),
-)
-# Interpolation, spatial lengths, size and kernel size of the cases that are compared with NumPy.
-EXACT = (
-    ("nearest", (16, 15), 2, 3),
-    ("linear", (16, 15), 3, 3),
-    ("cubic", (40,), 2, 4),
-    ("nearest", (6, 7, 5), 2, 3),
-)
-# Batch, spatial lengths, channels and filters of the cases whose gradients are computed repeatedly.
-REPEATED = {
-    "small": (2, (12, 10), 4, 3),
-    "cpu": (2, (24, 20), 16, 16),
-    "gpu": (8, (64, 64), 64, 64),
-}
-
-
-def tasks(flagged, count, seed, work):
-    """Return all tasks in order, as plain records."""
-    repeated = [
-        {"kind": "determinism", "case": Case(*REPEATED[work], 2, 3, interpolation, *last)}
-        for dtype, data_format, interpolation in itertools.product(
-            DTYPES, FORMATS, ("nearest", "linear")
-        )
-        for last in [(dtype, 1, 1, data_format)]
-    ]
-    if flagged:
-        return repeated
-    exact = [
-        {
-            "kind": "exactness",
-            "case": Case(2, spatial, 8, 6, size, taps, interpolation, dtype, 1, 1, data_format),
-            "tf32": "off" if dtype == "float32" else None,
-        }
-        for interpolation, spatial, size, taps in EXACT
-        for dtype, data_format in itertools.product(DTYPES, FORMATS)
-    ]
-    pairs = itertools.zip_longest(exact, repeated)
-    others = iter([task for pair in pairs for task in pair if task])
-    ordered = []
-    for i, case in enumerate(random_cases(count, seed, "float32", FIT_INTERPOLATIONS, work)):
-        for tf32, dtype, data_format, every in SETTINGS:
-            if i % every == 0:
-                timed = case._replace(dtype=dtype, data_format=data_format)
-                ordered.append({"kind": "measurements", "case": timed, "tf32": tf32})
-                ordered += itertools.islice(others, 1)
-    return [*ordered, *others]
 
 
 def set_tf32(value):
@@ -105,7 +47,7 @@ def set_tf32(value):
     elif BACKEND == "jax":
         import jax
 
-        precision = {"on": "tensorfloat32", "off": "highest"}.get(value)
+        precision = "highest" if value == "off" else None
         jax.config.update("jax_default_matmul_precision", precision)
     else:
         import tensorflow as tf
@@ -147,10 +89,16 @@ def exactness(case, **options):
         *upsample_conv_gradients(images, weights[0], slopes, **arguments),
     ]
 
-    def errors(method):
+    def build(method):
         method_model = model(case, upsample_conv_layer(case, method))
         method_model.set_weights([kernel, bias])
-        output = keras.tree.flatten(program_of(method_model, x, cotangent).run())
+        return method_model
+
+    methods = possible(case.task, case.task_shape)
+    program = compiler(build, methods, x, cotangent)
+
+    def errors(method):
+        output = keras.tree.flatten(program(method).run())
         arrays = [to_numpy(tensor) for tensor in output]
         arrays[:2] = [channels_last(array, case) for array in arrays[:2]]
         names = ("output", "input gradient", "kernel gradient", "bias gradient")
@@ -163,7 +111,7 @@ def exactness(case, **options):
             }
         }
 
-    return by_method(case, "exactness", possible(case.task, case.task_shape), errors, options)
+    return by_method(case, "exactness", methods, errors, options)
 
 
 def determinism(case, **options):
@@ -171,17 +119,30 @@ def determinism(case, **options):
     x, cotangent = tensors(case)
     models = contenders(case, against=["upsampling"], methods=tuple(METHODS))
     models = {name.removeprefix("method "): models[name] for name in models}
+    names = [name for name in models if name in METHODS or name == KERAS]
+    program = compiler(models.__getitem__, names, x, cotangent)
 
     def equal(name):
-        program = program_of(models[name], x, cotangent)
+        run = program(name).run
         runs = [
-            [to_numpy(tensor).tobytes() for tensor in keras.tree.flatten(program.run())]
+            [to_numpy(tensor).tobytes() for tensor in keras.tree.flatten(run())]
             for _ in range(RUNS)
         ]
         return {"runs": RUNS, "equal": all(run == runs[0] for run in runs)}
 
-    names = [name for name in models if name in METHODS or name == KERAS]
     return by_method(case, "determinism", names, equal, options)
+
+
+def compiler(build, names, x, cotangent):
+    """Return a function of a name that returns the program of the model which `build` makes.
+
+    All are compiled at once, where the backend can, unless one of them fails.
+    """
+    try:
+        programs = programs_of({name: build(name) for name in names}, x, cotangent)
+    except Exception:
+        programs = {}
+    return lambda name: programs.get(name) or program_of(build(name), x, cotangent)
 
 
 def by_method(case, kind, names, function, options):
@@ -196,29 +157,33 @@ def by_method(case, kind, names, function, options):
     return {kind: records, "failures": failures}
 
 
-def measurements(case, tf32, **options):
-    """Time every method; if one fails, time the others."""
+def measurements(case, tf32, engine):
+    """Time every method; if one fails, time the others; without `resize`, none."""
     failures = []
     try:
-        choices = measure_choice(case, BACKEND, tuple(METHODS), ROUNDS, SHORT, memory=True)
+        choices = measure_choice(case, engine, tuple(METHODS), ROUNDS, SHORT, memory=True)
     except Exception:
         free_memory()
         x, cotangent = tensors(case)
 
         def run(name):
             for gradient in (None, cotangent):
-                program_of(model(case, upsample_conv_layer(case, name)), x, gradient).run()
+                layer = upsample_conv_layer(case, name)
+                program_of(model(case, layer), x, gradient, engine).run()
             return {}
 
         names = possible(case.task, case.task_shape)
-        tried = by_method(case, "measurements", names, run, {"tf32": tf32, **options})
+        settings = {"tf32": tf32, "engine": engine}
+        tried = by_method(case, "measurements", names, run, settings)
         failures = tried["failures"]
         working = [record["method"] for record in tried["measurements"]]
         free_memory()
-        choices = measure_choice(case, BACKEND, working, ROUNDS, SHORT, memory=True)
+        if "resize" not in working:  # all gains are relative to it
+            return {"failures": failures}
+        choices = measure_choice(case, engine, working, ROUNDS, SHORT, memory=True)
     cases = [as_record(choice) for choice in choices]
     settings = {**facts(), **({TF32: tf32} if tf32 else {})}
-    measured = [{"engine": BACKEND, "facts": settings, "cases": cases}]
+    measured = [{"engine": engine, "facts": settings, "cases": cases}]
     return {"measurements": measured, "failures": failures}
 
 
@@ -227,14 +192,17 @@ KINDS = {"exactness": exactness, "determinism": determinism, "measurements": mea
 
 def perform(task, flagged):
     """Return the answer to a task; an error is an answer too."""
-    options = {"flagged": flagged} if task["kind"] == "determinism" else {"tf32": task["tf32"]}
+    options = {name: task[name] for name in ("tf32", "engine") if name in task}
+    if task["kind"] == "determinism":
+        options["flagged"] = flagged
     try:
         fields = dict(zip(Case._fields, task["case"], strict=True))
         case = Case(**{**fields, "spatial": tuple(fields["spatial"])})
         set_tf32(task.get("tf32"))
         return KINDS[task["kind"]](case, **options)
     except Exception as error:
-        return {"failures": [{"engine": BACKEND, "task": task, "error": reason_of(error)}]}
+        engine = task.get("engine", BACKEND)
+        return {"failures": [{"engine": engine, "task": task, "error": reason_of(error)}]}
     finally:
         free_memory()
 
@@ -263,7 +231,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("backend")
     parser.add_argument("switch", choices=("plain", "flagged"))
-    for name, kind in (("--cases", int), ("--seed", int), ("--work", str)):
+    for name, kind in (("--cases", int), ("--seed", int), ("--bounds", str)):
         parser.add_argument(name, type=kind)
     options = parser.parse_args()
     faulthandler.enable()
@@ -278,8 +246,8 @@ def main():
     if flagged:
         set_deterministic()
     here = facts()
-    work = here["device"].lower() if options.work == "device" else options.work
-    todo = tasks(flagged, options.cases, options.seed, work)
+    bounds = kind_of_bounds(here["device"]) if options.bounds == "device" else options.bounds
+    todo = tasks(flagged, options.cases, options.seed, bounds)
     fit = {"cases": minimum_cases(), "methods": list(METHODS)}
     answer({"facts": here, "needed_for_a_fit": fit, "tasks": todo})
     for line in sys.stdin:

@@ -35,11 +35,13 @@ CASES = (
 )
 
 # What the operations of the backends do, by their names. The first pattern that matches counts.
+# PyTorch's depthwise convolutions have the name of all others on a CPU, so they count as products.
 KINDS = {
     "filters": r"depthwise",
-    "products": r"conv|mm$|matmul|ynn_fusion|^dot",
+    "products": r"conv(?!ert)|mm$|matmul|ynn_fusion|^dot",
     "sums": r"add|sum|mul|reduce",
-    "moves": r"copy|cat|fill|pad|slice|pack|split|stack|transpose|flip|reverse|contiguous|bitcast",
+    "moves": r"copy|cat|fill|pad|slice|pack|split|stack|transpose|flip|reverse|contiguous"
+    r"|bitcast|convert",
     "others": "",
 }
 # The names of operations, among all that the profilers record.
@@ -133,7 +135,7 @@ def row(case: Case, pass_name: str) -> list[str]:
         if pattern.fullmatch(name):
             shares[kind_of(name)] += milliseconds
     total = sum(shares.values())
-    cells = [f"{100 * shares[kind] / total:.0f} %" for kind in KINDS]
+    cells = [f"{100 * shares[kind] / total:.0f} %" if total else "" for kind in KINDS]
     return [str(case), pass_name, best, f"{1e3 * medians[best]:.2f}", f"{total:.2f}", *cells]
 
 

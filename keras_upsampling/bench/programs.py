@@ -26,18 +26,17 @@ class Program(NamedTuple):
     peak_bytes: Callable[[], int | None]
 
 
-def synchronize() -> None:
-    """Wait until the GPUs of TensorFlow or PyTorch have computed what they were given."""
+def synchronize(x: Inputs) -> None:
+    """Wait until the device of the inputs has computed what TensorFlow or PyTorch gave it."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
         tf.test.experimental.sync_devices()
-    elif backend == "torch":
+    elif backend == "torch" and _listed(x)[0].device.type != "cpu":
         import torch
 
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        torch.accelerator.synchronize(_listed(x)[0].device)  # not only the current one
 
 
 def _listed(x: Inputs) -> list[Tensor]:
@@ -66,7 +65,7 @@ def _tensorflow(
 
     def run() -> Any:
         result = program(*arguments)
-        synchronize()
+        synchronize(x)
         return result
 
     def peak_bytes() -> int | None:
@@ -138,6 +137,7 @@ def _torch(model: keras.Model, x: Inputs, cotangent: Tensor | None) -> Program:
     import torch
 
     weights = [variable.value for variable in model.trainable_variables]
+    device = _listed(x)[0].device
 
     def run() -> Any:
         if cotangent is None:
@@ -147,16 +147,18 @@ def _torch(model: keras.Model, x: Inputs, cotangent: Tensor | None) -> Program:
             inputs = [tensor.detach().requires_grad_() for tensor in _listed(x)]
             y = model(inputs if isinstance(x, list) else inputs[0], training=True)
             result = y, torch.autograd.grad(y, [*inputs, *weights], cotangent)
-        synchronize()
+        synchronize(x)
         return result
 
     def peak_bytes() -> int | None:
-        if on_cpu(_listed(x)[0]):
+        if device.type == "cpu":
             return _peak_resident(run)
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
+        if device.type != "cuda":
+            return None
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
         run()
-        return torch.cuda.max_memory_allocated() - before
+        return torch.cuda.max_memory_allocated(device) - before
 
     return Program(run, peak_bytes)
 

@@ -22,13 +22,20 @@ class Bounds(NamedTuple):
 
 
 # Large enough to time, and quick, on each kind of device; quick to compile and run, for tuning;
-# and of no use but to try a program.
+# and of no use but to try a program. Small cases would time how long a GPU takes to start routines.
 BOUNDS = {
     "small": Bounds(1e3, 5e6, 1e5),
     "tune": Bounds(2e6, 5e7, 2e7),
+    "tune gpu": Bounds(1e9, 5e10, 3e7),
     "cpu": Bounds(2e7, 4e9, 2e7),
     "gpu": Bounds(3e8, 2e11, 1e8),
 }
+
+
+def kind_of_bounds(device: str) -> str:
+    """Return which of the `BOUNDS` suit a device: `"cpu"`, or `"gpu"` for every accelerator."""
+    return "cpu" if device.lower().startswith("cpu") else "gpu"
+
 
 # Two cases in three are nearest. Rates are fitted to all interpolations.
 INTERPOLATIONS = ("nearest", "nearest", "linear")

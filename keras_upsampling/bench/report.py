@@ -22,10 +22,10 @@ from keras_upsampling.ops.devices import backend_version, device_name, device_of
 def facts() -> dict[str, str]:
     """Return the machine and the versions that the results depend on."""
     backend, device = keras.backend.backend(), device_of(ops.zeros(1))
-    gpu = {} if device == "cpu" else {"GPU": device_name(device)}
+    kind = device.partition(":")[0].upper()
     return {
-        "device": "GPU" if gpu else "CPU",
-        **gpu,
+        "device": kind,
+        **({} if kind == "CPU" else {kind: device_name(device)}),
         "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),

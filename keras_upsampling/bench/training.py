@@ -163,7 +163,7 @@ def _calls(
 
     def complete(call: Callable[..., Any], *arguments: Any) -> Any:
         result = call(*arguments)
-        synchronize()
+        synchronize(x)
         return result
 
     return {

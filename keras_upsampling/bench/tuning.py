@@ -19,7 +19,7 @@ from keras_upsampling.bench.contenders import upsample_conv_layer
 from keras_upsampling.bench.fitting import ByPass, by_pass, check_methods, fit, relative_work
 from keras_upsampling.bench.measurements import Choice
 from keras_upsampling.bench.timing import FORWARD, STEP
-from keras_upsampling.ops._upsample_conv.choice import best, possible
+from keras_upsampling.ops._upsample_conv.choice import Goal, best, possible
 from keras_upsampling.ops._upsample_conv.methods import METHODS
 from keras_upsampling.ops._upsample_conv.rate_file import Rates
 
@@ -46,8 +46,11 @@ class Tuned(NamedTuple):
 
 
 def is_better(gains: Sequence[float]) -> bool:
-    """Return whether the mean of logarithmic gains is above zero by more than its error."""
-    return statistics.mean(gains) > statistics.stdev(gains) / math.sqrt(len(gains))
+    """Return whether the mean of logarithmic gains exceeds twice its standard error.
+
+    That is no test of significance: the best weight was taken by the same gains.
+    """
+    return statistics.mean(gains) > 2 * statistics.stdev(gains) / math.sqrt(len(gains))
 
 
 def measure_methods(case: Case, engine: str, rounds: int) -> list[Choice]:
@@ -66,9 +69,9 @@ def methods_for(case: Case, names: Sequence[str], rates: ByPass | None, engine: 
     """
     if rates is None:
         return ["resize"] * 3
-    shape = case.task_shape
-    forward, _ = best(names, case.task, shape, [rates], engine, with_gradients=False)
-    return [forward, *best(names, case.task, shape, [rates], engine, with_gradients=True)]
+    arguments = names, case.task, case.task_shape, [rates]
+    forward, _ = best(*arguments, Goal(engine, with_gradients=False))
+    return [forward, *best(*arguments, Goal(engine, with_gradients=True))]
 
 
 def time_of_choice(pair: Sequence[Choice], rates: ByPass | None, engine: str) -> float:

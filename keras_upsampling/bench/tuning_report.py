@@ -12,19 +12,26 @@ from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.choosing import time_layers
 from keras_upsampling.bench.contenders import upsample_conv_layer
 from keras_upsampling.bench.fitting import ByPass
-from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.timing import FORWARD, STEP
 from keras_upsampling.bench.tuning import Tuned, is_better, methods_for
 from keras_upsampling.ops._upsample_conv.choice import possible
 from keras_upsampling.ops._upsample_conv.methods import PASSES, kinds
 from keras_upsampling.ops._upsample_conv.rate_file import RateSet
 
-# Stages of common decoders: batch, spatial lengths, channels, filters, factor, taps.
-STANDARD = (
-    (1, (32, 32), 64, 32, 2, 3, "nearest"),
-    (8, (14, 14), 64, 32, 2, 3, "linear"),
-    (4, (16, 16), 32, 16, 4, 5, "nearest"),
-)
+# Stages of common decoders, by kind of device: batch, spatial lengths, channels, filters, factor,
+# taps, interpolation.
+STANDARD = {
+    "cpu": (
+        (1, (32, 32), 64, 32, 2, 3, "nearest"),
+        (8, (14, 14), 64, 32, 2, 3, "linear"),
+        (4, (16, 16), 32, 16, 4, 5, "nearest"),
+    ),
+    "gpu": (
+        (16, (64, 64), 128, 64, 2, 3, "nearest"),
+        (32, (32, 32), 128, 64, 2, 3, "linear"),
+        (8, (64, 64), 64, 32, 4, 5, "nearest"),
+    ),
+}
 _ROUNDS = 5
 
 
@@ -46,6 +53,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         key: Engine, version of the backend, device and dtype.
+        facts: The machine and the versions, as of that device.
         cases: The number of measured cases.
         seconds: The time of everything.
         tuned: The fit; None if there was none.
@@ -54,6 +62,7 @@ class Outcome(NamedTuple):
     """
 
     key: tuple[str, str, str, str]
+    facts: dict[str, str]
     cases: int
     seconds: float
     tuned: Tuned | None
@@ -80,14 +89,14 @@ class Outcome(NamedTuple):
         assert self.tuned is not None
         fitted = self.tuned.rates
         rates = {name: {kind: fitted[name].get(kind, 0.0) for kind in kinds()} for name in PASSES}
-        return RateSet(*self.key, source, facts(), command, self.cases, {**rates})
+        return RateSet(*self.key, source, self.facts, command, self.cases, {**rates})
 
     def as_record(self) -> dict[str, Any]:
         """Return everything as a plain record, for JSON."""
         tuned = self.tuned
         return {
             **dict(zip(("engine", "version", "device", "dtype"), self.key, strict=True)),
-            "facts": facts(),
+            "facts": self.facts,
             "cases": self.cases,
             "seconds": self.seconds,
             "problem": self.problem,
@@ -136,9 +145,9 @@ def report(outcome: Outcome) -> str:
         means = [f"{statistics.geometric_mean(column):.2f}" for column in zip(*gains, strict=True)]
         rows.append(["geometric mean", pass_name, *means, "", ""])
     verdict = (
-        "Better by more than chance: the tuned rates are kept."
+        "Better by more than twice the standard error: the tuned rates are kept."
         if outcome.is_better
-        else "Not better by more than chance: the shipped rates stay in use."
+        else "Not better by more than twice the standard error: the shipped rates stay in use."
     )
     return "\n\n".join(
         [

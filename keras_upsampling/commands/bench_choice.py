@@ -14,6 +14,7 @@ from keras_upsampling.bench.measurements import Measurements, read_measurements
 from keras_upsampling.bench.random_cases import (
     FIT_INTERPOLATIONS,
     INTERPOLATIONS,
+    kind_of_bounds,
     random_cases,
 )
 from keras_upsampling.bench.report import facts
@@ -189,11 +190,11 @@ def _command(options: argparse.Namespace, dtype: str) -> str:
 
 def _measure_all(options: argparse.Namespace, dtype: str, measured: Measurements) -> None:
     """Measure all random cases, with a progress bar, and append to `measured.choices`."""
-    device = measured.facts["device"].lower()
+    bounds = kind_of_bounds(measured.facts["device"])
     cases = [
         case._replace(data_format=_data_format(options))
         for case in random_cases(
-            _count(options), _seed(options), dtype, _interpolations(options), device
+            _count(options), _seed(options), dtype, _interpolations(options), bounds
         )
     ]
     with aside():
@@ -234,11 +235,16 @@ def _read(options: argparse.Namespace, engine: str, dtype: str) -> Measurements:
                 + ". Set KERAS_BACKEND, --jit-compile, --dtype, --tf32 or --data-format to match."
             )
         chosen += belonging
-        first, facts_here = chosen[0].facts, belonging[0].facts
-        differing = [name for name in facts_here if facts_here[name] != first.get(name)]
+        first = chosen[0].facts
+        differing = {
+            name: None
+            for measured in belonging
+            for name in {**first, **measured.facts}
+            if measured.facts.get(name) != first.get(name)
+        }
         if differing:
             raise ValueError(
-                f"{path}: expected measurements from the same machine and versions as "
+                f"{path}: expected measurements from the same machine and versions as the first in "
                 f"{options.fit[0]}. Received: another {', '.join(differing)}. Fit each separately."
             )
     return chosen[0]._replace(

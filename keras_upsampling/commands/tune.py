@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import keras
 from keras_upsampling.bench.cases import Case
 from keras_upsampling.bench.fitting import solver
 from keras_upsampling.bench.measurements import Choice
-from keras_upsampling.bench.random_cases import random_cases
+from keras_upsampling.bench.random_cases import kind_of_bounds, random_cases
+from keras_upsampling.bench.report import facts
 from keras_upsampling.bench.tuning import MINIMUM_CASES, measure_methods, tune
 from keras_upsampling.bench.tuning_report import STANDARD, Compared, Outcome, compare, report
 from keras_upsampling.commands.files import check_writable, replace_file
@@ -52,7 +54,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--jit-compile",
         action="store_true",
-        help="compile with XLA on TensorFlow, as jit_compile=True does",
+        help="measure TensorFlow with XLA alone, as jit_compile=True; on a GPU, where Keras turns "
+        "XLA on by itself, it is measured with and without unless this is set",
     )
     add_json(parser)
     parser.set_defaults(run=run)
@@ -69,42 +72,58 @@ def run(options: argparse.Namespace) -> int:
     if error:
         say(error)
         return 2
-    engine = backend + ("-xla" if options.jit_compile else "")
     path = default_path()
     try:  # fail before anything is measured
         solver()
         path.parent.mkdir(parents=True, exist_ok=True)
         check_writable(path)
-    except (ImportError, OSError, ValueError) as failure:
+        with_changes(path, [], [])
+    except ImportError as failure:
         say(f"tune: {reason(failure)}")
         return 2
+    except (OSError, ValueError) as failure:
+        say(f"tune: {path}: {reason(failure)}")
+        return 2
     outcomes: list[Outcome] = []
+    code = 0
     try:
         for device in devices.devices_to_measure():
-            for dtype in dtypes:
+            for dtype, engine in itertools.product(dtypes, _engines(device, options.jit_compile)):
                 with _on(device):
                     outcomes.append(_tune(engine, device, dtype))
+                # At once, so that nothing which comes later can lose it.
+                if not _save(outcomes[-1], path):
+                    code = 1
     except KeyboardInterrupt:
-        say("Interrupted: nothing was saved.")
-        return 130
+        code = 130
+        finished = "; ".join(" ".join(outcome.key) for outcome in outcomes)
+        say(f"Interrupted. Finished before, and kept if better: {finished or 'nothing'}.")
     figures = json.dumps([outcome.as_record() for outcome in outcomes], indent=1)
-    text = "\n\n".join(map(report, outcomes))
-    published = publish(text, figures, options.json)
-    fitted = [outcome for outcome in outcomes if outcome.tuned]
-    saved = _save(fitted, path, options.jit_compile)
-    return 0 if published and saved and len(fitted) == len(outcomes) else 1
+    if outcomes and not publish("\n\n".join(map(report, outcomes)), figures, options.json):
+        code = code or 1
+    return code
 
 
-def _save(outcomes: Sequence[Outcome], path: Path, jit_compile: bool) -> bool:
-    """Save the rates that are better than what ships; return whether that succeeded."""
-    better = [outcome for outcome in outcomes if outcome.is_better]
-    # What was tuned earlier, and is no longer better than what ships, goes.
-    forgotten = [outcome.key for outcome in outcomes if not outcome.is_better]
-    if not better and not path.exists():
+def _engines(device: str, jit_compile: bool) -> tuple[str, ...]:
+    """Return the engines to measure: all on an accelerator, where Keras turns XLA on by itself."""
+    engines = devices.engines_of_backend()
+    if jit_compile:
+        return engines[1:]
+    return engines[:1] if device == "cpu" else engines
+
+
+def _save(outcome: Outcome, path: Path) -> bool:
+    """Save rates if they are better than what ships; return False without any, or if that fails."""
+    if outcome.tuned is None:
+        return False
+    if not outcome.is_better and not path.exists():
         return True
-    option = " --jit-compile" if jit_compile else ""
-    command = f"python -m keras_upsampling tune{option} --dtype "
-    entries = [outcome.rate_set(str(path), command + outcome.key[-1]) for outcome in better]
+    engine, *_, dtype = outcome.key
+    option = " --jit-compile" if engine.endswith("-xla") else ""
+    command = f"python -m keras_upsampling tune{option} --dtype {dtype}"
+    entries = [outcome.rate_set(str(path), command)] if outcome.is_better else []
+    # What was tuned earlier, and is no longer better than what ships, goes.
+    forgotten = [] if outcome.is_better else [outcome.key]
     try:  # the file is read as late as possible: another run may have written it
         replace_file(
             path,
@@ -115,14 +134,18 @@ def _save(outcomes: Sequence[Outcome], path: Path, jit_compile: bool) -> bool:
     except (OSError, ValueError) as failure:
         say(f"{path}: {reason(failure)}")
         return False
-    if better:
-        say(f"Rates saved to {path}. Programs that start from now on use them.")
+    if entries:
+        say(
+            f"Rates of {' '.join(outcome.key)} saved to {path}. Programs that start from now on "
+            "use them."
+        )
     return True
 
 
 def _on(device: str) -> contextlib.AbstractContextManager[Any]:
-    """Return a context in which the backend computes on a device; the first is its default."""
-    return keras.device(device) if device not in ("cpu", "gpu:0") else contextlib.nullcontext()
+    """Return a context in which the backend computes on a device."""
+    is_default = device == devices.device_of(keras.ops.zeros(1))
+    return contextlib.nullcontext() if is_default else keras.device(device)
 
 
 def _tune(engine: str, device: str, dtype: str) -> Outcome:
@@ -131,32 +154,35 @@ def _tune(engine: str, device: str, dtype: str) -> Outcome:
     key = engine, devices.backend_version(), devices.device_name(device), dtype
     shipped = shipped_rates().get((engine, device.partition(":")[0], dtype))
     present = shipped.rates if shipped else None
+    kind = kind_of_bounds(device)
     choices: list[Choice] = []
     compared: list[Compared] = []
     tuned, problem = None, ""
     with aside():
         progress = keras.utils.Progbar(round(_SECONDS), unit_name="second")
         progress.update(0)
-        for _ in _measured(engine, dtype, start, choices):
-            progress.update(min(round(time.monotonic() - start), round(_SECONDS) - 1))
         try:
+            for _ in _measured(engine, kind, dtype, start, choices):
+                progress.update(min(round(time.monotonic() - start), round(_SECONDS) - 1))
             tuned = tune(choices, present, engine)
-        except (RuntimeError, ValueError) as error:
-            problem = reason(error)
-        if tuned:
-            for shape in STANDARD:
+            for shape in STANDARD[kind]:
                 if not compared or time.monotonic() - start < _SECONDS:
                     compared += compare(Case(*shape, dtype), engine, present, tuned.rates)
+        except Exception as error:  # every backend has its own, such as for memory
+            tuned, problem = None, reason(error)
         progress.update(round(_SECONDS), finalize=True)
     seconds = time.monotonic() - start
-    return Outcome(key, len(choices) // 2, seconds, tuned, tuple(compared), problem)
+    return Outcome(key, facts(), len(choices) // 2, seconds, tuned, tuple(compared), problem)
 
 
-def _measured(engine: str, dtype: str, start: float, choices: list[Choice]) -> Iterator[None]:
+def _measured(
+    engine: str, kind: str, dtype: str, start: float, choices: list[Choice]
+) -> Iterator[None]:
     """Measure random cases as long as time is left for the standard shapes."""
-    for done, case in enumerate(random_cases(_MOST_CASES, _SEED, dtype, work="tune")):
+    bounds = "tune" if kind == "cpu" else "tune gpu"
+    for done, case in enumerate(random_cases(_MOST_CASES, _SEED, dtype, work=bounds)):
         # On a slow machine, one standard shape must do. Each has half the programs of a case.
-        shapes = len(STANDARD) if done >= MINIMUM_CASES else 1
+        shapes = len(STANDARD[kind]) if done >= MINIMUM_CASES else 1
         elapsed = time.monotonic() - start
         if elapsed + elapsed / max(1, done) * (1 + shapes / 2) > _SECONDS:
             return

@@ -35,27 +35,35 @@ def on_cpu(x: Tensor) -> bool:
 
 
 def device_of(x: Tensor) -> str:
-    """Return the device of a tensor: `"cpu"`, or `"gpu:0"` for the first accelerator.
+    """Return the device of a tensor: `"cpu"`, or its kind and number, such as `"gpu:0"`.
 
-    Tensors that TensorFlow and JAX trace have no device yet; the first accelerator is assumed.
+    Only CUDA and ROCm are a `"gpu"`; another accelerator has the name that the backend has for it,
+    such as `"tpu:0"`. Tensors that TensorFlow and JAX trace have no device yet; the first
+    accelerator is assumed.
     """
     if on_cpu(x):
         return "cpu"
-    index = x.device.index if _BACKEND == "torch" else None
-    return f"gpu:{index or 0}"
+    if _BACKEND == "torch":
+        kind = "gpu" if x.device.type == "cuda" else x.device.type
+        return f"{kind}:{x.device.index or 0}"
+    kind = keras.distribution.list_devices()[0].partition(":")[0].lower()
+    if _BACKEND == "tensorflow" and kind == "gpu" and not tf.test.is_built_with_gpu_support():
+        kind = "pluggable"  # a device of another maker, which calls itself a GPU
+    return f"{kind}:0"
 
 
 def devices_to_measure() -> list[str]:
-    """Return one accelerator of each name, or else the CPU."""
-    if _BACKEND == "torch":
-        count = torch.cuda.device_count() or int(not on_cpu(keras.ops.zeros(1)))
-    else:
-        devices = keras.distribution.list_devices()
-        count = sum(not device.startswith("cpu") for device in devices)
+    """Return the device that Keras computes on, and on PyTorch every GPU of another name.
+
+    On TensorFlow and JAX, methods are chosen for the first accelerator, whatever computes.
+    """
+    default = device_of(keras.ops.zeros(1))
+    if _BACKEND != "torch" or not default.startswith("gpu"):
+        return [default]
     by_name: dict[str, str] = {}
-    for device in (f"gpu:{i}" for i in range(count)):
+    for device in (default, *(f"gpu:{i}" for i in range(torch.cuda.device_count()))):
         by_name.setdefault(device_name(device), device)
-    return list(by_name.values()) or ["cpu"]
+    return list(by_name.values())
 
 
 @functools.cache
@@ -66,14 +74,13 @@ def device_name(device: str) -> str:
         return processor()
     if _BACKEND == "jax":
         return str(jax.devices()[int(index or 0)].device_kind)
+    if _BACKEND == "torch" and kind == "gpu":
+        return str(torch.cuda.get_device_name(int(index or 0)))
     if _BACKEND == "tensorflow":
-        accelerators = tf.config.list_physical_devices("GPU")
-        chosen = accelerators[int(index or 0) :][:1]  # none on a TPU
-        details = [tf.config.experimental.get_device_details(device) for device in chosen]
-        return str(details[0].get("device_name", "GPU") if details else "GPU")
-    if not torch.cuda.is_available():  # an accelerator of another maker, which has no name
-        return "GPU"
-    return str(torch.cuda.get_device_name(int(index or 0)))
+        for accelerator in tf.config.get_visible_devices("GPU")[:1]:  # none on a TPU
+            details = tf.config.experimental.get_device_details(accelerator)
+            return str(details.get("device_name", kind.upper()))
+    return kind.upper()  # it has no name
 
 
 @functools.cache

@@ -1,14 +1,18 @@
 """Tuned rates are used on the machine that they belong to, and shipped ones everywhere else."""
 
+import builtins
+import io
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
+from keras.src.backend import config as keras_config
 
 from keras_upsampling import config
 from keras_upsampling.ops import devices
@@ -128,6 +132,47 @@ def test_damaged_files_mean_shipped_rates(path, damage):
     assert rates_of(*HERE).source == "shipped"  # a refused file changes nothing
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_written_anew(path, damage):
+    content = DAMAGES[damage]
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if damage == "another format":
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match="format 0, but this version reads 1"):
+            write(path, tuned(dtype="float64"))
+        assert path.read_bytes() == before
+    else:
+        write(path, tuned(dtype="float64"))
+        assert [entry.key for entry in read(path)[0]] == [tuned(dtype="float64").key]
+        assert len(json.loads(path.read_text())["rates"]) == 1  # what cannot be used is gone
+
+
+def test_entries_of_other_backends_are_kept_as_they_are(path):
+    """They count work by other methods, so their checksum is another."""
+    content = json.loads(with_changes(path, [tuned(engine="another"), tuned(dtype="float64")], []))
+    for record in content["rates"]:
+        record.update(counting="0", more=1)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"the rates of another, .* are of another backend"):
+        config.set_rates(path)
+    write(path, tuned())
+    kept, saved = json.loads(path.read_text())["rates"]
+    assert kept == content["rates"][0]
+    assert saved["dtype"] == "float32"
+    config.set_rates(path)
+    assert rates_of(*HERE).source == str(path)
+
+
+def test_a_file_that_cannot_be_read_is_not_overwritten(path):
+    path.mkdir()
+    with pytest.raises(ValueError, match="not a regular file"):
+        with_changes(path, [tuned()], [])
+    path.rmdir()
+    path.symlink_to(path)  # a link in a circle
+    with pytest.raises(OSError, match="symbolic links"):
+        with_changes(path, [tuned()], [])
+
+
 @given(st.binary(max_size=40), st.integers(0, len(GOOD)), st.integers(0, 40))
 @example(b"1e999", GOOD.index("1.0"), 3)
 def test_no_damage_raises(tmp_path_factory, inserted, start, removed):
@@ -185,8 +230,14 @@ def test_one_bad_entry_does_not_spoil_the_others(path):
     content = json.loads(path.read_text())
     content["rates"][1]["forward"] = {}
     path.write_text(json.dumps(content))
-    assert rates_of(*HERE).source == str(path)
-    assert rates_of(BACKEND, "cpu", "float64") is None
+    for source in (None, path):
+        config.set_rates(source)
+        assert rates_of(*HERE).source == str(path)
+        assert rates_of(BACKEND, "cpu", "float64") is None
+    content["rates"] = content["rates"][1:]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"the rates of .*, float64 are not those of every kind"):
+        config.set_rates(path)
 
 
 def test_lookup_goes_from_the_device_to_its_kind(path, monkeypatch):
@@ -216,14 +267,26 @@ def test_a_gpu_without_rates_upsamples_first(path, monkeypatch):
     assert chosen((4, 32, 32, 256)) != ("resize", "resize")
 
 
-def test_keras_finds_its_home_in_the_same_way(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", "~/elsewhere")
-    assert rate_file.default_path() == Path.home() / "elsewhere" / "keras_upsampling.json"
-    monkeypatch.delenv("KERAS_HOME")
+@pytest.mark.parametrize("case", ["as set", "a user's", "not writable"])
+def test_keras_finds_its_home_in_the_same_way(monkeypatch, tmp_path, case):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert rate_file.default_path() == tmp_path / ".keras" / "keras_upsampling.json"
-    monkeypatch.setattr(rate_file.os, "access", lambda *_: False)
-    assert rate_file.default_path() == Path("/tmp/.keras/keras_upsampling.json")
+    if case == "as set":
+        monkeypatch.setenv("KERAS_HOME", "~/elsewhere")
+    else:
+        monkeypatch.delenv("KERAS_HOME", raising=False)
+    if case == "not writable":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    # Keras finds its home when it is imported, so its module is run once more.
+    source = Path(keras_config.__file__).read_text()
+    names = {"__name__": keras_config.__name__}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "makedirs", lambda *_, **__: None)  # nothing is written to /tmp
+        patch.setattr(builtins, "open", lambda *_: io.StringIO())
+        exec(source, names)
+    home = Path(names["keras_home"]()).expanduser()
+    assert rate_file.default_path() == home / "keras_upsampling.json"
+    expected = {"as set": tmp_path / "elsewhere", "a user's": tmp_path / ".keras"}
+    assert home == expected.get(case, Path("/tmp/.keras"))
 
 
 def test_devices_have_names():
@@ -233,12 +296,53 @@ def test_devices_have_names():
     assert devices.backend_version().split("+")[0].count(".") >= 1
 
 
-def test_one_accelerator_of_each_name_is_measured(monkeypatch):
+def tensor_on(kind, index=None):
+    """The attributes of a tensor that tell its device on PyTorch."""
+    return SimpleNamespace(device=SimpleNamespace(type=kind, index=index))
+
+
+def test_only_cuda_and_rocm_are_gpus(monkeypatch):
+    if BACKEND == "torch":
+        assert devices.device_of(tensor_on("cuda", 2)) == "gpu:2"
+        assert devices.device_of(tensor_on("mps")) == "mps:0"
+        assert devices.device_name("mps:0") == "MPS"
+        return
+    names = ["gpu:0", "gpu:1"]
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: names)
+    if BACKEND == "tensorflow":
+        for built, kind in ((True, "gpu"), (False, "pluggable")):
+            monkeypatch.setattr(devices.tf.test, "is_built_with_gpu_support", lambda: built)  # noqa: B023
+            assert devices.device_of(None) == f"{kind}:0"
+        assert devices.device_name("pluggable:0") == "PLUGGABLE"
+    else:
+        assert devices.device_of(None) == "gpu:0"
+    names[:] = ["TPU:0"]
+    assert devices.device_of(None) == "tpu:0"
+
+
+@pytest.mark.usefixtures("path")
+def test_other_accelerators_have_no_shipped_rates(monkeypatch):
+    for_gpus = {**shipped_rates(), (BACKEND, "gpu", "float32"): tuned(source="shipped")}
+    monkeypatch.setattr(known_rates, "shipped_rates", lambda: for_gpus)
+    config.set_rates(None)
+    assert rates_of(BACKEND, "gpu:0", "float32")
+    for kind in ("tpu", "mps", "xpu", "pluggable"):
+        assert rates_of(BACKEND, f"{kind}:0", "float32") is None
+
+
+def test_what_keras_computes_on_is_measured(monkeypatch):
+    if BACKEND == "torch":  # as KERAS_TORCH_DEVICE=cpu on a machine with GPUs
+        monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 3)
+    assert devices.devices_to_measure() == ["cpu"]
+    monkeypatch.setattr(devices, "device_of", lambda _: "tpu:0")
+    assert devices.devices_to_measure() == ["tpu:0"]
+
+
+def test_on_pytorch_one_gpu_of_each_name_is_measured(monkeypatch):
     if BACKEND == "torch":
         monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 3)
-    else:
-        names = ["cpu:0", *(f"gpu:{i}" for i in range(3))]
-        monkeypatch.setattr(keras.distribution, "list_devices", lambda: names)
     names = {"gpu:0": "one", "gpu:1": "one", "gpu:2": "another"}
     monkeypatch.setattr(devices, "device_name", names.__getitem__)
-    assert devices.devices_to_measure() == ["gpu:0", "gpu:2"]
+    monkeypatch.setattr(devices, "device_of", lambda _: "gpu:1")
+    expected = ["gpu:1", "gpu:2"] if BACKEND == "torch" else ["gpu:1"]
+    assert devices.devices_to_measure() == expected

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from operator import index
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
 from keras_upsampling._shapes import spatial_axes
 from keras_upsampling._types import Tensor
-from keras_upsampling.ops._upsample_conv.known_rates import rates_of
+from keras_upsampling.ops._upsample_conv.known_rates import rates_of, use
 from keras_upsampling.ops._upsample_conv.method import Method
 from keras_upsampling.ops._upsample_conv.methods import METHODS, PASSES
 from keras_upsampling.ops._upsample_conv.rate_file import Rates
@@ -23,6 +24,16 @@ from keras_upsampling.ops.tables import static_length, traced_as_constant
 
 # An engine, a device as `device_of` names it, and a dtype.
 Machine: TypeAlias = tuple[str, str, str]
+
+
+class Goal(NamedTuple):
+    """What methods are chosen for: one of the `PREFERENCES`, on an engine, in a dtype."""
+
+    engine: str
+    with_gradients: bool
+    preference: str = "time"
+    dtype: str = "float32"
+
 
 # What a method can be chosen for.
 PREFERENCES = ("time", "memory")
@@ -41,6 +52,12 @@ def prefer(what: str) -> None:
     """Set what methods are chosen for from now on."""
     global _preferred
     _preferred = what
+
+
+def use_rates(source: str | Path | None) -> None:
+    """Set where rates are looked up, as `config.set_rates` documents; forget earlier choices."""
+    use(source)
+    cheapest.cache_clear()
 
 
 def seconds(work: Work, *rates: Rates) -> float:
@@ -72,9 +89,9 @@ def cheapest(
         if preference == "time":
             return METHODS["resize"].name, METHODS["resize"].name
         rates = []
-    engine = machines[0][0]
-    dtype = machines[0][2]
-    return best(names, Task(*task), Shape(*shape), rates, engine, with_gradients, preference, dtype)
+    engine, _, dtype = machines[0]
+    goal = Goal(engine, with_gradients, preference, dtype)
+    return best(names, Task(*task), Shape(*shape), rates, goal)
 
 
 def best(
@@ -82,10 +99,7 @@ def best(
     task: Task,
     shape: Shape,
     rates: Sequence[Mapping[str, Rates]],
-    engine: str,
-    with_gradients: bool,
-    preference: str = "time",
-    dtype: str = "float32",
+    goal: Goal,
 ) -> tuple[str, str]:
     """Return the names of the best methods for the forward and the backward pass, by given rates.
 
@@ -104,15 +118,15 @@ def best(
 
         def cost(name: str) -> tuple[float, float]:
             time = seconds(works[name], *used)
-            if preference == "time":
+            if goal.preference == "time":
                 return 0.0, time
-            wide = 2 if dtype in METHODS[name].in_float32 else 1
+            wide = 2 if goal.dtype in METHODS[name].in_float32 else 1
             return works[name][held] * wide, time
 
         return min(works, key=cost)
 
-    if engine == "torch":
-        both = first(*PASSES) if with_gradients else first("forward")
+    if goal.engine == "torch":
+        both = first(*PASSES) if goal.with_gradients else first("forward")
         return both, both
     return first("forward"), first("backward")
 

@@ -80,10 +80,10 @@ def use(source: str | Path | None) -> None:
 
 
 def _named(path: Path) -> tuple[RateSet, ...]:
-    """Return the entries of a file that the user named.
+    """Return the entries of a file that the user named, without those that cannot be used.
 
     Raises:
-        ValueError: If it cannot be read, or has no rates for this machine.
+        ValueError: If it cannot be read, or has no usable rates for this machine.
     """
     expected = "Expected a file written by `python -m keras_upsampling tune`"
     again = "Run that command again, or use None or 'shipped'."
@@ -93,21 +93,14 @@ def _named(path: Path) -> tuple[RateSet, ...]:
         raise ValueError(f"{expected}. Received: {path} ({error.strerror}). {again}") from None
     except ValueError as error:
         raise ValueError(f"{expected}. Received: {path} ({error}). {again}") from None
-    if problems:
-        raise ValueError(f"{expected}. Received: {path} ({problems[0]}). {again}")
     version = devices.backend_version()
     names = {devices.device_name(device) for device in ("cpu", *devices.devices_to_measure())}
-    here = [
-        entry
-        for entry in entries
-        if entry.engine in devices.engines_of_backend()
-        and entry.version == version
-        and entry.device in names
-    ]
+    here = [entry for entry in entries if entry.version == version and entry.device in names]
     if not here:
-        found = "; ".join(" ".join(entry.key[:3]) for entry in entries) or "no rates"
+        found = "; ".join([*(" ".join(entry.key[:3]) for entry in entries), *problems])
         raise ValueError(
             f"Expected rates of {devices.engines_of_backend()[0]} {version} on "
-            f"{' or '.join(sorted(names))}. Received: {path} ({found}). {again}"
+            f"{' or '.join(sorted(names))}. Received: {path} ({found or 'no rates'}). "
+            f"{again}"
         )
     return tuple(entries)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from keras_upsampling.ops._upsample_conv.methods import PASSES, counting, kinds
+from keras_upsampling.ops.devices import engines_of_backend
 
 # Seconds per unit of each kind of work.
 Rates: TypeAlias = Mapping[str, float]
@@ -53,6 +54,10 @@ class RateSet(NamedTuple):
         return self.engine, self.version, self.device, self.dtype
 
 
+class DamagedError(ValueError):
+    """A file that holds nothing of use, so that it may be written anew."""
+
+
 def default_path() -> Path:
     """Return the path of the file in Keras's home folder, which Keras finds in the same way."""
     if "KERAS_HOME" in os.environ:
@@ -82,26 +87,41 @@ def with_changes(
 ) -> str:
     """Return the text of a file with some entries saved, some removed, and the others kept.
 
-    A file that is missing or damaged has no entries to keep.
+    A file that is missing or damaged has no entries to keep. Entries of the present backend that
+    this version cannot use are left out.
+
+    Raises:
+        OSError: If there is a file that cannot be read.
+        ValueError: If it may hold something of use to others, such as a later version.
     """
-    replaced = {entry.key for entry in saved}.union(forgotten)
     try:
-        kept = [record for record in _records(path) if _key(record) not in replaced]
-    except (OSError, ValueError):
-        kept = []
-    added = [
-        {
-            **{
-                name: value
-                for name, value in entry._asdict().items()
-                if name not in ("source", "rates")
-            },
-            "counting": counting(),
-            **entry.rates,
-        }
-        for entry in saved
-    ]
-    return json.dumps({"format": _FORMAT, "rates": [*kept, *added]}, indent=1) + "\n"
+        records = _records(path)
+    except (FileNotFoundError, DamagedError):
+        records = []
+    changed = {_key(record): record for record in records if _is_kept(record)}
+    changed.update((entry.key, _record(entry)) for entry in saved)
+    for key in forgotten:
+        changed.pop(key, None)
+    return json.dumps({"format": _FORMAT, "rates": [*changed.values()]}, indent=1) + "\n"
+
+
+def _is_kept(record: dict[str, Any]) -> bool:
+    """Return whether an entry is usable, or of another backend, which checks it itself."""
+    if _is_complete(_key(record)) and record["engine"] not in engines_of_backend():
+        return True
+    try:
+        _entry(record, "")
+    except ValueError:
+        return False
+    return True
+
+
+def _record(entry: RateSet) -> dict[str, Any]:
+    """Return an entry as it is written."""
+    fields = entry._asdict()
+    rates = fields.pop("rates")
+    del fields["source"]
+    return {**fields, "counting": counting(), **rates}
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -120,19 +140,26 @@ def _records(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise ValueError("not a file of rates: no JSON") from None
+        raise DamagedError("not a file of rates: no JSON") from None
     if not isinstance(content, dict) or "format" not in content:
-        raise ValueError("not a file of rates")
+        raise DamagedError("not a file of rates")
     if content["format"] != _FORMAT:
-        raise ValueError(f"format {content['format']!r}, but this version reads {_FORMAT}")
+        raise ValueError(
+            f"format {content['format']!r}, but this version reads {_FORMAT}; use the version that "
+            "wrote it, or remove it"
+        )
     records = content.get("rates")
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise ValueError("not a file of rates: no list of entries")
+        raise DamagedError("not a file of rates: no list of entries")
     return records
 
 
 def _key(record: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(record.get(name) for name in ("engine", "version", "device", "dtype"))
+
+
+def _is_complete(key: tuple[Any, ...]) -> bool:
+    return all(isinstance(part, str) for part in key)
 
 
 def _entry(record: dict[str, Any], source: str) -> RateSet:
@@ -142,9 +169,11 @@ def _entry(record: dict[str, Any], source: str) -> RateSet:
         ValueError: If something is missing or malformed.
     """
     key, facts = _key(record), record.get("facts")
-    if not all(isinstance(part, str) for part in key):
+    if not _is_complete(key):
         raise ValueError(f"the entry {key} lacks its engine, version, device or dtype")
     name = ", ".join(key)
+    if record["engine"] not in engines_of_backend():  # each backend counts work by its own methods
+        raise ValueError(f"the rates of {name} are of another backend")
     if record.get("counting") != counting():
         raise ValueError(f"the rates of {name} are for work that this version counts differently")
     if not isinstance(facts, dict) or not all(isinstance(fact, str) for fact in facts.values()):
