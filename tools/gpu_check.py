@@ -6,9 +6,8 @@ Runs for eight minutes, or `--minutes`, on every backend that is installed, and 
 to one JSON file, which is complete after every measurement. `python -m keras_upsampling bench --fit
 figures.json` fits rates to it, on any machine. Prints a summary in Markdown.
 
-This process needs the standard library alone. Every backend runs in a worker of its own
-(`gpu_worker.py`), a second worker has the backend's switch for deterministic operations set. One
-worker at a time has a task, so none slows another. A worker that crashes is started again.
+This process needs the standard library alone. Every backend runs in a worker (`gpu_worker.py`), and
+in a second one with its switch for deterministic operations set. One worker at a time has a task.
 """
 
 from __future__ import annotations

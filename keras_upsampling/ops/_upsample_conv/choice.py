@@ -84,7 +84,8 @@ def cheapest(
     Without rates of a machine, upsampling and then convolving is the quickest known method. The
     amounts of memory need no rates.
     """
-    rates = [found.rates for machine in machines if (found := rates_of(*machine))]
+    known = [rates_of(*machine) for machine in machines]
+    rates = [entry.rates for entry in known if entry is not None]
     if len(rates) < len(machines):
         if preference == "time":
             return METHODS["resize"].name, METHODS["resize"].name
