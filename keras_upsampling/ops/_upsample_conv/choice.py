@@ -27,12 +27,16 @@ Machine: TypeAlias = tuple[str, str, str]
 
 
 class Goal(NamedTuple):
-    """What methods are chosen for: one of the `PREFERENCES`, on an engine, in a dtype."""
+    """What methods are chosen for: one of the `PREFERENCES`, on an engine, in a dtype.
+
+    Dtype and device count for memory alone: in half precision, some methods take float32.
+    """
 
     engine: str
     with_gradients: bool
     preference: str = "time"
     dtype: str = "float32"
+    on_cpu: bool = True
 
 
 # What a method can be chosen for.
@@ -90,8 +94,8 @@ def cheapest(
         if preference == "time":
             return METHODS["resize"].name, METHODS["resize"].name
         rates = []
-    engine, _, dtype = machines[0]
-    goal = Goal(engine, with_gradients, preference, dtype)
+    engine, device, dtype = machines[0]
+    goal = Goal(engine, with_gradients, preference, dtype, device == "cpu")
     return best(names, Task(*task), Shape(*shape), rates, goal)
 
 
@@ -121,7 +125,7 @@ def best(
             time = seconds(works[name], *used)
             if goal.preference == "time":
                 return 0.0, time
-            wide = 2 if goal.dtype in METHODS[name].in_float32 else 1
+            wide = 1 + METHODS[name].computes_in_float32(goal.dtype, goal.on_cpu)
             return works[name][held] * wide, time
 
         return min(works, key=cost)

@@ -149,4 +149,6 @@ def _phases_work(task: Task, shape: Shape) -> Work:
 
 
 RESIZE = Method("resize", _resize, lambda *_: True, _resize_work)
-PHASES = Method("phases", _phases, one_step(padding_suffices), _phases_work)
+PHASES = Method(
+    "phases", _phases, one_step(padding_suffices), _phases_work, in_float32_on_cpu=("float16",)
+)

@@ -11,6 +11,7 @@ from keras import ops
 from keras_upsampling._types import Tensor
 from keras_upsampling.ops._upsample_conv.task import Shape, Task
 from keras_upsampling.ops._upsample_conv.work import Work
+from keras_upsampling.ops.devices import on_cpu
 from keras_upsampling.ops.gradient import with_gradient_of
 from keras_upsampling.ops.tables import traced_for_onnx
 
@@ -28,6 +29,7 @@ class Method:
             counts, but its own rates.
         in_float32: Dtypes of inputs for which it computes in float32, because it adds results that
             would be rounded before.
+        in_float32_on_cpu: More of them on CPUs, whose convolutions in float16 round partial sums.
     """
 
     name: str
@@ -35,6 +37,11 @@ class Method:
     can: Callable[[Task, Shape], bool]
     work: Callable[[Task, Shape], Work]
     in_float32: tuple[str, ...] = ()
+    in_float32_on_cpu: tuple[str, ...] = ()
+
+    def computes_in_float32(self, dtype: str, on_cpu: bool) -> bool:
+        """Return whether inputs of a `dtype` in half precision are cast to float32."""
+        return dtype in self.in_float32 or (on_cpu and dtype in self.in_float32_on_cpu)
 
 
 def one_step(can: Callable[[Task, Shape], bool]) -> Callable[[Task, Shape], bool]:
@@ -59,7 +66,7 @@ def run(
     def tensor_function(method: Method) -> Callable[..., Tensor]:
         """Return the method as a function of the input, the kernel, and any bias."""
         dtype = keras.backend.standardize_dtype(x.dtype)
-        if dtype not in method.in_float32:
+        if not method.computes_in_float32(dtype, on_cpu(x)):
             return lambda x, kernel, bias=None: method.run(x, kernel, bias, task)
 
         def in_float32(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:

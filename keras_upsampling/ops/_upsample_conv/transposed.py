@@ -143,5 +143,4 @@ def _work(task: Task, shape: Shape) -> Work:
     )
 
 
-# On CPUs, transposed convolutions in float16 round their sums; those in bfloat16 do not.
-TRANSPOSED = Method("transposed", _run, one_step(_supports), _work, in_float32=("float16",))
+TRANSPOSED = Method("transposed", _run, one_step(_supports), _work, in_float32_on_cpu=("float16",))
