@@ -13,13 +13,13 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from keras_upsampling import __main__ as command_line
 from keras_upsampling.bench import timing
 from keras_upsampling.bench.contenders import OURS
 from keras_upsampling.commands import files
 from keras_upsampling.commands.scoring.shares import ALL, part_of
 from keras_upsampling.commands.scoring.states import state_text
 from keras_upsampling.commands.scoring.tally import Row, Settings, Tally
+from tests.commands.running import run
 
 SIDE = 24
 
@@ -63,15 +63,6 @@ def one_image():
     tally = Tally(Settings("0", (2, 2), None, False), [part_of(["in.png"], ALL)])
     tally.add(Row("in.png", (SIDE, SIDE, 1), 255.0, 1.0, 2.0, 3.0, 0.5, False, None))
     return tally
-
-
-def run(capsys, *arguments):
-    """Return the exit code, the standard output and the standard error."""
-    try:
-        code = command_line.main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        code = error.code
-    return code, *capsys.readouterr()
 
 
 def contents(folder):

@@ -9,21 +9,12 @@ import pytest
 from PIL import Image
 
 import keras_upsampling
-from keras_upsampling import __main__ as command_line
 from keras_upsampling.commands.scoring import measuring, tally
 from keras_upsampling.commands.scoring.states import read_state
 from keras_upsampling.metrics import CheckerboardScore, Stride
+from tests.commands.running import run
 
 SIDE = 24
-
-
-def run(capsys, *arguments):
-    """Return the exit code, the standard output and the standard error."""
-    try:
-        code = command_line.main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        code = error.code
-    return code, *capsys.readouterr()
 
 
 def image(seed):

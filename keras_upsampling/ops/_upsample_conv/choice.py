@@ -29,7 +29,8 @@ Machine: TypeAlias = tuple[str, str, str]
 class Goal(NamedTuple):
     """What methods are chosen for: one of the `PREFERENCES`, on an engine, in a dtype.
 
-    Dtype and device count for memory alone: in half precision, some methods take float32.
+    Dtype and device count for memory alone: in half precision some methods take float32, where a
+    value counts as two.
     """
 
     engine: str
@@ -110,8 +111,7 @@ def best(
 
     With several sets of rates, the sum of their times counts. On PyTorch one method runs both
     passes, so with gradients the sum over both passes counts. For memory, the number of values
-    held at once counts, and time only among equals. The `dtype` counts for memory alone: there a
-    value in float32 takes as much as two in half precision.
+    held at once counts, and time only among equals.
     """
     lengths = [_TYPICAL_LENGTH if n is None else n for n in (shape.batch, *shape.spatial)]
     full_shape = shape._replace(batch=lengths[0], spatial=tuple(lengths[1:]))
